@@ -1,0 +1,82 @@
+"""What a command says once runs are done: the table, the verdicts, and the files made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from resnet_cli.report.claims import Judgement
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Experiment, Variant
+
+VERDICT_STYLES = {"reproduced": "green", "not reproduced": "red", "too few runs": "yellow", "not run": "dim"}
+
+
+def present(
+    store: Store,
+    experiment: Experiment,
+    variant: Variant,
+    *,
+    depths: tuple[int, ...] | None = None,
+    console: Console,
+) -> list[Path]:
+    """Prints the table and the verdicts; writes the table as csv and md, and the figure as png if there is one to draw.
+
+    Returns:
+        The files written.
+    """
+    from resnet_cli.report.claims import RULE, judge
+    from resnet_cli.report.figures import draw, figure_bytes
+    from resnet_cli.report.summarize import summarize
+    from resnet_cli.report.tables import make_table, render, rich_table
+
+    summary = summarize(store, experiment, variant, depths)
+    table = make_table(summary)
+    console.print(rich_table(table))
+    if experiment.claims:
+        console.print()
+        print_verdicts(judge(summary), console)
+        console.print(RULE, style="dim", highlight=False, markup=False)
+    name = f"{experiment.name}{variant.slug}"
+    written = [
+        write_file(store.tables / f"{name}.csv", render(table, "csv").encode()),
+        write_file(store.tables / f"{name}.md", render(table, "md").encode()),
+    ]
+    figure = draw(store, summary)
+    if figure:
+        written.append(write_file(store.figures / f"{name}.png", figure_bytes(figure, "png")))
+    return written
+
+
+def print_verdicts(judgements: list[Judgement], console: Console) -> None:
+    """Prints each verdict with its claim and the figures behind it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for judgement in judgements:
+        reason = f" ({judgement.reason})" if judgement.reason else ""
+        verdict = Text(judgement.verdict, style=VERDICT_STYLES[judgement.verdict])
+        console.print(verdict + Text(f": {judgement.claim.text}{reason}"))
+        for comparison in judgement.comparisons:
+            console.print(Padding(Text(f"{judgement.metric_in_words}: {comparison}", style="dim"), (0, 0, 0, 4)))
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Writes a file, whole or not at all, and the folders above it.
+
+    Raises:
+        BadInputError: The path cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.replace_file(path, content)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
+    return path

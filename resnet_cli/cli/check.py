@@ -1,0 +1,98 @@
+"""`resnet check`: a verdict on every claim, with the figures behind it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from resnet_cli.cli.answer import print_verdicts
+from resnet_cli.cli.options import (
+    DatasetOption,
+    Depths,
+    PrecisionOption,
+    ResultsDir,
+    Schedule,
+    SplitOption,
+    Tiny,
+    parse_depths,
+    shown_variant,
+)
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import experiment_names, load_experiment
+
+
+def check(
+    name: Annotated[
+        str | None, typer.Argument(help="An experiment or a .toml file of your own [default: every experiment].")
+    ] = None,
+    *,
+    form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
+    schedule: Schedule = None,
+    tiny: Tiny = False,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    precision: PrecisionOption = None,
+    depths: Depths = None,
+    results_dir: ResultsDir = None,
+) -> None:
+    """Judges the paper's claims by our runs: reproduced, not reproduced, too few runs, not run."""
+    import json
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from resnet_cli.report.claims import RULE, judge
+    from resnet_cli.report.summarize import summarize
+
+    store, chosen = Store.open(results_dir), parse_depths(depths)
+    experiments = [load_experiment(each) for each in ([name] if name else experiment_names())]
+    summaries = [
+        summarize(
+            store,
+            experiment,
+            shown_variant(
+                store,
+                experiment,
+                depths=chosen,
+                schedule=schedule,
+                tiny=tiny,
+                dataset=dataset,
+                split=split,
+                precision=precision,
+            ),
+            chosen,
+        )
+        for experiment in experiments
+    ]
+    if form == "json":
+        content = [
+            {
+                "experiment": summary.experiment.name,
+                "title": summary.experiment.title,
+                "variant": summary.variant.label,
+                "is_paper": summary.variant.is_paper,
+                "rule": RULE,
+                "claims": [judgement.as_json() for judgement in judge(summary)],
+            }
+            for summary in summaries
+        ]
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    idle = [] if name else [summary.experiment.name for summary in summaries if summary.runs.empty]
+    for summary in summaries:
+        if summary.experiment.name in idle:
+            continue
+        console.print(Text(f"{summary.experiment.name}: {summary.experiment.title}", style="bold"))
+        console.print(Text(summary.variant.label, style="" if summary.variant.is_paper else "bold red"))
+        judgements = judge(summary)
+        if judgements:
+            print_verdicts(judgements, console)
+        else:
+            console.print("makes no claim")
+        console.print()
+    if len(idle) < len(summaries):
+        console.print(Text(RULE, style="dim"))
+    if idle:
+        console.print(Text(f"not run: every claim of {', '.join(idle)}; 'resnet run NAME' trains what is missing"))

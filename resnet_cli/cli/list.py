@@ -1,0 +1,30 @@
+"""`resnet list`: the experiments, what is done, and how long the rest takes here."""
+
+from __future__ import annotations
+
+from resnet_cli.cli import options
+from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
+from resnet_cli.runs.plan import plan
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import Variant, experiment_names, load_experiment
+
+
+def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
+    """Show every experiment: its question, its runs, those done at paper scale, and the time the rest takes here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    store = Store.open(results_dir)
+    speed = measured_speed(store, "fp32")
+    table = Table("experiment", "question", "runs", "done", "time left here", title="Experiments at paper scale")
+    for name in experiment_names():
+        experiment = load_experiment(name)
+        runs = plan(experiment, Variant(dataset=experiment.dataset))
+        done = sum(store.is_done(run) for run in runs)
+        left = duration(seconds_left(runs, store, speed)) if speed else "unknown yet"
+        table.add_row(name, experiment.question, str(len(runs)), str(done), left if done < len(runs) else "-")
+    console = Console()
+    console.print(table)
+    console.print("Next: resnet show table6, resnet run table6 --tiny, resnet run table6", highlight=False)
+    if speed is None:
+        console.print("The time is judged by runs made here; 50 updates of any run are enough.", highlight=False)

@@ -1,0 +1,97 @@
+"""The `resnet` command: its subcommands, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from resnet_cli import __version__
+from resnet_cli.cli.check import check
+from resnet_cli.cli.data import data_app
+from resnet_cli.cli.doctor import doctor
+from resnet_cli.cli.list import list_experiments
+from resnet_cli.cli.plot import plot
+from resnet_cli.cli.report import report
+from resnet_cli.cli.run import run
+from resnet_cli.cli.show import show
+from resnet_cli.cli.status import status
+from resnet_cli.cli.table import table
+from resnet_cli.errors import BadInputError, RunLockedError
+
+EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 4, 130
+
+app = typer.Typer(
+    help="Reproduces the tables and figures of Deep Residual Learning for Image Recognition (He et al., CVPR 2016).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("list")(list_experiments)
+app.command()(show)
+app.command()(run)
+app.command()(status)
+app.command()(table)
+app.command()(plot)
+app.command()(check)
+app.command()(report)
+app.add_typer(data_app, name="data")
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"resnet {__version__}")  # noqa: T201  the answer itself
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with every error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Global options; `main` itself looks at --debug."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command line and exits with its code (see `docs/commands.md`)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        outcome = app(args=arguments, prog_name="resnet", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        if "--debug" in arguments[:1]:
+            raise
+        return _report(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """Prints an error as one line; returns the exit code."""
+    if isinstance(error, typer.Abort):
+        return EXIT_INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has gone; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, BadInputError):
+        message, code = str(error), EXIT_BAD_INPUT
+    elif isinstance(error, RunLockedError):
+        message, code = str(error), EXIT_LOCKED
+    elif hasattr(error, "format_message"):  # what Typer raises on bad usage
+        message, code = f"{error.format_message()} See 'resnet --help'.", EXIT_BAD_INPUT
+    else:
+        message = f"unexpected {type(error).__name__}: {error}; 'resnet --debug ...' shows where"
+        code = EXIT_UNEXPECTED
+    print("error:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    return code

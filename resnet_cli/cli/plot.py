@@ -1,0 +1,72 @@
+"""`resnet plot`: the paper's figure with our curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.options import (
+    DatasetOption,
+    Depths,
+    PrecisionOption,
+    ResultsDir,
+    Schedule,
+    SplitOption,
+    Tiny,
+    parse_depths,
+    shown_variant,
+)
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import load_experiment
+
+FigureFormat = Literal["png", "pdf", "svg"]
+FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
+EXPERIMENT_OF_ALIAS = {"cifar": "fig6"}
+
+
+def plot(
+    name: Annotated[
+        str, typer.Argument(help="An experiment with a figure, a .toml file of your own, or cifar for figure 6.")
+    ],
+    *,
+    form: Annotated[
+        FigureFormat | None, typer.Option("--format", help="Kind of file [default: by the output's suffix, else png].")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="In place of <results>/figures/<name>.")] = None,
+    schedule: Schedule = None,
+    tiny: Tiny = False,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    precision: PrecisionOption = None,
+    depths: Depths = None,
+    results_dir: ResultsDir = None,
+) -> None:
+    """Draws an experiment's figure from our runs, finished or not, and prints the file's path."""
+    from resnet_cli.report.figures import draw, figure_bytes
+    from resnet_cli.report.summarize import summarize
+
+    source = EXPERIMENT_OF_ALIAS.get(name, name)
+    experiment = load_experiment(source)
+    store, chosen = Store.open(results_dir), parse_depths(depths)
+    variant = shown_variant(
+        store,
+        experiment,
+        depths=chosen,
+        schedule=schedule,
+        tiny=tiny,
+        dataset=dataset,
+        split=split,
+        precision=precision,
+    )
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
+    if experiment.figure is None:
+        raise BadInputError(f"{experiment.name}: has no [figure]; 'resnet table {source}' shows its numbers")
+    figure = draw(store, summarize(store, experiment, variant, chosen))
+    if figure is None:
+        raise BadInputError(f"{experiment.name}: no run has data yet; run 'resnet run {source}' first")
+    content = figure_bytes(figure, form)
+    typer.echo(write_file(output or store.figures / f"{experiment.name}{variant.slug}.{form}", content))

@@ -1,0 +1,145 @@
+"""What is seen while runs train: a live view on a terminal, plain lines in a pipe. All on standard error."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from resnet_cli.runs.estimate import duration, work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from resnet_cli.run_folder import Status
+    from resnet_cli.runs.execute import Ending
+    from resnet_cli.spec import RunSpec
+
+LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this
+
+
+def describe(run: RunSpec, status: Status) -> str:
+    """A run's figures in words: update, rate, errors, speed."""
+    parts = [f"{status.iteration:,}/{status.iterations:,}"]
+    if status.learning_rate is not None:
+        parts.append(f"lr {status.learning_rate:g}" + (" (warm-up)" if is_warming(run, status) else ""))
+    if status.train_error is not None:
+        parts.append(f"train {status.train_error:.1f}%")
+    if status.test_error is not None:
+        parts.append(f"test {status.test_error:.2f}%")
+    if status.images_per_second:
+        parts.append(f"{status.images_per_second:,.0f} images/s")
+    return ", ".join(parts)
+
+
+def is_warming(run: RunSpec, status: Status) -> bool:
+    """Whether the run is still in its warm-up."""
+    return run.protocol.warmup is not None and status.warmup_ended_at is None
+
+
+def seconds_left(run: RunSpec, status: Status) -> float | None:
+    """Seconds a run still takes at its present speed; None before it has one."""
+    if not status.images_per_second:
+        return None
+    return (status.iterations - status.iteration) * run.protocol.batch_size / status.images_per_second
+
+
+class Screen:
+    """Shows runs as they go: a bar for each active one and one for the whole table.
+
+    Args:
+        title: What is being trained.
+        runs: All runs to train, in order.
+        console: Where to draw; standard error.
+    """
+
+    def __init__(self, title: str, runs: Sequence[RunSpec], console: Console) -> None:
+        self.console = console
+        self.total = sum(map(work, runs))
+        self.count = len(runs)
+        self.ended_count = 0
+        self.done_work = {run.run_id: 0.0 for run in runs}
+        self.work_before: float | None = None
+        self.began = time.monotonic()
+        self.spoke: dict[str, float] = {}
+        self.warming: set[str] = set()
+        self.tasks: dict[str, TaskID] = {}
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[left]}", justify="right"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            expand=True,
+        )
+        self.overall = self.progress.add_task(f"[bold]{title}[/]", total=self.total, figures="", left="")
+
+    def __enter__(self) -> Self:
+        """Begins to draw."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stops drawing."""
+        self.progress.stop()
+
+    def progressed(self, run: RunSpec, status: Status) -> None:
+        """A run has started or moved on."""
+        key = run.run_id
+        self.done_work[key] = work(run) * status.iteration / status.iterations
+        self._note_warmup(run, status)
+        left = seconds_left(run, status)
+        left_text = "" if left is None else f"{duration(left)} left"
+        if self.console.is_terminal:
+            if key not in self.tasks:
+                self.tasks[key] = self.progress.add_task(_name(run), total=status.iterations, figures="", left="")
+            self.progress.update(
+                self.tasks[key], completed=status.iteration, figures=describe(run, status), left=left_text
+            )
+            self._update_overall()
+        elif time.monotonic() - self.spoke.get(key, float("-inf")) >= LINE_SECONDS:
+            self.spoke[key] = time.monotonic()
+            self._say(f"{_name(run)}: {describe(run, status)}" + (f", {left_text}" if left_text else ""))
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """A run is over."""
+        self.ended_count += 1
+        if run.run_id in self.tasks:
+            self.progress.remove_task(self.tasks.pop(run.run_id))
+        self.done_work[run.run_id] = float(work(run))
+        self._update_overall()
+        self._say(f"{_name(run)}: {ending}" + (f": {message}" if message else ""))
+
+    def _note_warmup(self, run: RunSpec, status: Status) -> None:
+        if is_warming(run, status):
+            self.warming.add(run.run_id)
+        elif run.run_id in self.warming:
+            self.warming.remove(run.run_id)
+            self._say(f"{_name(run)}: warm-up ended after update {status.warmup_ended_at}")
+
+    def _update_overall(self) -> None:
+        done = sum(self.done_work.values())
+        if self.work_before is None:  # what earlier sessions did says nothing about the speed now
+            self.work_before, self.began = done, time.monotonic()
+        seconds = time.monotonic() - self.began
+        speed = (done - self.work_before) / seconds if seconds > 1 else 0.0
+        left = f"{duration((self.total - done) / speed)} left" if speed else ""
+        self.progress.update(
+            self.overall, completed=done, figures=f"{self.ended_count} of {self.count} runs", left=left
+        )
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _name(run: RunSpec) -> str:
+    return f"{run.net.name} seed {run.seed}"

@@ -1,0 +1,51 @@
+"""`resnet status`: where each run stands, also from a second terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from resnet_cli.cli import options
+from resnet_cli.cli.screen import describe, seconds_left
+from resnet_cli.runs.estimate import duration
+from resnet_cli.runs.plan import plan
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import load_experiment
+
+
+def status(
+    experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs [default: all].")] = None,
+    *,
+    results_dir: options.ResultsDir = None,
+) -> None:
+    """Show progress and remaining time of every run in the results folder."""
+    from rich.console import Console
+    from rich.table import Table
+
+    store = Store.open(results_dir)
+    runs = store.runs()
+    if experiment is not None:
+        question = load_experiment(experiment)
+        wanted = {
+            planned.model_copy(update={"seed": 0}).run_id
+            for variant in {run.variant for run in runs}
+            for planned in plan(question, variant, seeds=1)
+        }
+        runs = [run for run in runs if run.model_copy(update={"seed": 0}).run_id in wanted]
+    console = Console()
+    if not runs:
+        console.print(f"No runs in {store.root} yet. Next: resnet run table6 --tiny", highlight=False)
+        return
+    table = Table("run", "state", "progress", "left", "scale")
+    for run in runs:
+        state = store.status(run)
+        left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
+        table.add_row(
+            f"{run.net.name} s{run.seed}",
+            "stopped?" if state.is_stale else state.state,
+            state.message or describe(run, state),
+            "" if left is None else duration(left),
+            run.variant.label,
+        )
+    console.print(table)

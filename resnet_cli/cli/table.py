@@ -1,0 +1,76 @@
+"""`resnet table`: the paper's table with our numbers beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.options import (
+    DatasetOption,
+    Depths,
+    ExperimentName,
+    PrecisionOption,
+    ResultsDir,
+    Schedule,
+    SplitOption,
+    Tiny,
+    parse_depths,
+    shown_variant,
+)
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import load_experiment
+
+TableFormat = Literal["rich", "csv", "md", "latex", "json"]
+FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
+FILE_WIDTH = 100
+
+
+def table(
+    name: ExperimentName,
+    *,
+    form: Annotated[
+        TableFormat | None,
+        typer.Option("--format", help="How to write it [default: by the output's suffix, else rich]."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Write to this file instead.")] = None,
+    schedule: Schedule = None,
+    tiny: Tiny = False,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    precision: PrecisionOption = None,
+    depths: Depths = None,
+    results_dir: ResultsDir = None,
+) -> None:
+    """Shows ours beside the paper's numbers: mean, standard deviation, n, difference."""
+    from rich.console import Console
+
+    from resnet_cli.report.summarize import summarize
+    from resnet_cli.report.tables import make_table, render, rich_table
+
+    experiment, store, chosen = load_experiment(name), Store.open(results_dir), parse_depths(depths)
+    variant = shown_variant(
+        store,
+        experiment,
+        depths=chosen,
+        schedule=schedule,
+        tiny=tiny,
+        dataset=dataset,
+        split=split,
+        precision=precision,
+    )
+    result = make_table(summarize(store, experiment, variant, chosen))
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
+    if output is None and form == "rich":
+        Console().print(rich_table(result))
+        return
+    if form == "rich":
+        console = Console(width=FILE_WIDTH, color_system=None)
+        with console.capture() as capture:
+            console.print(rich_table(result))
+        text = capture.get()
+    else:
+        text = render(result, form)
+    typer.echo(write_file(output, text.encode()) if output else text, nl=output is not None)

@@ -1,0 +1,144 @@
+"""CIFAR-10 in torchvision's official layout; every file is checked by MD5 before it is unpickled or unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from resnet_cli.data.dataset import Dataset
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+FOLDER = "cifar-10-batches-py"
+FILES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
+DISK_BYTES = 550_000_000  # the archive and its content, both there for a moment
+
+
+def load(data_dir: Path) -> Dataset:
+    """Loads CIFAR-10: 50,000 training and 10,000 test images.
+
+    Raises:
+        BadInputError: A file is missing, or is not the official one.
+    """
+    batches = {name: _read(data_dir, name) for name in FILES}
+    train = [batches[f"data_batch_{number}"] for number in range(1, 6)]
+    test = [batches["test_batch"]]
+    return Dataset(
+        name="cifar10",
+        checksum=f"official files, MD5 of the archive {ARCHIVE_MD5}",
+        classes=tuple(batches["batches.meta"]["label_names"]),
+        train_images=_images(train),
+        train_labels=_labels(train),
+        test_images=_images(test),
+        test_labels=_labels(test),
+    )
+
+
+def problem(data_dir: Path) -> str | None:
+    """What keeps CIFAR-10 at `data_dir` from being used, as one line; None if it is complete and official."""
+    try:
+        for name in FILES:
+            _checked_bytes(data_dir, name)
+    except BadInputError as error:
+        return str(error)
+    return None
+
+
+def is_there(data_dir: Path) -> bool:
+    """Whether all files of CIFAR-10 are at `data_dir`; their content is not looked at."""
+    return all((data_dir / FOLDER / name).is_file() for name in FILES)
+
+
+def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
+    """Downloads CIFAR-10 from its official source; what is already complete is left alone.
+
+    Nothing is unpacked before its checksum is right, and nothing gets its final name before it is complete.
+
+    Args:
+        data_dir: Where `cifar-10-batches-py/` goes.
+        wrap: Given the stream and its length in bytes, returns a stream that shows progress.
+
+    Raises:
+        BadInputError: No connection, no room, or the archive is not the official one.
+    """
+    if problem(data_dir) is None:
+        return
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(data_dir).free
+        if free < DISK_BYTES:
+            raise BadInputError(f"{data_dir}: {free:,} bytes free, CIFAR-10 needs {DISK_BYTES:,} to download")
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".cifar-10-", suffix=".part") as temporary:
+            archive = Path(temporary) / "archive.part"
+            with urllib.request.urlopen(URL, timeout=60) as response, archive.open("wb") as target:
+                if not response.url.startswith("https://"):
+                    raise BadInputError(f"{URL}: redirects to {response.url}, which is not https")
+                shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
+            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
+            with tarfile.open(archive) as tar:
+                tar.extractall(temporary, filter="data")
+            target_folder = data_dir / FOLDER
+            if target_folder.exists():
+                target_folder.rename(Path(temporary) / "replaced")
+            (Path(temporary) / FOLDER).rename(target_folder)
+    except urllib.error.URLError as error:
+        raise BadInputError(f"{URL}: {error.reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
+    except OSError as error:
+        raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {error.strerror or error}") from error
+
+
+def _checked_bytes(data_dir: Path, name: str) -> bytes:
+    path = data_dir / FOLDER / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(
+            f"{path}: {error.strerror}; get CIFAR-10 by 'resnet data download', "
+            "or say where it is by --data-dir or RESNET_DATA"
+        ) from error
+    _check_md5(path, content, FILES[name], "delete the folder and run 'resnet data download'")
+    return content
+
+
+def _check_md5(path: Path, content: bytes, expected: str, advice: str) -> None:
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise BadInputError(f"{path}: not the official file (MD5 {found}, want {expected}); {advice}")
+
+
+def _read(data_dir: Path, name: str) -> dict[str, Any]:
+    # The bytes themselves have just been found equal to the official file's, so unpickling runs no foreign code.
+    content: dict[str, Any] = pickle.loads(_checked_bytes(data_dir, name), encoding="latin1")  # noqa: S301
+    return content
+
+
+def _images(batches: list[dict[str, Any]]) -> torch.Tensor:
+    pixels = np.concatenate([batch["data"] for batch in batches])
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32))
+
+
+def _labels(batches: list[dict[str, Any]]) -> torch.Tensor:
+    return torch.tensor([label for batch in batches for label in batch["labels"]], dtype=torch.int64)

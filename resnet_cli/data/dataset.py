@@ -1,0 +1,70 @@
+"""A dataset in memory, on any device: training images, test images, and the training mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VALIDATION_PART = 10  # 45k/5k: the last tenth of the training images (section 4.2 does not say which)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as (N, 3, 32, 32) uint8 and labels as (N,) int64, in the source's own order.
+
+    Attributes:
+        name: What it is.
+        checksum: Identifies its content, for environment.json.
+        classes: The classes' names.
+    """
+
+    name: str
+    checksum: str
+    classes: tuple[str, ...]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Per-pixel mean of the training images, (3, 32, 32) float32 on the scale 0 to 1 (section 4.2)."""
+        total = torch.zeros(self.train_images.shape[1:], dtype=torch.int64, device=self.train_images.device)
+        # Whole numbers are summed exactly, so the mean is the same on every device.
+        for part in torch.split(self.train_images, 5_000):
+            total += part.sum(dim=0, dtype=torch.int64)
+        return (total.cpu().double() / (255 * len(self.train_images))).float().to(self.train_images.device)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """uint8 images to float32 with the training mean subtracted.
+
+        The scale 1/255 is ours; the batch normalisation behind the first convolution takes it out again.
+        """
+        return images.float() / 255 - self.mean
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same dataset, resident on the device."""
+        return replace(
+            self,
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            test_images=self.test_images.to(device),
+            test_labels=self.test_labels.to(device),
+        )
+
+    def held_out(self) -> Dataset:
+        """The 45k/5k split of section 4.2: the last tenth of the training images becomes the test set."""
+        kept = len(self.train_images) - len(self.train_images) // VALIDATION_PART
+        return replace(
+            self,
+            train_images=self.train_images[:kept],
+            train_labels=self.train_labels[:kept],
+            test_images=self.train_images[kept:],
+            test_labels=self.train_labels[kept:],
+        )

@@ -1,0 +1,115 @@
+"""The order and augmentation in which training sees its images: a pure function of seed, epoch and position.
+
+Epochs are laid end to end and cut into full batches, as Caffe's reader did: every image is seen once an epoch,
+and no short batch arises, so none need be kept or dropped. Update 64,000 then ends epoch 163.84.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_cli.data.dataset import Dataset
+
+PADDING = 4  # section 4.2: 4 pixels on each side
+OFFSETS = 2 * PADDING + 1
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """For each position of an epoch: which image, its crop's offset in the padded image, whether it is mirrored.
+
+    Each is (images,) int64; `flip` is bool; offsets are 0 to 8.
+    """
+
+    image: np.ndarray
+    dy: np.ndarray
+    dx: np.ndarray
+    flip: np.ndarray
+
+
+def epoch_plan(seed: int, epoch: int, images: int) -> EpochPlan:
+    """The plan of one epoch. Drawn from raw Philox words, which no version of NumPy will change.
+
+    Args:
+        seed: The run's seed.
+        epoch: Counted from 0.
+        images: Training images.
+    """
+    words = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)).random_raw(2 * images)
+    # Offsets take 16 bits each: 65,536 is no multiple of 9, which favours an offset by at most 1 in 7,000.
+    augmentation = words[images:]
+    return EpochPlan(
+        image=np.argsort(words[:images], kind="stable"),
+        dy=((augmentation & 0xFFFF) * OFFSETS >> 16).astype(np.int64),
+        dx=((augmentation >> 16 & 0xFFFF) * OFFSETS >> 16).astype(np.int64),
+        flip=(augmentation >> 32 & 1).astype(bool),
+    )
+
+
+class TrainStream:
+    """Augmented training batches by iteration number; holds no state that a resumed run would have to restore."""
+
+    def __init__(self, dataset: Dataset, seed: int, batch_size: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, len(dataset.train_labels)))
+
+    def plan(self, iteration: int) -> EpochPlan:
+        """What the batch of an iteration (counted from 1) holds; it may reach into the next epoch."""
+        images = len(self.dataset.train_labels)
+        start = (iteration - 1) * self.batch_size
+        parts = []
+        while start < iteration * self.batch_size:
+            epoch, position = divmod(start, images)
+            end = min(images, position + iteration * self.batch_size - start)
+            plan = self._plan(epoch)
+            part = slice(position, end)
+            parts.append((plan.image[part], plan.dy[part], plan.dx[part], plan.flip[part]))
+            start += end - position
+        return EpochPlan(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, 32, 32) float32, mean subtracted, cropped and mirrored, and labels (B,), on the device."""
+        plan = self.plan(iteration)
+        device = self.dataset.train_labels.device
+        image, dy, dx, flip = (
+            torch.from_numpy(column).to(device) for column in (plan.image, plan.dy, plan.dx, plan.flip)
+        )
+        images = self.dataset.normalize(self.dataset.train_images[image])
+        return crop_and_mirror(images, dy, dx, flip), self.dataset.train_labels[image]
+
+    def epochs_seen(self, iteration: int) -> int:
+        """Epochs that are complete after this many iterations."""
+        return iteration * self.batch_size // len(self.dataset.train_labels)
+
+
+def crop_and_mirror(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:
+    """Section 4.2's augmentation: pad by 4, crop to the old size at (dy, dx), mirror where `flip`.
+
+    The images' mean is already subtracted, so that the padding is the mean.
+
+    Args:
+        images: (B, 3, H, W).
+        dy: Rows to skip in the padded image, (B,) of 0 to 8.
+        dx: Columns to skip, (B,) of 0 to 8.
+        flip: (B,) bool.
+
+    Returns:
+        (B, 3, H, W), channels last in memory.
+    """
+    count, _, height, width = images.shape
+    padded = functional.pad(images, (PADDING,) * 4)
+    rows = dy[:, None] + torch.arange(height, device=images.device)
+    columns = dx[:, None] + torch.arange(width, device=images.device)
+    columns = torch.where(flip[:, None], columns.flip(1), columns)
+    image = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

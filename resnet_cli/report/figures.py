@@ -1,0 +1,159 @@
+"""The paper's figures from our runs, for a screen or a paper."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
+from resnet_cli.report.summarize import averaging_window, learning_curves
+from resnet_cli.spec import RunSpec
+
+if TYPE_CHECKING:
+    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Net, Panel, Protocol
+
+FigureFormat = Literal["png", "pdf", "svg"]
+
+COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.0  # inches, of a two-column paper
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    # A dollar sign in an experiment's title is a dollar sign.
+    "text.parse_math": False,
+    # Same numbers, same file: ids in an SVG come from this and not from chance.
+    "svg.hashsalt": "resnet",
+    "pdf.fonttype": 42,
+}
+UNDATED: dict[FigureFormat, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def draw(store: Store, summary: Summary) -> Figure | None:
+    """The experiment's figure, panel by panel, with its variant in the title and its definitions below.
+
+    Returns:
+        None if the experiment describes no figure, or none of the figure's runs has data.
+    """
+    experiment = summary.experiment
+    if experiment.figure is None:
+        return None
+    # A panel that names no nets shows all.
+    panels = [panel.model_copy(update={"nets": panel.nets or summary.nets}) for panel in experiment.figure.panels]
+    curves = _curves(store, summary, panels)
+    shown = {net.name for panel in panels for net in panel.nets if panel.kind == "depth"}
+    if not curves and shown.isdisjoint(summary.by_net.index):
+        return None
+    width = PAGE_WIDTH if len(panels) > 1 else COLUMN_WIDTH
+    with mpl.rc_context(STYLE):
+        footnote = textwrap.fill(_footnote(summary, panels, curves), int(22.5 * width))
+        figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
+        _fill_panels(figure, panels, summary, curves)
+        scale, title = summary.variant.label, experiment.figure.title
+        heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
+        figure.suptitle(heading, fontsize=8, color="black" if summary.variant.is_paper else "#B00000")
+        figure.supxlabel(footnote, x=0.01, ha="left", fontsize=5.5)
+        figure.draw_without_rendering()
+        for axes, panel in zip(figure.axes, panels, strict=True):
+            if panel.kind == "curves":
+                label_ends(axes, panel)
+        if summary.variant.tiny:
+            centre: dict[str, Any] = {"ha": "center", "va": "center"}
+            figure.text(0.5, 0.5, "SMOKE", fontsize=9 * width, color="red", alpha=0.2, rotation=20, zorder=10, **centre)
+    return figure
+
+
+def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
+    """The figure as a file's content; the same for the same numbers."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=form, dpi=300, metadata=UNDATED[form])
+    return buffer.getvalue()
+
+
+def _curves(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, LearningCurves]:
+    nets = dict.fromkeys(net for panel in panels for net in panel.nets if panel.kind == "curves")
+    found = {net: learning_curves(store, summary.experiment, summary.variant, net) for net in nets}
+    return {net: curves for net, curves in found.items() if curves}
+
+
+def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, curves: dict[Net, LearningCurves]) -> None:
+    of_curves = [panel for panel in panels if panel.kind == "curves"]
+    share = len(of_curves) == len(panels)
+    all_axes = figure.subplots(1, len(panels), sharey=share, squeeze=False)[0]
+    pairs = list(zip(all_axes, panels, strict=True))
+    for axes, panel in pairs:
+        axes.set_title(panel.title)
+        axes.grid(visible=True, axis="y")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        if panel.kind == "depth":
+            draw_depth(axes, panel, summary)
+            axes.set_ylim(bottom=0)
+        else:
+            draw_curves(axes, panel, curves, net_colours(of_curves), _protocol(summary, panel.nets[0]).iterations)
+    all_axes[0].set_ylabel("error (%)")
+    # At paper scale the paper's own limit; a short run errs more, and its first tenth would hide the rest.
+    assert summary.experiment.figure
+    top = summary.experiment.figure.y_max
+    if not summary.variant.is_paper:
+        top = 1.05 * max((highest_after_start(axes) for axes, panel in pairs if panel in of_curves), default=0) or 100.0
+    for axes, panel in pairs:
+        if panel.kind == "curves":
+            axes.set_ylim(0, top)
+
+
+def _protocol(summary: Summary, net: Net) -> Protocol:
+    return RunSpec.of(net, summary.variant, summary.experiment.protocol, seed=0).protocol
+
+
+def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
+    nets = dict.fromkeys(net for panel in panels for net in panel.nets)
+    window = averaging_window(_protocol(summary, next(iter(nets))))
+    updates = "one update" if window == 1 else f"{window} updates"
+    sentences = []
+    if curves:
+        several = any(found.n > 1 for found in curves.values())
+        band = ", the band from the lowest to the highest" if several else ""
+        sentences += [
+            f"Training error (dashed): running, on augmented batches, trailing mean over {updates}.",
+            f"Test error (bold): at each evaluation. Mean over n runs{band}.",
+        ]
+    if any(panel.kind == "depth" for panel in panels):
+        sentences.append(
+            "Error against depth: after the last update, mean and standard deviation over n runs; dots are runs. "
+            f"Training error: running, on augmented batches, mean over the last {updates}."
+        )
+    counts = {net.name: int(summary.by_net["n"][net.name]) for net in nets if net.name in summary.by_net.index}
+    if counts:
+        usual = Counter(counts.values()).most_common(1)[0][0]
+        others = ", ".join(f"{name} {n}" for name, n in counts.items() if n != usual)
+        sentences.append(f"n = {usual} ({others})." if others else f"n = {usual}.")
+    partial = [net.name for net, found in curves.items() if found.unfinished]
+    if partial:
+        sentences.append(f"Unfinished, drawn as far as they got: {', '.join(partial)}.")
+    if summary.unfinished:
+        sentences.append(f"Runs without a result: {summary.unfinished_text}.")
+    missing = [net.name for net in nets if net not in curves and net.name not in counts]
+    if missing:
+        sentences.append(f"Not run: {', '.join(missing)}.")
+    return " ".join(sentences)

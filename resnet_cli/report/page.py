@@ -1,0 +1,82 @@
+"""One HTML page with everything the runs say: self-contained, no scripts, made to be mailed or printed."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from resnet_cli.report.claims import RULE, judge
+from resnet_cli.report.figures import draw, figure_bytes
+from resnet_cli.report.tables import in_words, make_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from resnet_cli.report.claims import Judgement
+    from resnet_cli.report.summarize import Summary
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Experiment, Variant
+
+
+@dataclass(frozen=True)
+class Section:
+    """An experiment on the page.
+
+    Attributes:
+        figure: An SVG as a data URL, empty if the experiment has none: as images, figures cannot mix up their ids.
+        environments: What the runs were trained with, each once, with the number of runs.
+    """
+
+    experiment: Experiment
+    variant: Variant
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+    figure: str
+    judgements: list[Judgement]
+    environments: list[tuple[str, int]]
+
+
+def make_section(store: Store, summary: Summary) -> Section:
+    """Draws an experiment's figure and gathers what stands beside it."""
+    table = make_table(summary)
+    figure = draw(store, summary)
+    image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
+    return Section(
+        summary.experiment,
+        summary.variant,
+        in_words(table),
+        table.notes,
+        image and f"data:image/svg+xml;base64,{image}",
+        judge(summary),
+        _environments(store, summary),
+    )
+
+
+def render_page(sections: list[Section]) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html").render(sections=sections, rule=RULE)
+
+
+def _environments(store: Store, summary: Summary) -> list[tuple[str, int]]:
+    ids = set(summary.runs["run_id"])
+    runs = [run for run in store.runs() if run.run_id in ids]
+    return Counter(_text(store.environment(run)) for run in runs).most_common()
+
+
+def _text(environment: dict[str, Any]) -> str:
+    """All that may change a result, so not when the run was started."""
+    known = [f"{name} {value}" for name, value in environment.items() if name != "started" and value is not None]
+    return ", ".join(known) or "unknown"

@@ -1,0 +1,172 @@
+"""One panel of a figure: learning curves of some nets, or their final error against depth."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+from scipy.optimize import isotonic_regression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.spec import Metric, Net, Panel
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; to each depth about the hue of the paper's figure 6.
+DEPTH_COLOURS = {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D55E00", 110: "#000000", 1202: "#CC79A7"}
+OTHER_COLOURS = ("#0072B2", "#999999", *DEPTH_COLOURS.values())
+SERIES_COLOURS = {"plain": "#D55E00", "residual": "#0072B2", "residual, B": "#009E73", "residual, C": "#CC79A7"}
+
+TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 2}
+TEST_STYLE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5, "zorder": 3}
+
+LABEL_SIZE = 6.5  # points
+FEW_POINTS = 10
+WIDE_SPAN = 20  # from here on a linear axis would press the shallow nets together
+
+
+def net_colours(panels: Iterable[Panel]) -> dict[Net, str]:
+    """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth."""
+    nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
+    if any(len({net.depth for net in panel.nets}) < len(panel.nets) for panel in panels):
+        return {net: SERIES_COLOURS[_series(net)] for net in nets}
+    others = cycle(OTHER_COLOURS)
+    depths = sorted({net.depth for net in nets})
+    by_depth = {depth: DEPTH_COLOURS.get(depth) or next(others) for depth in depths}
+    return {net: by_depth[net.depth] for net in nets}
+
+
+def draw_curves(
+    axes: Axes, panel: Panel, curves: dict[Net, LearningCurves], colours: dict[Net, str], iterations: int
+) -> None:
+    """Draws learning curves: training dashed, test bold, between lowest and highest run a band."""
+    unit, label = next(
+        (unit, label)
+        for least, unit, label in ((20_000, 1e4, " (1e4)"), (2_000, 1e3, " (1e3)"), (0, 1, ""))
+        if iterations >= least
+    )
+    axes.set_xlabel(f"iterations{label}")
+    axes.set_xlim(0, iterations / unit)
+    for net in panel.nets:
+        if net not in curves:
+            continue
+        for metric, spread, style in (
+            ("train", curves[net].train, TRAIN_STYLE),
+            ("test", curves[net].test, TEST_STYLE),
+        ):
+            if panel.show not in (metric, "both") or spread.empty:
+                continue
+            x = spread.index.to_numpy() / unit
+            marker = "." if len(x) < FEW_POINTS else ""
+            label = f"{net.name} {metric}"
+            axes.plot(x, spread["mean"].to_numpy(), color=colours[net], marker=marker, label=label, **style)
+            if curves[net].n > 1:
+                axes.fill_between(x, spread["low"], spread["high"], color=colours[net], alpha=0.2, linewidth=0)
+
+
+def label_ends(axes: Axes, panel: Panel) -> None:
+    """Names each net in the right margin, beside the end of its (bold, if there are two) line.
+
+    Where lines end together the names are pushed apart, by the panel's height, so its layout must be known; an arrow
+    up marks a line that ends above the panel.
+    """
+    low, high = axes.get_ylim()
+    lines: dict[str, Line2D] = {}
+    for line in axes.lines:
+        # Of a net's two lines the test's is drawn last, so it is the one that stays.
+        lines[str(line.get_label()).rpartition(" ")[0]] = line
+    ends = {name: _end(lines[name]) for net in panel.nets if (name := net.name) in lines}
+    if not ends:
+        return
+    points = axes.get_window_extent().height * 72 / axes.figure.dpi
+    spacing = 1.3 * LABEL_SIZE / points * (high - low)
+    # The places nearest to the ends that keep the names' order and distance: an isotonic regression.
+    names = sorted(ends, key=lambda name: ends[name][1])
+    steps = spacing * np.arange(len(names))
+    nearest = isotonic_regression([ends[name][1] for name in names] - steps).x
+    for name, place in zip(names, np.clip(nearest, low, high - steps[-1]) + steps, strict=True):
+        x, y = ends[name]
+        colour = lines[name].get_color()
+        axes.annotate(
+            f"{name} ↑" if y > high else name,
+            xy=(x, min(y, high)),
+            xytext=(1.05, (place - low) / (high - low)),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=LABEL_SIZE,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "relpos": (0, 0.5), "shrinkB": 0},
+        )
+
+
+def highest_after_start(axes: Axes) -> float:
+    """The highest error a panel's curves reach in the last nine tenths of the training; 0 if there are none."""
+    start = axes.get_xlim()[1] / 10
+    points = [point for line in axes.lines for point in np.asarray(line.get_xydata())]
+    return max((float(y) for x, y in points if x > start), default=0.0)
+
+
+def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
+    """Draws the final error against depth, a series a family of nets, and the paper's numbers as open squares."""
+    metrics: tuple[Metric, ...] = ("train_error", "test_error")
+    for metric in metrics:
+        if panel.show not in (metric.removesuffix("_error"), "both"):
+            continue
+        for series in dict.fromkeys(_series(net) for net in panel.nets):
+            _draw_depth_series(axes, [net for net in panel.nets if _series(net) == series], summary, metric)
+    means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
+    paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
+    if panel.show != "train" and paper:
+        axes.plot(*zip(*paper, strict=True), linestyle="", marker="s", color="black", fillstyle="none", label="paper")
+    depths = sorted({net.depth for net in panel.nets})
+    axes.set_xlabel("layers")
+    axes.set_xscale("log" if depths[-1] > WIDE_SPAN * depths[0] else "linear")
+    axes.xaxis.set_major_locator(FixedLocator(depths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(depth) for depth in depths])
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
+
+
+def _series(net: Net) -> str:
+    if net.family == "plain":
+        return "plain"
+    return "residual" if net.shortcut == "A" else f"residual, {net.shortcut}"
+
+
+def _end(line: Line2D) -> tuple[float, float]:
+    x, y = np.asarray(line.get_xydata())[-1]
+    return float(x), float(y)
+
+
+def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: Metric) -> None:
+    have = sorted((net for net in nets if net.name in summary.by_net.index), key=lambda net: net.depth)
+    if not have:
+        return
+    rows = summary.by_net.loc[[net.name for net in have]]
+    series = _series(have[0])
+    axes.errorbar(
+        [net.depth for net in have],
+        rows[metric],
+        yerr=rows[f"{metric}_std"].fillna(0),
+        color=SERIES_COLOURS[series],
+        marker="o",
+        markersize=3.5,
+        capsize=2,
+        label=f"{series} {metric.removesuffix('_error')}",
+        **(TRAIN_STYLE if metric == "train_error" else TEST_STYLE),
+    )
+    runs = [(net.depth, value) for net in have for value in summary.values(net, metric)]
+    # Beside the mean, which would cover them.
+    beside = axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
+    axes.plot(
+        *zip(*runs, strict=True), linestyle="", marker=".", markersize=2, color=SERIES_COLOURS[series], transform=beside
+    )

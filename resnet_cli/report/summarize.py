@@ -1,0 +1,225 @@
+"""The numbers of an experiment's runs, computed once. Tables, figures and claims only present them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from resnet_cli import complexity, run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs.plan import plan
+from resnet_cli.spec import RunSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Experiment, Net, Protocol, Variant
+
+TRAINING_IMAGES = 50_000
+POINTS_PER_CURVE = 500
+
+RUN_COLUMNS = [
+    "net",
+    "family",
+    "depth",
+    "shortcut",
+    "seed",
+    "test_error",
+    "best_test_error",
+    "train_error",
+    "test_iterations",
+    "test_images",
+    "parameters",
+    "run_id",
+]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an experiment's runs measured, at one variant.
+
+    Attributes:
+        experiment: What was asked.
+        variant: At which scale, with which data and precision.
+        nets: The experiment's own nets, in the file's order.
+        runs: One row a finished run, columns `RUN_COLUMNS`; errors in percent. Besides the experiment's own nets it
+            holds those that only a claim, a row or a panel names, for they may have run under another name.
+        unfinished: Net name and state of every run that was started and has no result.
+    """
+
+    experiment: Experiment
+    variant: Variant
+    nets: tuple[Net, ...]
+    runs: pd.DataFrame
+    unfinished: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def by_net(self) -> pd.DataFrame:
+        """Over the finished runs of each net: their number, means and standard deviations. Indexed by net name.
+
+        Columns n, test_error, test_error_std, best_test_error (of all evaluations of all runs), train_error,
+        train_error_std. A standard deviation is the sample's (n-1), NaN for a single run.
+        """
+        groups = self.runs.groupby("net", sort=False)
+        return pd.DataFrame(
+            {
+                "n": groups.size(),
+                "test_error": groups["test_error"].mean(),
+                "test_error_std": groups["test_error"].std(ddof=1),
+                "best_test_error": groups["best_test_error"].min(),
+                "train_error": groups["train_error"].mean(),
+                "train_error_std": groups["train_error"].std(ddof=1),
+            }
+        )
+
+    def values(self, net: Net, metric: str) -> list[float]:
+        """One metric of a net's finished runs, by seed. Percent."""
+        return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric]]
+
+    @property
+    def unfinished_text(self) -> str:
+        """The unfinished runs in words, `plain-56 (2 running, 1 diverged)`; empty if there are none."""
+        states: dict[str, Counter[str]] = {}
+        for net, state in self.unfinished:
+            states.setdefault(net, Counter())[state] += 1
+        return ", ".join(
+            f"{net} ({', '.join(f'{count} {state}' for state, count in counts.items())})"
+            for net, counts in states.items()
+        )
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """A net's learning curves: mean over its runs, lowest and highest. Percent.
+
+    Attributes:
+        test: Test error at each evaluation; columns mean, low, high; indexed by iteration.
+        train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
+        n: Runs behind them.
+        unfinished: Whether these runs have not ended; they are shown only where no finished run is.
+    """
+
+    test: pd.DataFrame
+    train: pd.DataFrame
+    n: int
+    unfinished: bool
+
+
+def averaging_window(protocol: Protocol) -> int:
+    """Updates over which a running training error is averaged: one epoch, or a tenth of the run if that is fewer.
+
+    One epoch is taken as 50,000 images, so 391 updates of 128. The tenth keeps a short run's average to its end.
+    """
+    return max(1, min(math.ceil(TRAINING_IMAGES / protocol.batch_size), protocol.iterations // 10))
+
+
+def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
+    """A run's training error: the mean over its last `averaging_window` updates, on augmented batches. Percent."""
+    return float(log["train_error"].iloc[-averaging_window(protocol) :].mean())
+
+
+def summarize(store: Store, experiment: Experiment, variant: Variant, depths: tuple[int, ...] | None = None) -> Summary:
+    """Gathers what the store holds of an experiment: all replicates of each net, however many were asked for.
+
+    Raises:
+        BadInputError: A depth cannot be used, or a finished run's files are not whole.
+    """
+    planned = {run.net: run for run in plan(experiment, variant, seeds=1, depths=depths)}
+    in_file_order = tuple(dict.fromkeys(net for net, _ in experiment.nets_and_seeds(depths)))
+    finished, unfinished = [], []
+    for net in dict.fromkeys([*in_file_order, *_nets_named(experiment)]):
+        run = planned.get(net) or RunSpec.of(net, variant, experiment.protocol, seed=0)
+        for replicate in store.replicates(run):
+            state = _state(store, replicate)
+            if state == "done":
+                finished.append(_measure(store, replicate))
+            elif state != "planned":
+                unfinished.append((net.name, state))
+    return Summary(experiment, variant, in_file_order, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
+
+
+def learning_curves(store: Store, experiment: Experiment, variant: Variant, net: Net) -> LearningCurves | None:
+    """The learning curves of a net: of its finished runs, else of the others as far as all of them got.
+
+    Returns:
+        None if no run of this net has logged anything.
+    """
+    run = RunSpec.of(net, variant, experiment.protocol, seed=0)
+    replicates = store.replicates(run)
+    finished = [replicate for replicate in replicates if store.is_done(replicate)]
+    evaluations, updates = [], []
+    for replicate in finished or replicates:
+        evaluations.append(_log(store.eval_log, replicate, must_exist=bool(finished)))
+        updates.append(_log(store.train_log, replicate, must_exist=bool(finished)))
+    window = averaging_window(run.protocol)
+    test = _spread([log.set_index("iteration")["test_error"] for log in evaluations if len(log)])
+    train = _spread([log.set_index("iteration")["train_error"].rolling(window).mean() for log in updates if len(log)])
+    if test.empty and train.empty:
+        return None
+    # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
+    step = max(1, run.protocol.iterations // POINTS_PER_CURVE)
+    n = sum(len(log) > 0 for log in updates)
+    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], n, unfinished=not finished)
+
+
+def _nets_named(experiment: Experiment) -> list[Net]:
+    nets = [row.net for row in experiment.rows if row.net]
+    for claim in experiment.claims:
+        if claim.kind == "less":
+            nets += [side for side in (claim.left, claim.right) if not isinstance(side, float)]
+        else:
+            nets += [claim.net] if claim.kind == "within" else claim.nets
+    for panel in experiment.figure.panels if experiment.figure else ():
+        nets += panel.nets
+    return nets
+
+
+def _state(store: Store, run: RunSpec) -> str:
+    status = store.status(run)
+    return "interrupted" if status.is_stale else status.state
+
+
+def _measure(store: Store, run: RunSpec) -> dict[str, object]:
+    evaluations, updates = store.eval_log(run), store.train_log(run)
+    for log, name in ((evaluations, run_folder.EVAL_CSV), (updates, run_folder.TRAIN_CSV)):
+        last = log["iteration"].iloc[-1] if len(log) else 0
+        if last != run.protocol.iterations:
+            raise BadInputError(
+                f"{store.folder(run) / name}: ends at iteration {last} of {run.protocol.iterations}, though the run is "
+                "done; remove the run's folder and run it again"
+            )
+    return {
+        "net": run.net.name,
+        "family": run.net.family,
+        "depth": run.net.depth,
+        "shortcut": run.net.shortcut,
+        "seed": run.seed,
+        "test_error": float(evaluations["test_error"].iloc[-1]),
+        "best_test_error": float(evaluations["test_error"].min()),
+        "train_error": final_training_error(updates, run.protocol),
+        "test_iterations": len(evaluations),
+        "test_images": int(evaluations["images"].iloc[-1]),
+        "parameters": complexity.parameters(run.net),
+        "run_id": run.run_id,
+    }
+
+
+def _log(read: Callable[[RunSpec], pd.DataFrame], run: RunSpec, *, must_exist: bool) -> pd.DataFrame:
+    try:
+        return read(run)
+    except BadInputError:
+        if must_exist:
+            raise
+        # A run in progress may have no log yet, or half a line.
+        return pd.DataFrame()
+
+
+def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:
+    together = pd.concat(series, axis=1, join="inner").dropna() if series else pd.DataFrame()
+    return pd.DataFrame({"mean": together.mean(axis=1), "low": together.min(axis=1), "high": together.max(axis=1)})

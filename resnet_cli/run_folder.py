@@ -1,0 +1,98 @@
+"""A run's folder: the names of its files, its status, and how a file is replaced without a moment of loss."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import NonNegativeInt, ValidationError
+
+from resnet_cli.spec import Frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = "spec.json"
+ENVIRONMENT = "environment.json"
+TRAIN_CSV = "train.csv"
+EVAL_CSV = "eval.csv"
+PREDICTIONS = "predictions.npz"
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint.prev.pt"
+WEIGHTS = "weights.safetensors"
+STATUS = "status.json"
+LOCK = ".lock"
+
+State = Literal["planned", "running", "done", "failed", "diverged", "interrupted"]
+
+# A running process renews its heartbeat every second or so; evaluation of a deep net on a slow CPU may take minutes.
+HEARTBEAT_LIMIT = 600.0
+
+
+class Status(Frozen):
+    """Where a run stands. Errors in percent, times in seconds; `heartbeat` is Unix time."""
+
+    state: State = "planned"
+    iteration: NonNegativeInt = 0
+    iterations: NonNegativeInt = 0
+    learning_rate: float | None = None
+    train_error: float | None = None
+    test_error: float | None = None
+    images_per_second: float | None = None
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    warmup_ended_at: int | None = None
+    message: str = ""
+    heartbeat: float = 0.0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the run says it is running, but nobody has renewed its heartbeat for long."""
+        return self.state == "running" and time.time() - self.heartbeat > HEARTBEAT_LIMIT
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file so that at every moment its name holds the whole old or the whole new content.
+
+    A temporary file in the same folder is written and synced, then renamed; the folder is synced last.
+    On an error the old file is untouched and the temporary one removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_status(folder: Path) -> Status:
+    """The run's status; `planned` when nothing, or nothing readable, is there yet."""
+    try:
+        return Status.model_validate_json((folder / STATUS).read_bytes())
+    except (OSError, ValidationError):
+        return Status()
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Replaces the run's status and renews its heartbeat.
+
+    Not synced: a status lost with the machine's power is written anew by the next start of the run.
+    """
+    temporary = folder / f".{STATUS}.{os.getpid()}.tmp"
+    temporary.write_text(status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n")
+    temporary.replace(folder / STATUS)

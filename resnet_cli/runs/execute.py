@@ -1,0 +1,272 @@
+"""Makes up the difference between the plan and the store: trains what is missing, one run or several at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import traceback
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import filelock
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.data import Dataset, open_dataset
+from resnet_cli.errors import BadInputError
+from resnet_cli.run_folder import Status
+from resnet_cli.runs.store import Store
+from resnet_cli.train import environment
+from resnet_cli.train.interrupt import StopSignals
+from resnet_cli.train.loop import DivergedError, StoppedError, train
+from resnet_cli.train.step import choose_device, prepare
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from resnet_cli.spec import RunSpec, Variant
+
+Ending = Literal["done", "failed", "diverged", "interrupted", "locked"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; nothing in here may change a result beyond the last bits.
+
+    Attributes:
+        device: cuda, mps, cpu or auto.
+        data_dir: The folder of datasets.
+        jobs: Runs side by side, each in a process of its own; CPU threads are shared out among them.
+        checkpoint_seconds: Time between checkpoints.
+    """
+
+    device: str
+    data_dir: Path
+    jobs: int = 1
+    checkpoint_seconds: float = 30.0
+
+
+class Monitor(Protocol):
+    """Who watches. Called in the main process, in the order of events."""
+
+    def progressed(self, run: RunSpec, status: Status) -> None:
+        """A run has started or moved on."""
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """A run is over; `message` says why, in one line, if it is not done."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the runs ended, and the signal that stopped them, if one did. Runs never started are in no list."""
+
+    endings: dict[str, Ending]
+    stopped_by: signal.Signals | None
+
+    def count(self, ending: Ending) -> int:
+        """Runs that ended so."""
+        return sum(each == ending for each in self.endings.values())
+
+
+def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor) -> Report:
+    """Trains these runs; one that fails does not keep the others from running.
+
+    Raises:
+        BadInputError: The device, the data or the results folder cannot be used; nothing was trained.
+    """
+    for precision in {run.variant.precision for run in runs}:
+        prepare(choose_device(settings.device), precision)
+    for run in runs:
+        store.create_folder(run)
+    with StopSignals() as signals:
+        if settings.jobs == 1:
+            endings = _one_by_one(runs, store, settings, monitor, signals)
+        else:
+            endings = _side_by_side(runs, store, settings, monitor, signals)
+    return Report(endings, signals.received)
+
+
+def _one_by_one(
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals
+) -> dict[str, Ending]:
+    datasets: dict[Variant, Dataset] = {}
+    endings: dict[str, Ending] = {}
+    for run in runs:
+        if signals.received:
+            break
+        # Only one dataset is kept: the runs of a table share theirs.
+        if run.variant not in datasets:
+            datasets = {run.variant: _open(run, settings)}
+
+        def report(status: Status, run: RunSpec = run) -> None:
+            monitor.progressed(run, status)
+
+        ending, message = _train_one(
+            run, store, datasets[run.variant], settings, report, lambda: signals.received is not None
+        )
+        endings[run.run_id] = ending
+        monitor.ended(run, ending, message)
+    return endings
+
+
+def _open(run: RunSpec, settings: Settings) -> Dataset:
+    device = choose_device(settings.device)
+    prepare(device, run.variant.precision)
+    return open_dataset(run.variant, settings.data_dir).to(device)
+
+
+def _train_one(
+    run: RunSpec,
+    store: Store,
+    dataset: Dataset,
+    settings: Settings,
+    report: Callable[[Status], None],
+    should_stop: Callable[[], bool],
+) -> tuple[Ending, str]:
+    """Trains one run under its lock; whatever goes wrong with it is its ending, not the program's."""
+    folder = store.folder(run)
+    try:
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+            if store.is_done(run):  # another process finished it since the plan was made
+                return "done", ""
+            environment.record(folder, dataset.train_labels.device, run.variant.precision, dataset)
+            return _train_locked(run, folder, dataset, settings, report, should_stop)
+    except filelock.Timeout:
+        return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
+
+
+def _train_locked(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset,
+    settings: Settings,
+    report: Callable[[Status], None],
+    should_stop: Callable[[], bool],
+) -> tuple[Ending, str]:
+    ending: Literal["failed", "diverged"] = "failed"
+    try:
+        train(
+            run,
+            folder,
+            dataset,
+            report=report,
+            should_stop=should_stop,
+            checkpoint_seconds=settings.checkpoint_seconds,
+        )
+    except StoppedError:
+        return "interrupted", "stopped; the same command goes on from here"
+    except DivergedError as error:
+        ending, message = "diverged", str(error)
+    except torch.OutOfMemoryError:
+        message = (
+            f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
+            "free memory, lower --jobs, or use another device"
+        )
+    except OSError as error:
+        message = f"{error.filename or folder}: {error.strerror or error}"
+    except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__}: {' '.join(str(error).split())} ({at.filename}:{at.lineno})"
+    else:
+        return "done", ""
+    _note_ending(folder, ending, message)
+    return ending, message
+
+
+def _note_ending(folder: Path, ending: Literal["failed", "diverged"], message: str) -> None:
+    status = run_folder.read_status(folder).model_copy(update={"state": ending, "message": message})
+    try:
+        run_folder.write_status(folder, status)
+    except OSError:
+        return  # the disk that failed the run may fail its status too; the ending is told all the same
+
+
+@dataclass
+class _Worker:
+    run: RunSpec
+    process: multiprocessing.process.BaseProcess
+    pipe: connection.Connection
+    ending: tuple[Ending, str] | None = None
+
+
+def _side_by_side(
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals
+) -> dict[str, Ending]:
+    waiting = list(runs)
+    workers: list[_Worker] = []
+    endings: dict[str, Ending] = {}
+    told_to_stop = False
+    while workers or (waiting and not signals.received):
+        while waiting and len(workers) < settings.jobs and not signals.received:
+            workers.append(_start(waiting.pop(0), store, settings))
+        if signals.received and not told_to_stop:
+            told_to_stop = True
+            for worker in workers:
+                worker.process.terminate()  # SIGTERM: it saves and stops
+        for pipe in connection.wait([worker.pipe for worker in workers], timeout=0.2):
+            worker = next(each for each in workers if each.pipe is pipe)
+            try:
+                message = worker.pipe.recv()
+            except EOFError:
+                workers.remove(worker)
+                worker.process.join()
+                ending, text = worker.ending or _died(worker, store, stopping=told_to_stop)
+                endings[worker.run.run_id] = ending
+                monitor.ended(worker.run, ending, text)
+                continue
+            if isinstance(message, Status):
+                monitor.progressed(worker.run, message)
+            else:
+                worker.ending = message
+    return endings
+
+
+def _start(run: RunSpec, store: Store, settings: Settings) -> _Worker:
+    # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(run, store.root, settings, theirs), name=run.run_id, daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(run, process, ours)
+
+
+def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str]:
+    """A worker that ended without saying how: killed from outside, or stopped before it had begun."""
+    if stopping:
+        return "interrupted", "stopped; the same command goes on from here"
+    message = (
+        f"its process ended with exit code {worker.process.exitcode}; the same command goes on from its checkpoint"
+    )
+    _note_ending(store.folder(worker.run), "failed", message)
+    return "failed", message
+
+
+def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection) -> None:
+    """The body of a worker process."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.jobs))
+    with StopSignals() as signals:
+        try:
+            dataset = _open(run, settings)
+        except BadInputError as error:
+            pipe.send(("failed", str(error)))
+            return
+
+        def should_stop() -> bool:
+            return signals.received is not None or not parent.is_alive()
+
+        def report(status: Status) -> None:
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # the launcher is gone; should_stop sees it too, and all is saved
+                pipe.send(status)
+
+        ending = _train_one(run, Store(results), dataset, settings, report, should_stop)
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(ending)

@@ -1,0 +1,132 @@
+"""The results folder: which runs exist, how far they are, what they measured. The only module that knows results/."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs.plan import plan
+from resnet_cli.spec import Experiment, RunSpec, Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results folder: `runs/` with one folder a run, `tables/` and `figures/` with what was made of them."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, results_dir: Path | None) -> Store:
+        """The store at `--results-dir`, else at RESNET_RESULTS, else at `results/` here. Creates nothing."""
+        return cls(results_dir or Path(os.environ.get("RESNET_RESULTS") or "results"))
+
+    @property
+    def tables(self) -> Path:
+        """Where tables are written."""
+        return self.root / "tables"
+
+    @property
+    def figures(self) -> Path:
+        """Where figures are written."""
+        return self.root / "figures"
+
+    def folder(self, run: RunSpec) -> Path:
+        """The run's folder, whether it exists or not."""
+        return self.root / "runs" / run.run_id
+
+    def create_folder(self, run: RunSpec) -> Path:
+        """Makes the run's folder and writes its spec.json.
+
+        Raises:
+            BadInputError: The results folder cannot be written.
+        """
+        folder = self.folder(run)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run_folder.replace_file(folder / run_folder.SPEC, (run.model_dump_json(indent=1) + "\n").encode())
+        except OSError as error:
+            raise BadInputError(
+                f"{folder}: cannot be written: {error.strerror}; choose another --results-dir"
+            ) from error
+        return folder
+
+    def status(self, run: RunSpec) -> run_folder.Status:
+        """Where the run stands."""
+        return run_folder.read_status(self.folder(run))
+
+    def is_done(self, run: RunSpec) -> bool:
+        """Whether the run has ended and its result is there."""
+        return self.status(run).state == "done"
+
+    def runs(self) -> list[RunSpec]:
+        """Every run in the store whose spec can be read; others are not ours to judge."""
+        specs = []
+        for path in sorted((self.root / "runs").glob(f"*/{run_folder.SPEC}")):
+            try:
+                specs.append(RunSpec.model_validate_json(path.read_bytes()))
+            except (OSError, ValidationError):
+                continue
+        return specs
+
+    def replicates(self, run: RunSpec) -> list[RunSpec]:
+        """The runs in the store that differ from this one in nothing but the seed, by seed."""
+        pattern = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s*"
+        seeds = [int(folder.name.rpartition("-s")[2]) for folder in (self.root / "runs").glob(pattern)]
+        return [run.model_copy(update={"seed": seed}) for seed in sorted(seeds)]
+
+    def variant_to_show(self, experiment: Experiment, depths: tuple[int, ...] | None = None) -> Variant:
+        """The variant of an experiment with the most to show.
+
+        Finished runs at the longest schedule count first, then their number; paper scale if there is nothing at all.
+        """
+
+        def worth(variant: Variant) -> tuple[bool, bool, bool, float, int]:
+            done = sum(self.is_done(run) for run in plan(experiment, variant, seeds=1, depths=depths))
+            return done > 0, not variant.tiny, variant.dataset == experiment.dataset, variant.schedule, done
+
+        default = Variant(dataset=experiment.dataset)
+        return max([default, *dict.fromkeys(run.variant for run in self.runs())], key=worth)
+
+    def environment(self, run: RunSpec) -> dict[str, Any]:
+        """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""
+        try:
+            content = json.loads((self.folder(run) / run_folder.ENVIRONMENT).read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def train_log(self, run: RunSpec) -> pd.DataFrame:
+        """The run's log, a row an update: iteration, lr, loss, train_error (percent, running, augmented images)."""
+        return self._read_csv(run, run_folder.TRAIN_CSV, ["iteration", "lr", "loss", "train_error"])
+
+    def eval_log(self, run: RunSpec) -> pd.DataFrame:
+        """The run's evaluations: iteration, test_loss, test_error, test_error_top5 (percent), images."""
+        columns = ["iteration", "test_loss", "test_error", "test_error_top5", "images"]
+        return self._read_csv(run, run_folder.EVAL_CSV, columns)
+
+    def _read_csv(self, run: RunSpec, name: str, columns: list[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.folder(run) / name
+        try:
+            frame = pd.read_csv(path)
+        except OSError as error:
+            raise BadInputError(f"{path}: {error.strerror}") from error
+        except (ValueError, pd.errors.ParserError) as error:
+            raise BadInputError(f"{path}: not a table: {str(error).splitlines()[0]}") from error
+        if list(frame.columns) != columns:
+            raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
+        for column in columns:
+            if not pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any():
+                raise BadInputError(f"{path}: column {column}: not a number in every row")
+        return frame

@@ -1,0 +1,86 @@
+"""Checkpoints: everything an exact resume needs, checksummed, replaced atomically, with the one before kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from resnet_cli import run_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAGIC = b"resnet-cli checkpoint 1, SHA-256 "
+DIGEST_LENGTH = 64
+
+
+@dataclass
+class TrainState:
+    """A training between two updates. The data's order is not in it: that is a function of the iteration."""
+
+    iteration: int = 0
+    net: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    train_csv_bytes: int = 0
+    eval_csv_bytes: int = 0
+    warmup_ended_at: int | None = None
+    recent_errors: list[float] = field(default_factory=list)
+    test_error: float | None = None
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+class UnreadableCheckpointError(Exception):
+    """The file is not a whole checkpoint of ours."""
+
+
+def save(state: TrainState, folder: Path) -> None:
+    """Replaces the folder's checkpoint; the one before becomes `checkpoint.prev.pt`."""
+    buffer = io.BytesIO()
+    torch.save(asdict(state), buffer)
+    payload = buffer.getbuffer()
+    digest = hashlib.sha256(payload).hexdigest().encode()
+    current, previous = folder / run_folder.CHECKPOINT, folder / run_folder.PREVIOUS_CHECKPOINT
+    if current.exists():
+        # Were we killed right after this, there would be no current one, and the previous one is found.
+        current.replace(previous)
+    run_folder.replace_file(current, b"".join((MAGIC, digest, b"\n", payload)))
+
+
+def load(folder: Path) -> tuple[TrainState | None, list[str]]:
+    """The folder's newest readable checkpoint, or None, and what was wrong with any that had to be passed over."""
+    problems: list[str] = []
+    for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
+        path = folder / name
+        if path.exists():
+            try:
+                return read(path), problems
+            except UnreadableCheckpointError as error:
+                problems.append(f"{path}: {error}")
+    return None, problems
+
+
+def read(path: Path) -> TrainState:
+    """Reads one checkpoint; executes nothing in it.
+
+    Raises:
+        UnreadableCheckpointError: Truncated, altered, or not a checkpoint.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableCheckpointError(error.strerror or str(error)) from error
+    header = len(MAGIC) + DIGEST_LENGTH + 1
+    if not content.startswith(MAGIC) or len(content) < header:
+        raise UnreadableCheckpointError("not a checkpoint of this program")
+    payload = memoryview(content)[header:]
+    if hashlib.sha256(payload).hexdigest().encode() != content[len(MAGIC) : header - 1]:
+        raise UnreadableCheckpointError("damaged: its SHA-256 does not match")
+    values = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    if set(values) != {each.name for each in fields(TrainState)}:
+        raise UnreadableCheckpointError("written by another version of this program")
+    return TrainState(**values)

@@ -1,0 +1,84 @@
+"""What a run was trained with. Says nothing of whose machine it was."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torchvision
+
+from resnet_cli import __version__, run_folder
+
+if TYPE_CHECKING:
+    from resnet_cli.data import Dataset
+    from resnet_cli.spec import Precision
+
+
+def describe(device: torch.device, precision: Precision, dataset: Dataset) -> dict[str, Any]:
+    """Versions, device, precision, threads, commit, data and time, for environment.json."""
+    return {
+        "resnet_cli": __version__,
+        **_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "data": f"{dataset.name}: {dataset.checksum}",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """The checkout's commit and whether it was changed; nothing where the program is installed from a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)  # noqa: S607
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def record(folder: Path, device: torch.device, precision: Precision, dataset: Dataset) -> None:
+    """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
+    path = folder / run_folder.ENVIRONMENT
+    now = describe(device, precision, dataset)
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        content = now
+    else:
+        known = [content, *content.get("resumed", [])][-1]
+        if any(known.get(key) != value for key, value in now.items() if key != "started"):
+            content["resumed"] = [*content.get("resumed", []), now]
+    run_folder.replace_file(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,240 @@
+"""The order of things in one training, from its folder to its final weights."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.data.stream import TrainStream
+from resnet_cli.model import cifar_net
+from resnet_cli.run_folder import Status
+from resnet_cli.train import checkpoint, log, schedule
+from resnet_cli.train.checkpoint import TrainState
+from resnet_cli.train.evaluate import Evaluation, evaluate
+from resnet_cli.train.step import EagerStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.spec import RunSpec
+
+REPORT_SECONDS = 0.5
+REPORTED_UPDATES = 100  # the training error on the screen is the mean over as many updates
+PENDING_UPDATES = 200  # at most so many results wait on the device
+
+
+class DivergedError(Exception):
+    """The loss is not a finite number. The last checkpoint, from before, is untouched."""
+
+
+class StoppedError(Exception):
+    """The training was asked to stop; all is saved."""
+
+
+def train(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset,
+    *,
+    report: Callable[[Status], None],
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float = 30.0,
+) -> None:
+    """Trains one net to the end of its schedule, from its last checkpoint if there is one (section 4.2).
+
+    The folder then holds the logs, the final weights and the final logits. However often it is killed and started
+    again, on the same machine with as many threads, weights and logs come out the same, bit for bit.
+
+    Args:
+        run: What to train.
+        folder: The run's folder; it exists and is locked.
+        dataset: Resident on the device to train on.
+        report: Called about twice a second, and at the end, with the status that was also written.
+        should_stop: Asked after every update; when true, all is saved and the training stops.
+        checkpoint_seconds: Time between checkpoints.
+
+    Raises:
+        StoppedError: `should_stop` said so.
+        DivergedError: The loss became NaN or infinite.
+        OSError: The folder cannot be written.
+    """
+    training = _Training(run, folder, dataset, report)
+    with training.train_log, training.eval_log:
+        _run_updates(training, should_stop, checkpoint_seconds)
+        evaluation = training.evaluate()
+        training.eval_log.sync()
+    _save_results(folder, training.step.net, evaluation)
+    training.tell("done")
+    for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
+    """Makes the updates that are missing, evaluates at the end of each epoch but the last, saves now and then."""
+    iterations = training.run.protocol.iterations
+    saved = reported = time.monotonic()
+    while training.state.iteration < iterations:
+        training.update()
+        state = training.state
+        is_last = state.iteration == iterations
+        if training.ends_epoch(state.iteration) and not is_last:
+            training.evaluate()
+        now = time.monotonic()
+        stops = should_stop() and not is_last
+        if stops or is_last or now - saved >= checkpoint_seconds:
+            training.save()
+            saved = now
+        if stops:
+            training.tell("interrupted")
+            raise StoppedError
+        if now - reported >= REPORT_SECONDS:
+            training.tell("running")
+            reported = now
+
+
+def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation) -> None:
+    """Writes the final logits and weights."""
+    predictions = io.BytesIO()
+    np.savez(predictions, logits=evaluation.logits.numpy().astype(np.float16))
+    run_folder.replace_file(folder / run_folder.PREDICTIONS, predictions.getvalue())
+    weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+    run_folder.replace_file(folder / run_folder.WEIGHTS, safetensors.torch.save(weights))
+
+
+class _Training:
+    """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
+
+    def __init__(self, run: RunSpec, folder: Path, dataset: Dataset, report: Callable[[Status], None]) -> None:
+        self.run = run
+        self.folder = folder
+        self.dataset = dataset
+        self.report = report
+        self.stream = TrainStream(dataset, run.seed, run.protocol.batch_size)
+        net = cifar_net(run.net, run.seed, classes=len(dataset.classes))
+        self.step = EagerStep(net, run.protocol, run.variant.precision, dataset.train_labels.device)
+        loaded, self.warnings = checkpoint.load(folder)
+        self.state = loaded or TrainState()
+        if loaded:
+            net.load_state_dict(loaded.net)
+            self.step.optimizer.load_state_dict(loaded.optimizer)
+        self.train_log = log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, self.state.train_csv_bytes)
+        self.eval_log = log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, self.state.eval_csv_bytes)
+        self.first_iteration = self.state.iteration
+        self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
+        self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
+        self.clock = time.monotonic()
+        self.seconds_here = 0.0
+        self.tell("running")
+
+    def update(self) -> None:
+        """Makes the next update. Its loss and error stay on the device until `flush`."""
+        protocol, state = self.run.protocol, self.state
+        if self.is_warming:
+            self.flush()
+            assert protocol.warmup is not None
+            if schedule.warmup_is_over(protocol.warmup, state.recent_errors):
+                state.warmup_ended_at = state.iteration
+        state.iteration += 1
+        rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at)
+        loss, wrong = self.step(*self.stream.batch(state.iteration), rate)
+        self.pending.append((state.iteration, rate, loss, wrong))
+        if len(self.pending) >= PENDING_UPDATES:
+            self.flush()
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether the warm-up (ResNet-110's, section 4.2) still lasts."""
+        return self.run.protocol.warmup is not None and self.state.warmup_ended_at is None
+
+    def ends_epoch(self, iteration: int) -> bool:
+        """Whether the last image of an epoch is in this update's batch."""
+        return self.stream.epochs_seen(iteration) > self.stream.epochs_seen(iteration - 1)
+
+    def flush(self) -> None:
+        """Writes the pending updates to train.csv.
+
+        Raises:
+            DivergedError: One of them has a loss that is not finite; those before it are written.
+        """
+        if not self.pending:
+            return
+        losses = torch.stack([loss for _, _, loss, _ in self.pending]).tolist()
+        wrong = torch.stack([count for _, _, _, count in self.pending]).tolist()
+        lines = []
+        finite = np.isfinite(losses)
+        for (iteration, rate, _, _), loss, count, good in zip(self.pending, losses, wrong, finite, strict=True):
+            if not good:
+                break
+            error = 100 * count / self.run.protocol.batch_size
+            lines.append(log.train_line(iteration, rate, loss, error))
+            self.errors_on_screen.append(error)
+            if self.is_warming:
+                assert self.run.protocol.warmup is not None
+                self.state.recent_errors = [*self.state.recent_errors, error][-self.run.protocol.warmup.window :]
+        self.train_log.write(lines)
+        if not finite.all():
+            at = self.pending[len(lines)][0]
+            raise DivergedError(f"the loss became {losses[len(lines)]} at iteration {at}")
+        self.pending.clear()
+
+    def evaluate(self) -> Evaluation:
+        """Tests the net as it is and logs it."""
+        self.flush()
+        self._book_train_time()
+        result = evaluate(self.step.net, self.dataset, self.run.variant.precision)
+        self.state.evaluate_seconds += self._lap()
+        self.state.test_error = result.top1_error
+        line = log.eval_line(self.state.iteration, result.loss, result.top1_error, result.top5_error, result.images)
+        self.eval_log.write([line])
+        return result
+
+    def save(self) -> None:
+        """Makes the logs durable, then the checkpoint that names their lengths."""
+        self.flush()
+        self._book_train_time()
+        self.state.train_csv_bytes = self.train_log.sync()
+        self.state.eval_csv_bytes = self.eval_log.sync()
+        self.state.net = self.step.net.state_dict()
+        self.state.optimizer = self.step.optimizer.state_dict()
+        checkpoint.save(self.state, self.folder)
+
+    def tell(self, state: run_folder.State) -> None:
+        """Writes and reports the status."""
+        self.flush()
+        self._book_train_time()
+        protocol, reached = self.run.protocol, self.state.iteration
+        images = (reached - self.first_iteration) * protocol.batch_size
+        status = Status(
+            state=state,
+            iteration=reached,
+            iterations=protocol.iterations,
+            learning_rate=schedule.learning_rate(protocol, max(1, reached), self.state.warmup_ended_at),
+            train_error=float(np.mean(self.errors_on_screen)) if self.errors_on_screen else None,
+            test_error=self.state.test_error,
+            images_per_second=images / self.seconds_here if images else None,
+            train_seconds=self.state.train_seconds,
+            evaluate_seconds=self.state.evaluate_seconds,
+            warmup_ended_at=self.state.warmup_ended_at,
+            message="; ".join(self.warnings),
+        )
+        run_folder.write_status(self.folder, status)
+        self.report(status)
+
+    def _book_train_time(self) -> None:
+        seconds = self._lap()
+        self.state.train_seconds += seconds
+        self.seconds_here += seconds
+
+    def _lap(self) -> float:
+        now = time.monotonic()
+        seconds, self.clock = now - self.clock, now
+        return seconds

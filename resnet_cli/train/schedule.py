@@ -1,0 +1,29 @@
+"""The learning rate as a pure function of the iteration and of when the warm-up ended (section 4.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.spec import Protocol, Warmup
+
+
+def learning_rate(protocol: Protocol, iteration: int, warmup_ended_at: int | None) -> float:
+    """The rate of an update, counted from 1: at milestone 32,000, update 32,001 is the first at a tenth.
+
+    Args:
+        protocol: Rates and milestones.
+        iteration: The update.
+        warmup_ended_at: The last update of the warm-up; None while it lasts. Without a warm-up it has no meaning.
+    """
+    warming = protocol.warmup is not None and (warmup_ended_at is None or iteration <= warmup_ended_at)
+    base = protocol.warmup.learning_rate if warming and protocol.warmup else protocol.learning_rate
+    return base / 10.0 ** sum(iteration > milestone for milestone in protocol.milestones)
+
+
+def warmup_is_over(warmup: Warmup, recent_errors: Sequence[float]) -> bool:
+    """Whether the training error (percent, mean of the last `window` updates) has fallen below the threshold."""
+    window = recent_errors[-warmup.window :]
+    return len(window) == warmup.window and sum(window) / warmup.window < warmup.until_train_error

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resnet_cli.cli.main import _exit_code
+
+if TYPE_CHECKING:
+    import pytest
+    from conftest import AddRun
+
+    from resnet_cli.runs.store import Store
+
+
+def test_page_file(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page holds every experiment with a finished run and no other; its path is the output."""
+    add_run("plain-20", [9.0])
+
+    assert 0 == _exit_code(["report", "--results-dir", str(store.root)])
+    assert f"{store.root / 'report.html'}\n" == capsys.readouterr().out
+    page = (store.root / "report.html").read_text()
+    assert 'id="fig1"' in page
+    assert 'id="table6"' not in page
+
+
+def test_nothing_to_report(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a finished run there is no page but one line that says what to do, and exit code 2."""
+    add_run("plain-20", [9.0], state="interrupted")
+
+    assert 2 == _exit_code(["report", "--results-dir", str(store.root)])
+    output, errors = capsys.readouterr()
+    assert ("", 1) == (output, errors.count("\n"))
+    assert errors.startswith(f"error: {store.root}: no run of any experiment is finished; ")
+    assert not (store.root / "report.html").exists()

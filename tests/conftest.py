@@ -1,0 +1,85 @@
+"""Synthetic run folders, written as a run writes them, with errors chosen by the test."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from resnet_cli import run_folder
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import Experiment, Net, RunSpec, Variant, load_experiment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class AddRun(Protocol):
+    """Writes one run's folder; see `add_run`."""
+
+    def __call__(  # noqa: D102
+        self,
+        net: str,
+        test_errors: list[float],
+        train_error: float = 1.0,
+        *,
+        seed: int = 0,
+        variant: Variant = ...,
+        state: run_folder.State = "done",
+        experiment: Experiment | None = None,
+    ) -> RunSpec: ...
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def short() -> Variant:
+    """A variant of 640 updates: averages over the last 64."""
+    return Variant(schedule=0.01)
+
+
+@pytest.fixture
+def add_run(store: Store, short: Variant) -> AddRun:
+    """Writes a run: test errors at evenly spaced evaluations; training error 80, then `train_error` in the last tenth.
+
+    A run that is not done stops half way.
+    """
+
+    def add(
+        net: str,
+        test_errors: list[float],
+        train_error: float = 1.0,
+        *,
+        seed: int = 0,
+        variant: Variant = short,
+        state: run_folder.State = "done",
+        experiment: Experiment | None = None,
+    ) -> RunSpec:
+        protocol = (experiment or load_experiment("table6")).protocol
+        run = RunSpec.of(Net.model_validate(net), variant, protocol, seed)
+        folder = store.create_folder(run)
+        total = run.protocol.iterations
+        iteration = np.arange(1, total + 1)
+        train = pd.DataFrame({"iteration": iteration, "lr": 0.1, "loss": 1.0, "train_error": 80.0})
+        train.loc[iteration > total - max(1, total // 10), "train_error"] = train_error
+        at = [round(total * (i + 1) / len(test_errors)) for i in range(len(test_errors))]
+        test = pd.DataFrame(
+            {"iteration": at, "test_loss": 1.0, "test_error": test_errors, "test_error_top5": 0.5, "images": 10_000}
+        )
+        if state != "done":
+            train, test = train[train.iteration <= total // 2], test[test.iteration <= total // 2]
+        train.to_csv(folder / run_folder.TRAIN_CSV, index=False)
+        test.to_csv(folder / run_folder.EVAL_CSV, index=False)
+        environment = {"torch": "2.10.0", "device": "cpu", "commit": "0123abc", "started": f"2026-01-0{seed + 1}"}
+        (folder / run_folder.ENVIRONMENT).write_text(json.dumps(environment))
+        run_folder.write_status(folder, run_folder.Status(state=state, iteration=len(train), iterations=total))
+        return run
+
+    return add

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from resnet_cli.report.page import make_section, render_page
+from resnet_cli.report.summarize import summarize
+from resnet_cli.spec import Experiment, Variant, load_experiment
+
+if TYPE_CHECKING:
+    from conftest import AddRun
+
+    from resnet_cli.runs.store import Store
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Structure(HTMLParser):
+    """Checks that every element is closed where it was opened; collects links and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Opens an element."""
+        self.links += [value for name, value in attrs if name in ("src", "href") and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Closes the innermost element, which must be of this kind."""
+        assert tag == self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        """Keeps the text."""
+        self.text.append(data)
+
+
+@pytest.fixture
+def page(store: Store, add_run: AddRun, short: Variant) -> str:
+    """A page on two experiments: five finished runs of one environment, no net of figure 1 finished but one."""
+    for seed in range(2):
+        add_run("plain-20", [50.0, 9.0 + 0.1 * seed], 2.0, seed=seed)
+        add_run("plain-56", [50.0, 13.0 + 0.1 * seed], 6.0, seed=seed)
+    add_run("resnet-20", [50.0, 8.7])
+    summaries = [summarize(store, load_experiment(name), short) for name in ("fig1", "table6")]
+    return render_page([make_section(store, summary) for summary in summaries])
+
+
+def read(page: str) -> Structure:
+    """The page's structure, which must be whole."""
+    structure = Structure()
+    structure.feed(page)
+    assert structure.open == []
+    return structure
+
+
+def test_sections(page: str) -> None:
+    """Each experiment has its question, scale, table, verdicts, and each environment once, with its runs."""
+    text = re.sub(r"\s+", " ", " ".join(read(page).text))
+
+    assert "Does a plain net get worse as it gets deeper, even on the training set?" in text
+    assert "schedule 0.01 of the paper's; CIFAR-10; fp32" in text
+    assert "9.05 ± 0.07" in text
+    assert "reproduced : Degradation: plain-20 has lower test error than plain-56" in text
+    assert "not run : Deeper residual nets have lower test error" in text
+    assert "4 runs: torch 2.10.0, device cpu, commit 0123abc" in text
+    assert "1 run: torch 2.10.0" in text
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    """Figures are inside the page; nothing is fetched and no script runs."""
+    inside = [link for link in read(page).links if link.startswith("data:image/svg+xml;base64,")]
+    elsewhere = [link for link in read(page).links if not link.startswith(("data:", "#"))]
+
+    assert (1, []) == (len(inside), elsewhere)
+    assert base64.b64decode(inside[0].partition(",")[2]).startswith(b"<?xml")
+    assert "<script" not in page
+
+
+def test_text_is_escaped(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A title of one's own cannot break the page."""
+    add_run("plain-20", [9.0])
+    content: dict[str, Any] = load_experiment("fig1").model_dump(mode="json") | {"title": "<b>&", "figure": None}
+    section = make_section(store, summarize(store, Experiment.model_validate(content), short))
+
+    assert "<h2>&lt;b&gt;&amp;</h2>" in render_page([section])
+    assert "<img" not in render_page([section])

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.report.summarize import averaging_window, final_training_error, learning_curves, summarize
+from resnet_cli.spec import Net, Protocol, Variant, load_experiment
+
+if TYPE_CHECKING:
+    from conftest import AddRun
+
+    from resnet_cli.runs.store import Store
+
+RESNET_20 = Net.model_validate("resnet-20")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "window"),
+    [
+        (Protocol(), 391),
+        (Protocol(batch_size=256), 196),
+        (Protocol().scaled(0.1), 391),
+        (Protocol().scaled(0.01), 64),
+        (Protocol().tiny(), 1),
+    ],
+)
+def test_averaging_window(protocol: Protocol, window: int) -> None:
+    """A training error is averaged over one epoch, or over a tenth of a short run, or over one update."""
+    assert window == averaging_window(protocol)
+
+
+def test_final_training_error_is_of_the_last_updates() -> None:
+    """The mean runs over the last window only: of 20 updates the last two."""
+    log = pd.DataFrame({"train_error": [90.0] * 18 + [3.0, 5.0]})
+
+    assert 4.0 == final_training_error(log, Protocol(iterations=20))
+
+
+def test_a_run_is_measured_at_its_end(store: Store, add_run: AddRun, short: Variant) -> None:
+    """The test error is the last evaluation's, not the best, which stands beside it."""
+    run = add_run("resnet-20", [50.0, 8.5, 8.7], 0.5)
+    runs = summarize(store, load_experiment("table6"), short).runs
+
+    assert [
+        {
+            "net": "resnet-20",
+            "family": "resnet",
+            "depth": 20,
+            "shortcut": "A",
+            "seed": 0,
+            "test_error": 8.7,
+            "best_test_error": 8.5,
+            "train_error": 0.5,
+            "test_iterations": 3,
+            "test_images": 10_000,
+            "parameters": 269_722,
+            "run_id": run.run_id,
+        }
+    ] == runs.to_dict(orient="records")
+
+
+def test_means_and_deviations(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Over 8.7, 8.8 and 9.2: mean 8.9, sample deviation sqrt(0.14 / 2); a single run has no deviation."""
+    for seed, (error, train) in enumerate([(8.7, 1.0), (8.8, 2.0), (9.2, 3.0)]):
+        add_run("resnet-20", [8.0 + seed, error], train, seed=seed)
+    add_run("resnet-1202", [7.9])
+    by_net = summarize(store, load_experiment("table6"), short).by_net
+
+    assert [3, 1] == by_net["n"].tolist()
+    assert pytest.approx([8.9, math.sqrt(0.07), 8.0, 2.0, 1.0]) == by_net.loc["resnet-20"].tolist()[1:]
+    assert math.isnan(by_net.loc["resnet-1202", "test_error_std"])
+
+
+def test_every_replicate_counts(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Runs beyond the file's number of seeds count too; resnet-20 plans one."""
+    for seed in (0, 4, 11):
+        add_run("resnet-20", [8.7], seed=seed)
+
+    assert [0, 4, 11] == summarize(store, load_experiment("table6"), short).runs["seed"].tolist()
+
+
+def test_scales_do_not_mix(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A run at another scale or precision is another run."""
+    add_run("resnet-20", [9.9], variant=Variant(schedule=0.02))
+    add_run("resnet-20", [9.9], variant=short.model_copy(update={"precision": "bf16"}))
+
+    assert summarize(store, load_experiment("table6"), short).runs.empty
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "diverged", "failed"])
+def test_unfinished_runs_give_no_number(store: Store, add_run: AddRun, short: Variant, state: run_folder.State) -> None:
+    """A run that is not done is named and counted nowhere."""
+    add_run("resnet-20", [8.7, 8.7])
+    add_run("resnet-20", [90.0, 90.0], 90.0, seed=1, state=state)
+    summary = summarize(store, load_experiment("table6"), short)
+
+    assert [8.7] == summary.values(RESNET_20, "test_error")
+    assert f"resnet-20 (1 {state})" == summary.unfinished_text
+
+
+def test_a_run_nobody_renews_is_interrupted(
+    store: Store, add_run: AddRun, short: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run still says that it is running; its old heartbeat tells otherwise."""
+    add_run("resnet-20", [8.7, 8.7], state="running")
+    monkeypatch.setattr(run_folder, "HEARTBEAT_LIMIT", -1.0)
+
+    assert "resnet-20 (1 interrupted)" == summarize(store, load_experiment("table6"), short).unfinished_text
+
+
+@pytest.mark.parametrize("name", [run_folder.EVAL_CSV, run_folder.TRAIN_CSV])
+def test_a_cut_off_log_is_an_error(store: Store, add_run: AddRun, short: Variant, name: str) -> None:
+    """A finished run whose log lacks its last row is named, not summarised."""
+    path = store.folder(add_run("resnet-20", [50.0, 8.7])) / name
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(BadInputError) as caught:
+        summarize(store, load_experiment("table6"), short)
+
+    assert str(caught.value).startswith(f"{path}: ends at iteration ")
+
+
+def test_other_depths_keep_the_claims(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A sweep over other depths still finds the nets its claims name; its own nets are those asked for."""
+    add_run("plain-56", [13.0])
+    summary = summarize(store, load_experiment("depth"), short, (8, 14))
+
+    assert ["plain-8", "plain-14", "resnet-8", "resnet-14"] == [net.name for net in summary.nets]
+    assert ["plain-56"] == summary.runs["net"].tolist()
+
+
+def test_learning_curves_spread(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Curves are mean, lowest and highest over the runs; the last training point is the table's training error."""
+    add_run("resnet-20", [50.0, 8.0], 1.0)
+    add_run("resnet-20", [60.0, 9.0], 2.0, seed=1)
+    curves = learning_curves(store, load_experiment("table6"), short, RESNET_20)
+    assert curves
+
+    assert {"mean": {320: 55.0, 640: 8.5}, "low": {320: 50.0, 640: 8.0}, "high": {320: 60.0, 640: 9.0}} == (
+        curves.test.to_dict()
+    )
+    assert pytest.approx([1.5, 1.0, 2.0]) == curves.train.loc[640].tolist()
+    assert 64 == curves.train.index[0]
+    assert (2, False) == (curves.n, curves.unfinished)
+
+
+def test_long_curves_are_thinned(store: Store, add_run: AddRun) -> None:
+    """Some 500 points are kept of a long training curve, the last among them."""
+    variant = Variant(schedule=0.1)
+    add_run("resnet-20", [8.0], variant=variant)
+    curves = learning_curves(store, load_experiment("table6"), variant, RESNET_20)
+    assert curves
+
+    assert 6_400 == curves.train.index[-1]
+    assert 450 < len(curves.train) <= 501
+
+
+def test_unfinished_curves_only_without_finished_ones(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A run under way shows its curve while its net has nothing better, and never enters a mean of finished runs."""
+    table6 = load_experiment("table6")
+    add_run("resnet-20", [50.0, 8.0], state="running")
+    under_way = learning_curves(store, table6, short, RESNET_20)
+    add_run("resnet-20", [60.0, 9.0], seed=1)
+    finished = learning_curves(store, table6, short, RESNET_20)
+    assert under_way
+    assert finished
+
+    assert ({320: 50.0}, True) == (under_way.test["mean"].to_dict(), under_way.unfinished)
+    assert ({320: 60.0, 640: 9.0}, False) == (finished.test["mean"].to_dict(), finished.unfinished)
+
+
+def test_curves_of_a_run_that_writes(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Half a line at the end of a running run's log stops nothing; without any data there are no curves."""
+    table6 = load_experiment("table6")
+    folder = store.folder(add_run("resnet-20", [50.0, 8.0], state="running"))
+    with (folder / run_folder.TRAIN_CSV).open("a") as log:
+        log.write("321,0.1,")
+    curves = learning_curves(store, table6, short, RESNET_20)
+    (folder / run_folder.EVAL_CSV).unlink()
+    assert curves
+
+    assert ([320], 0) == (curves.test.index.tolist(), len(curves.train))
+    assert learning_curves(store, table6, short, RESNET_20) is None

@@ -1,0 +1,198 @@
+# ruff: noqa: RUF001  the tables have true dashes and minus signs
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from resnet_cli.report.summarize import summarize
+from resnet_cli.report.tables import make_table, render, rich_table
+from resnet_cli.spec import Experiment, Variant, load_experiment
+
+if TYPE_CHECKING:
+    from conftest import AddRun
+
+    from resnet_cli.report.tables import ResultTable, TextFormat
+    from resnet_cli.runs.store import Store
+
+RICH = """\
+Table 6. Classification error on the CIFAR-10 test set (%)
+schedule 0.01 of the paper's; CIFAR-10; fp32
+
+                                                                          ours −
+method   layers      params         paper       ours  best      train  n   paper
+────────────────────────────────────────────────────────────────────────────────
+Maxout                               9.38
+NIN                                  8.81
+DSN                                  8.22
+FitNet       19        2.5M          8.39
+Highway      19        2.3M          7.54
+                              (7.72±0.16)
+Highway      32       1.25M          8.80
+ResNet       20     269,722          8.75  8.90±0.28  8.50  2.00±1.41  2   +0.15
+ResNet       32     464,154          7.51          –     –          –  0       –
+ResNet       44     658,586          7.17          –     –          –  0       –
+ResNet       56     853,018          6.97          –     –          –  0       –
+ResNet      110   1,727,962          6.43  6.51±0.10  6.40  0.07±0.00  2   −0.10
+                              (6.61±0.16)
+ResNet     1202  19,421,274          7.93       7.90  7.90       0.05  1   −0.03
+
+ours: test error (%) after the last update, mean ± standard deviation over n
+runs.
+best: the lowest of all evaluations, chosen on the test set, so only shown
+beside it.
+train: running training error (%) on augmented batches, mean over the last 64
+updates.
+paper: best run (mean ± standard deviation); the difference is to the mean where
+there is one.
+Runs without a result, in no number here: resnet-56 (1 diverged).
+"""
+
+MARKDOWN = """\
+**Table 6. Classification error on the CIFAR-10 test set (%)** (schedule 0.01 of the paper's; CIFAR-10; fp32)
+
+| method   |   layers |     params |              paper |        ours |   best |       train |   n |   ours − paper |
+|:---------|---------:|-----------:|-------------------:|------------:|-------:|------------:|----:|---------------:|
+| Maxout   |          |            |               9.38 |             |        |             |     |                |
+| NIN      |          |            |               8.81 |             |        |             |     |                |
+| DSN      |          |            |               8.22 |             |        |             |     |                |
+| FitNet   |       19 |       2.5M |               8.39 |             |        |             |     |                |
+| Highway  |       19 |       2.3M | 7.54 (7.72 ± 0.16) |             |        |             |     |                |
+| Highway  |       32 |      1.25M |               8.80 |             |        |             |     |                |
+| ResNet   |       20 |    269,722 |               8.75 | 8.90 ± 0.28 |   8.50 | 2.00 ± 1.41 |   2 |          +0.15 |
+| ResNet   |       32 |    464,154 |               7.51 |           – |      – |           – |   0 |              – |
+| ResNet   |       44 |    658,586 |               7.17 |           – |      – |           – |   0 |              – |
+| ResNet   |       56 |    853,018 |               6.97 |           – |      – |           – |   0 |              – |
+| ResNet   |      110 |  1,727,962 | 6.43 (6.61 ± 0.16) | 6.51 ± 0.10 |   6.40 | 0.07 ± 0.00 |   2 |          −0.10 |
+| ResNet   |     1202 | 19,421,274 |               7.93 |        7.90 |   7.90 |        0.05 |   1 |          −0.03 |
+
+- ours: test error (%) after the last update, mean ± standard deviation over n runs.
+- best: the lowest of all evaluations, chosen on the test set, so only shown beside it.
+- train: running training error (%) on augmented batches, mean over the last 64 updates.
+- paper: best run (mean ± standard deviation); the difference is to the mean where there is one.
+- Runs without a result, in no number here: resnet-56 (1 diverged).
+"""
+
+
+@pytest.fixture
+def table6(store: Store, add_run: AddRun, short: Variant) -> ResultTable:
+    """Table 6 with two nets run twice, one once, and one diverged."""
+    add_run("resnet-20", [50.0, 8.5, 8.7], 1.0)
+    add_run("resnet-20", [50.0, 9.0, 9.1], 3.0, seed=1)
+    add_run("resnet-110", [40.0, 6.44], 0.07)
+    add_run("resnet-110", [6.4, 6.58], 0.07, seed=1)
+    add_run("resnet-1202", [50.0, 7.9], 0.05)
+    add_run("resnet-56", [50.0, 8.7], state="diverged")
+    return make_table(summarize(store, load_experiment("table6"), short))
+
+
+def printed(table: ResultTable, width: int) -> str:
+    """The table as a terminal of this width shows it, without the blanks at the ends of lines."""
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as capture:
+        console.print(rich_table(table))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def test_rich(table6: ResultTable) -> None:
+    """In 80 columns the paper's table stands with ours beside it; only two of the paper's own numbers wrap."""
+    assert RICH == printed(table6, 80)
+
+
+def test_rich_loses_no_digit(table6: ResultTable) -> None:
+    """However narrow the terminal, digits wrap and are never cut off."""
+    wide, narrow = (
+        "".join(
+            character for line in printed(table6, width).splitlines()[3:] for character in line if character.isdigit()
+        )
+        for width in (120, 50)
+    )
+
+    assert sorted(wide) == sorted(narrow)
+
+
+def test_markdown(table6: ResultTable) -> None:
+    """The table for a README, with its scale in the caption and its notes below."""
+    assert MARKDOWN == render(table6, "md")
+
+
+def test_csv(table6: ResultTable) -> None:
+    """A csv row has full precision, empty fields for what is not known, and the scale."""
+    rows = list(csv.DictReader(io.StringIO(render(table6, "csv"))))
+
+    assert 12 == len(rows)
+    assert {"schedule 0.01 of the paper's; CIFAR-10; fp32"} == {row["scale"] for row in rows}
+    assert ("resnet-20", "269722", "0.27M", "2", "") == tuple(
+        rows[6][column] for column in ("net", "parameters", "params", "n", "paper_mean")
+    )
+    assert pytest.approx([8.9, 0.08**0.5, 0.15]) == [
+        float(rows[6][column]) for column in ("test_error", "test_error_std", "difference")
+    ]
+    assert ("", "0") == (rows[7]["test_error"], rows[7]["n"])
+
+
+def test_json(table6: ResultTable) -> None:
+    """The json form has numbers at full precision, null for what is not known, and says what they are."""
+    content = json.loads(render(table6, "json"))
+    header, rows = content["header"], content["rows"]
+
+    assert ("table6", False, False, 5) == tuple(header[key] for key in ("experiment", "is_paper", "is_smoke", "n"))
+    assert "schedule 0.01 of the paper's; CIFAR-10; fp32" == header["variant"]
+    assert [{"net": "resnet-56", "state": "diverged"}] == header["unfinished"]
+    assert list(table6.notes) == header["definitions"]
+    assert pytest.approx(6.51 - 6.61, abs=1e-12) == rows[10]["difference"]
+    assert (1_727_962, 2, 6.61, 0.16) == tuple(rows[10][key] for key in ("parameters", "n", "paper_mean", "paper_std"))
+    assert (None, None, 0) == tuple(rows[7][key] for key in ("test_error", "test_error_std", "n"))
+    assert (1, 7.9, None) == tuple(rows[11][key] for key in ("n", "test_error", "test_error_std"))
+
+
+def test_latex_is_plain_and_escaped(store: Store, short: Variant) -> None:
+    """The LaTeX form is ASCII, and what would break a document is escaped, in the caption too."""
+    row = {"label": "A & B_1 | C", "error": 9.0, "mean": 9.5, "std": 0.1}
+    own = load_experiment("fig1").model_dump(mode="json") | {"title": "50% & more_of $x$", "rows": [row]}
+    text = render(make_table(summarize(store, Experiment.model_validate(own), short)), "latex")
+
+    assert text.isascii()
+    assert "\\caption{50\\% \\& more\\_of \\$x\\$ (schedule 0.01 of the paper's; CIFAR-10; fp32). " in text
+    assert " A \\& B\\_1 | C &" in text
+    assert "9.00 (9.50 $\\pm$ 0.10)" in text
+
+
+def test_markdown_keeps_a_bar_in_its_cell(store: Store, short: Variant) -> None:
+    """A bar in a label does not open a column."""
+    own = load_experiment("fig1").model_dump(mode="json") | {"rows": [{"label": "A | B"}]}
+
+    assert "| A \\| B   |" in render(make_table(summarize(store, Experiment.model_validate(own), short)), "md")
+
+
+def test_without_rows_each_net_has_one(store: Store, add_run: AddRun, short: Variant) -> None:
+    """An experiment without the paper's numbers lists its nets in the file's order and has no column for them."""
+    add_run("plain-56", [13.0])
+    text = render(make_table(summarize(store, load_experiment("degradation"), short)), "md")
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+
+    assert ["method", "plain-20", "plain-56", "resnet-20", "resnet-56"] == rows
+    assert "paper |" not in text
+
+
+def test_nets_without_a_row_follow(store: Store, short: Variant) -> None:
+    """A net that no row names is not lost: it stands below the paper's rows."""
+    own = load_experiment("fig1").model_dump(mode="json") | {"rows": [{"label": "Other", "error": 9.0}]}
+    frame = make_table(summarize(store, Experiment.model_validate(own), short)).frame
+
+    assert ["Other", "plain-20", "plain-56"] == frame["label"].tolist()
+
+
+@pytest.mark.parametrize("form", ["rich", "csv", "md", "latex", "json"])
+def test_a_smoke_run_is_marked(store: Store, add_run: AddRun, form: TextFormat) -> None:
+    """Every format says that a smoke run is no result."""
+    variant = Variant(tiny=True, dataset="synthetic")
+    add_run("resnet-20", [70.0], variant=variant)
+    table = make_table(summarize(store, load_experiment("table6"), variant))
+    text = printed(table, 80) if form == "rich" else render(table, form)
+
+    assert "SMOKE RUN (--tiny), not a result; embedded synthetic set, not CIFAR-10" in text
