@@ -230,6 +230,17 @@ class Less(Frozen):
     left: Net | float
     right: Net | float
 
+    @validates(mode="after")
+    def _compares_a_net(self) -> Self:
+        if not self.nets:
+            raise ValueError("left and right are both numbers; one must be a net")
+        return self
+
+    @property
+    def nets(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return tuple(side for side in (self.left, self.right) if isinstance(side, Net))
+
 
 class Within(Frozen):
     """Claim: a net's mean error lies within `tolerance` of the paper's value. Percent."""
@@ -240,6 +251,11 @@ class Within(Frozen):
     net: Net
     value: float
     tolerance: PositiveFloat
+
+    @property
+    def nets(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return (self.net,)
 
 
 class Monotone(Frozen):
@@ -292,7 +308,15 @@ class Experiment(Frozen):
         for row in self.rows:
             if row.net and row.net.name not in planned:
                 raise ValueError(f"row '{row.label}': {row.net.name} is in no [[runs]]")
+        for net in self.nets_named():
+            _ = net.cifar_blocks
         return self
+
+    def nets_named(self) -> list[Net]:
+        """Every net that a row, a claim or a panel speaks of, as often as it does."""
+        panels = self.figure.panels if self.figure else ()
+        spoken_of = [net for part in (*self.claims, *panels) for net in part.nets]
+        return [row.net for row in self.rows if row.net] + spoken_of
 
     def nets_and_seeds(self, depths: tuple[int, ...] | None = None) -> list[tuple[Net, int]]:
         """Every net of the experiment with its number of replicates, in the file's order.

@@ -1,8 +1,13 @@
-"""Synthetic run folders, written as a run writes them, with errors chosen by the test."""
+"""Synthetic run folders, written as a run writes them, with errors chosen by the test; and CIFAR-10 where it is."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -10,11 +15,12 @@ import pandas as pd
 import pytest
 
 from resnet_cli import run_folder
+from resnet_cli.data import cifar10
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import Experiment, Net, RunSpec, Variant, load_experiment
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 class AddRun(Protocol):
@@ -83,3 +89,19 @@ def add_run(store: Store, short: Variant) -> AddRun:
         return run
 
     return add
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of datasets with the real CIFAR-10: RESNET_DATA, or unpacked from the developers' shared folder."""
+    own = Path(os.environ.get("RESNET_DATA") or "data")
+    unpack = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack_cifar10.py"
+    if cifar10.is_there(own):
+        yield own
+    elif unpack.is_file():
+        folder = tmp_path_factory.mktemp("cifar10")
+        subprocess.run([sys.executable, unpack, folder], check=True, capture_output=True)
+        yield folder
+        shutil.rmtree(folder)  # pytest would keep it, all 178 MiB
+    else:
+        pytest.skip(f"CIFAR-10 is neither at RESNET_DATA ({own}) nor to be unpacked by {unpack}")

@@ -24,7 +24,7 @@ from resnet_cli.spec import experiment_names, load_experiment
 
 def check(
     name: Annotated[
-        str | None, typer.Argument(help="An experiment or a .toml file of your own [default: every experiment].")
+        str | None, typer.Argument(help="An experiment or a .toml file of your own (default: every experiment).")
     ] = None,
     *,
     form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
@@ -36,7 +36,7 @@ def check(
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Judges the paper's claims by our runs: reproduced, not reproduced, too few runs, not run."""
+    """Judge the paper's claims by our runs: reproduced, not reproduced, too few runs, not run."""
     import json
 
     from rich.console import Console

@@ -15,6 +15,7 @@ from resnet_cli.cli.doctor import doctor
 from resnet_cli.cli.list import list_experiments
 from resnet_cli.cli.plot import plot
 from resnet_cli.cli.report import report
+from resnet_cli.cli.reproduce import reproduce
 from resnet_cli.cli.run import run
 from resnet_cli.cli.show import show
 from resnet_cli.cli.status import status
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("list")(list_experiments)
 app.command()(show)
 app.command()(run)
+app.command()(reproduce)
 app.command()(status)
 app.command()(table)
 app.command()(plot)

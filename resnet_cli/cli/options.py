@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,23 +15,26 @@ from resnet_cli.spec import DatasetName, Experiment, Precision, Split, Variant
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[
     Path | None,
-    typer.Option("--results-dir", help="Where results are kept [default: RESNET_RESULTS, else results/]."),
+    typer.Option("--results-dir", help="Where results are kept (default: RESNET_RESULTS, else results/)."),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where datasets are, in torchvision's layout [default: RESNET_DATA, else data/]."),
+    typer.Option("--data-dir", help="Where datasets are, in torchvision's layout (default: RESNET_DATA, else data/)."),
 ]
 Schedule = Annotated[
     float | None,
     typer.Option("--schedule", help="The paper's schedule, this many times as long: 0.1 is a tenth."),
 ]
 Tiny = Annotated[bool, typer.Option("--tiny", help="A smoke run: embedded data, eight updates, seconds.")]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=1000, help="Runs of each net [default: the file's].")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=1000, help="Runs of each net (default: the file's).")]
 Depths = Annotated[str | None, typer.Option("--depths", help="Depths of a sweep: 8,14,20 (each 6n+2).")]
 DatasetOption = Annotated[DatasetName | None, typer.Option("--dataset", help="In place of the experiment's dataset.")]
 SplitOption = Annotated[
     Split | None, typer.Option("--split", help="45k-5k holds 5,000 training images out and tests on them.")
 ]
+Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to train.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each.")]
+CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Time between checkpoints.")]
 PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="Arithmetic of the training step.")]
 
 

@@ -34,7 +34,8 @@ def plot(
     ],
     *,
     form: Annotated[
-        FigureFormat | None, typer.Option("--format", help="Kind of file [default: by the output's suffix, else png].")
+        FigureFormat | None,
+        typer.Option("--format", help="Kind of file (default: by the suffix of --output, else png)."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="In place of <results>/figures/<name>.")] = None,
     schedule: Schedule = None,
@@ -45,7 +46,7 @@ def plot(
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Draws an experiment's figure from our runs, finished or not, and prints the file's path."""
+    """Draw an experiment's figure from our runs, finished or not, and print the file's path."""
     from resnet_cli.report.figures import draw, figure_bytes
     from resnet_cli.report.summarize import summarize
 

@@ -12,7 +12,7 @@ from resnet_cli.spec import experiment_names, load_experiment
 
 
 def report(*, results_dir: ResultsDir = None) -> None:
-    """Writes one self-contained HTML page on every experiment that has a finished run, and prints its path."""
+    """Write one self-contained HTML page on every experiment that has a finished run, and print its path."""
     from resnet_cli.report.page import make_section, render_page
     from resnet_cli.report.summarize import summarize
 

@@ -37,8 +37,8 @@ def describe(run: RunSpec, status: Status) -> str:
 
 
 def is_warming(run: RunSpec, status: Status) -> bool:
-    """Whether the run is still in its warm-up."""
-    return run.protocol.warmup is not None and status.warmup_ended_at is None
+    """Whether the run is in its warm-up."""
+    return status.state == "running" and run.protocol.warmup is not None and status.warmup_ended_at is None
 
 
 def seconds_left(run: RunSpec, status: Status) -> float | None:
@@ -122,7 +122,7 @@ class Screen:
     def _note_warmup(self, run: RunSpec, status: Status) -> None:
         if is_warming(run, status):
             self.warming.add(run.run_id)
-        elif run.run_id in self.warming:
+        elif run.run_id in self.warming and status.warmup_ended_at is not None:
             self.warming.remove(run.run_id)
             self._say(f"{_name(run)}: warm-up ended after update {status.warmup_ended_at}")
 

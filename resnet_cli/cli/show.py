@@ -11,6 +11,7 @@ from resnet_cli.runs.store import Store
 from resnet_cli.spec import Experiment, Protocol, Variant, load_experiment
 
 if TYPE_CHECKING:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
 
@@ -50,11 +51,12 @@ def _protocol(protocol: Protocol) -> str:
 
 
 def _nets(experiment: Experiment, store: Store, depths: tuple[int, ...] | None) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     runs = plan(experiment, Variant(dataset=experiment.dataset), depths=depths)
     paper = {row.net.name: row for row in experiment.rows if row.net}
-    table = Table("net", "parameters", "multiply-adds", "runs", "done", "paper's error (%)")
+    table = Table("net", "parameters", "multiply-adds", "runs", "done", "paper's error (%)", box=SIMPLE_HEAD)
     for net in dict.fromkeys(run.net for run in runs):
         mine = [run for run in runs if run.net == net]
         row = paper.get(net.name)

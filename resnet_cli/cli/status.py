@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.cli.screen import describe, seconds_left
+from resnet_cli.cli.screen import seconds_left
 from resnet_cli.runs.estimate import duration
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
@@ -15,12 +15,13 @@ from resnet_cli.spec import load_experiment
 
 
 def status(
-    experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs [default: all].")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs (default: all).")] = None,
     *,
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Show progress and remaining time of every run in the results folder."""
     from rich.console import Console
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     store = Store.open(results_dir)
@@ -37,15 +38,24 @@ def status(
     if not runs:
         console.print(f"No runs in {store.root} yet. Next: resnet run table6 --tiny", highlight=False)
         return
-    table = Table("run", "state", "progress", "left", "scale")
+    table = Table("run", "state", "updates", "train %", "test %", "images/s", "left", "scale", box=SIMPLE_HEAD)
     for run in runs:
         state = store.status(run)
         left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
         table.add_row(
             f"{run.net.name} s{run.seed}",
             "stopped?" if state.is_stale else state.state,
-            state.message or describe(run, state),
+            f"{state.iteration:,}/{run.protocol.iterations:,}",
+            "" if state.train_error is None else f"{state.train_error:.1f}",
+            "" if state.test_error is None else f"{state.test_error:.2f}",
+            "" if state.images_per_second is None else f"{state.images_per_second:,.0f}",
             "" if left is None else duration(left),
-            run.variant.label,
+            run.variant.slug.removeprefix("-") or "paper",
         )
+    for column in table.columns[2:7]:
+        column.justify = "right"
     console.print(table)
+    for run in runs:
+        message = store.status(run).message
+        if message:
+            console.print(f"{run.run_id}: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def table(
     *,
     form: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="How to write it [default: by the output's suffix, else rich]."),
+        typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Write to this file instead.")] = None,
     schedule: Schedule = None,
@@ -44,7 +44,7 @@ def table(
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Shows ours beside the paper's numbers: mean, standard deviation, n, difference."""
+    """Show ours beside the paper's numbers: mean, standard deviation, n, difference."""
     from rich.console import Console
 
     from resnet_cli.report.summarize import summarize

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from resnet_cli.spec import Variant
 
-__all__ = ["Dataset", "open_dataset"]
+__all__ = ["Dataset", "obstacle", "open_dataset"]
+
+
+def obstacle(variant: Variant, data_dir: Path) -> str | None:
+    """What keeps a run's dataset from being used, as one line; None if it is whole."""
+    return cifar10.problem(data_dir) if variant.dataset == "cifar10" else None
 
 
 def open_dataset(variant: Variant, data_dir: Path) -> Dataset:

@@ -51,7 +51,7 @@ def draw(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     shape = _inside(labels, y / radius, x / radius)
 
     background = traits[:, 3:6]
-    contrast = 0.15 + 0.25 * traits[:, 6:9]
+    contrast = 0.22 + 0.25 * traits[:, 6:9]
     foreground = np.where(background > 0.5, background - contrast, background + contrast)
     images = np.where(shape[:, None], foreground[..., None, None], background[..., None, None])
 
@@ -59,7 +59,7 @@ def draw(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     patch = patch_y * patch_y + patch_x * patch_x < 6 + 8 * traits[:, 11, None, None]
     images = np.where(patch[:, None], traits[:, 12:15, None, None], images)
 
-    images = images + (0.3 + 0.4 * traits[:, 15, None, None, None]) * noise
+    images = images + (0.2 + 0.35 * traits[:, 15, None, None, None]) * noise
     return (images * 255).clip(0, 255).astype(np.uint8), labels
 
 

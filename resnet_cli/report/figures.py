@@ -129,7 +129,7 @@ def _protocol(summary: Summary, net: Net) -> Protocol:
 def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
     window = averaging_window(_protocol(summary, next(iter(nets))))
-    updates = "one update" if window == 1 else f"{window} updates"
+    updates = "1 update" if window == 1 else f"{window} updates"
     sentences = []
     if curves:
         several = any(found.n > 1 for found in curves.values())

@@ -29,7 +29,7 @@ TEST_STYLE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5, "zorder": 3}
 
 LABEL_SIZE = 6.5  # points
 FEW_POINTS = 10
-WIDE_SPAN = 20  # from here on a linear axis would press the shallow nets together
+WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press the shallow nets together
 
 
 def net_colours(panels: Iterable[Panel]) -> dict[Net, str]:
@@ -125,10 +125,12 @@ def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
     means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
     paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
     if panel.show != "train" and paper:
-        axes.plot(*zip(*paper, strict=True), linestyle="", marker="s", color="black", fillstyle="none", label="paper")
+        style: dict[str, Any] = {"linestyle": "", "marker": "s", "markersize": 6, "fillstyle": "none", "zorder": 4}
+        axes.plot(*zip(*paper, strict=True), color="black", label="paper", markeredgewidth=0.7, **style)
     depths = sorted({net.depth for net in panel.nets})
-    axes.set_xlabel("layers")
-    axes.set_xscale("log" if depths[-1] > WIDE_SPAN * depths[0] else "linear")
+    wide = depths[-1] > WIDE_SPAN * depths[0]
+    axes.set_xlabel("layers (logarithmic)" if wide else "layers")
+    axes.set_xscale("log" if wide else "linear")
     axes.xaxis.set_major_locator(FixedLocator(depths))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([str(depth) for depth in depths])

@@ -133,7 +133,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant, depths: tu
     planned = {run.net: run for run in plan(experiment, variant, seeds=1, depths=depths)}
     in_file_order = tuple(dict.fromkeys(net for net, _ in experiment.nets_and_seeds(depths)))
     finished, unfinished = [], []
-    for net in dict.fromkeys([*in_file_order, *_nets_named(experiment)]):
+    for net in dict.fromkeys([*in_file_order, *experiment.nets_named()]):
         run = planned.get(net) or RunSpec.of(net, variant, experiment.protocol, seed=0)
         for replicate in store.replicates(run):
             state = _state(store, replicate)
@@ -166,18 +166,6 @@ def learning_curves(store: Store, experiment: Experiment, variant: Variant, net:
     step = max(1, run.protocol.iterations // POINTS_PER_CURVE)
     n = sum(len(log) > 0 for log in updates)
     return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], n, unfinished=not finished)
-
-
-def _nets_named(experiment: Experiment) -> list[Net]:
-    nets = [row.net for row in experiment.rows if row.net]
-    for claim in experiment.claims:
-        if claim.kind == "less":
-            nets += [side for side in (claim.left, claim.right) if not isinstance(side, float)]
-        else:
-            nets += [claim.net] if claim.kind == "within" else claim.nets
-    for panel in experiment.figure.panels if experiment.figure else ():
-        nets += panel.nets
-    return nets
 
 
 def _state(store: Store, run: RunSpec) -> str:
@@ -221,5 +209,5 @@ def _log(read: Callable[[RunSpec], pd.DataFrame], run: RunSpec, *, must_exist: b
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:
-    together = pd.concat(series, axis=1, join="inner").dropna() if series else pd.DataFrame()
+    together = pd.concat(series, axis=1).dropna() if series else pd.DataFrame()
     return pd.DataFrame({"mean": together.mean(axis=1), "low": together.min(axis=1), "high": together.max(axis=1)})

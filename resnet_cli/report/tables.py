@@ -147,7 +147,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
 def _notes(summary: Summary) -> tuple[str, ...]:
     spec = RunSpec.of(summary.nets[0], summary.variant, summary.experiment.protocol, seed=0)
     window = averaging_window(spec.protocol)
-    updates = "update" if window == 1 else f"{window} updates"
+    updates = "1 update" if window == 1 else f"{window} updates"
     notes = [
         "ours: test error (%) after the last update, mean ± standard deviation over n runs.",
         "best: the lowest of all evaluations, chosen on the test set, so only shown beside it.",

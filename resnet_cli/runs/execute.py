@@ -14,7 +14,7 @@ import filelock
 import torch
 
 from resnet_cli import run_folder
-from resnet_cli.data import Dataset, open_dataset
+from resnet_cli.data import Dataset, obstacle, open_dataset
 from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.store import Store
@@ -80,6 +80,10 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
     """
     for precision in {run.variant.precision for run in runs}:
         prepare(choose_device(settings.device), precision)
+    for variant in {run.variant for run in runs}:
+        in_the_way = obstacle(variant, settings.data_dir)
+        if in_the_way:
+            raise BadInputError(in_the_way)
     for run in runs:
         store.create_folder(run)
     with StopSignals() as signals:
@@ -252,11 +256,7 @@ def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Conn
     assert parent is not None
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.jobs))
     with StopSignals() as signals:
-        try:
-            dataset = _open(run, settings)
-        except BadInputError as error:
-            pipe.send(("failed", str(error)))
-            return
+        dataset = _open(run, settings)
 
         def should_stop() -> bool:
             return signals.received is not None or not parent.is_alive()

@@ -80,9 +80,11 @@ class Store:
 
     def replicates(self, run: RunSpec) -> list[RunSpec]:
         """The runs in the store that differ from this one in nothing but the seed, by seed."""
-        pattern = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s*"
-        seeds = [int(folder.name.rpartition("-s")[2]) for folder in (self.root / "runs").glob(pattern)]
-        return [run.model_copy(update={"seed": seed}) for seed in sorted(seeds)]
+        prefix = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s"
+        seeds = [folder.name.removeprefix(prefix) for folder in (self.root / "runs").glob(f"{prefix}*")]
+        return [
+            run.model_copy(update={"seed": seed}) for seed in sorted(int(seed) for seed in seeds if seed.isdecimal())
+        ]
 
     def variant_to_show(self, experiment: Experiment, depths: tuple[int, ...] | None = None) -> Variant:
         """The variant of an experiment with the most to show.
@@ -127,6 +129,7 @@ class Store:
         if list(frame.columns) != columns:
             raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
         for column in columns:
-            if not pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any():
+            may_be_nan = column == "test_loss"  # of a net whose logits overflow; its error is a number all the same
+            if not pd.api.types.is_numeric_dtype(frame[column]) or (frame[column].isna().any() and not may_be_nan):
                 raise BadInputError(f"{path}: column {column}: not a number in every row")
         return frame

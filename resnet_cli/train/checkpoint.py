@@ -80,7 +80,10 @@ def read(path: Path) -> TrainState:
     payload = memoryview(content)[header:]
     if hashlib.sha256(payload).hexdigest().encode() != content[len(MAGIC) : header - 1]:
         raise UnreadableCheckpointError("damaged: its SHA-256 does not match")
-    values = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    if set(values) != {each.name for each in fields(TrainState)}:
+    try:
+        values = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # a whole file with foreign content can raise nearly anything
+        raise UnreadableCheckpointError(f"not a training's state: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict) or set(values) != {each.name for each in fields(TrainState)}:
         raise UnreadableCheckpointError("written by another version of this program")
     return TrainState(**values)

@@ -42,11 +42,14 @@ def evaluate(net: nn.Module, dataset: Dataset, precision: Precision) -> Evaluati
             parts.append(net(inputs).float())
     net.train()
     logits = torch.cat(parts)
-    top5 = logits.topk(5, dim=1).indices == labels[:, None]
+    # Early in training, running BN statistics can send a deep plain net's logits to infinity. That is no answer.
+    answered = logits.isfinite().all(dim=1)
+    right = (logits.argmax(dim=1) == labels) & answered
+    in_top5 = (logits.topk(5, dim=1).indices == labels[:, None]).any(dim=1) & answered
     return Evaluation(
         loss=float(functional.cross_entropy(logits, labels)),
-        top1_error=100 * float((logits.argmax(dim=1) != labels).double().mean()),
-        top5_error=100 * float((~top5.any(dim=1)).double().mean()),
+        top1_error=100 * (len(labels) - int(right.sum())) / len(labels),
+        top5_error=100 * (len(labels) - int(in_top5.sum())) / len(labels),
         images=len(labels),
         logits=logits.cpu(),
     )

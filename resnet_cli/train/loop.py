@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.5
 REPORTED_UPDATES = 100  # the training error on the screen is the mean over as many updates
+FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 PENDING_UPDATES = 200  # at most so many results wait on the device
 
 
@@ -104,7 +105,9 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
 def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation) -> None:
     """Writes the final logits and weights."""
     predictions = io.BytesIO()
-    np.savez(predictions, logits=evaluation.logits.numpy().astype(np.float16))
+    # A net hardly trained can have logits beyond float16's range; clamped, they rank the classes as before.
+    logits = evaluation.logits.clamp(*FLOAT16_RANGE).numpy().astype(np.float16)
+    np.savez(predictions, logits=logits)
     run_folder.replace_file(folder / run_folder.PREDICTIONS, predictions.getvalue())
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     run_folder.replace_file(folder / run_folder.WEIGHTS, safetensors.torch.save(weights))

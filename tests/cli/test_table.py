@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _results(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNET_RESULTS", str(store.root))
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 def test_table_goes_to_standard_output(add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +29,7 @@ def test_table_goes_to_standard_output(add_run: AddRun, capsys: pytest.CaptureFi
     assert 0 == _exit_code(["table", "table6"])
     output, errors = capsys.readouterr()
     assert "schedule 0.01 of the paper's; CIFAR-10; fp32" in output
-    assert "ResNet       20     269,722          8.75  8.90  8.90   1.00  1   +0.15" in output
+    assert "ResNet       20     269,722              8.75  8.90  8.90   1.00  1   +0.15" in output
     assert "" == errors
 
 

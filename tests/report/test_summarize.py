@@ -186,3 +186,15 @@ def test_curves_of_a_run_that_writes(store: Store, add_run: AddRun, short: Varia
 
     assert ([320], 0) == (curves.test.index.tolist(), len(curves.train))
     assert learning_curves(store, table6, short, RESNET_20) is None
+
+
+def test_unfinished_curves_end_together(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Where two runs are under way their mean ends with the one that is behind."""
+    for seed, error in enumerate([50.0, 60.0]):
+        folder = store.folder(add_run("resnet-20", [70.0, error, 9.0, 8.0], seed=seed, state="running"))
+    path = folder / run_folder.EVAL_CSV
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    curves = learning_curves(store, load_experiment("table6"), short, RESNET_20)
+    assert curves
+
+    assert {160: 70.0} == curves.test["mean"].to_dict()

@@ -1,0 +1,79 @@
+"""Everything worth doing on a borrowed GPU, in one call that can be cut off and repeated.
+
+    python benchmarks/on_gpu.py --data-dir DATA --results-dir RESULTS --out OUT [--minutes 9]
+    python benchmarks/on_gpu.py --results-dir /tmp/results --out /tmp/out --device cpu --tiny    # a rehearsal
+
+In this order: the GPU tests (first call only), Figure 6 and Table 6 at paper scale, cheap nets first, one seed of
+each before more seeds. Training is stopped with SIGTERM when the minutes are over and goes on in the next call.
+Logs, statuses and environments (no weights) are packed into OUT/results.tar.gz; a short table is printed last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+PACKED = {"spec.json", "environment.json", "status.json", "train.csv", "eval.csv"}
+
+
+def main() -> None:
+    """Runs the steps, packs what was measured, prints where each run stands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--results-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--jobs", default="6")
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--tiny", action="store_true")
+    options = parser.parse_args()
+    deadline = time.monotonic() + 60 * options.minutes
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.results_dir.mkdir(parents=True, exist_ok=True)
+
+    tests_log = options.results_dir / "gpu-tests.log"
+    if not tests_log.exists():
+        with tests_log.open("w") as log:
+            subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "-q"], stdout=log, stderr=log, check=False)
+    for experiment, seeds in (("fig6", "1"), ("table6", "5")):
+        train(experiment, seeds, options, deadline)
+    pack(options.results_dir, options.out)
+    print(*tests_log.read_text().splitlines()[-3:], sep="\n")
+    resnet("status", "--results-dir", str(options.results_dir))
+
+
+def train(experiment: str, seeds: str, options: argparse.Namespace, deadline: float) -> None:
+    """Trains an experiment until it is done or the time is over."""
+    scale = ["--tiny"] if options.tiny else ["--precision", options.precision, "--data-dir", str(options.data_dir)]
+    command = ["run", experiment, "--seeds", seeds, "--device", options.device, "--jobs", options.jobs, *scale]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnet_cli", *command, "--results-dir", str(options.results_dir)]
+    )
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(60)
+
+
+def pack(results: Path, out: Path) -> None:
+    """Packs logs, tables and figures; weights and checkpoints stay."""
+    with tarfile.open(out / "results.tar.gz", "w:gz") as archive:
+        for path in sorted(results.rglob("*")):
+            wanted = path.name in PACKED or path.parent.name in {"tables", "figures"} or path.suffix == ".log"
+            if path.is_file() and wanted:
+                archive.add(path, path.relative_to(results))
+
+
+def resnet(*arguments: str) -> None:
+    """Runs a command of the program."""
+    subprocess.run([sys.executable, "-m", "resnet_cli", *arguments], check=False)
+
+
+if __name__ == "__main__":
+    main()

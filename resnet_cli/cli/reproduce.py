@@ -1,0 +1,49 @@
+"""`resnet reproduce`: every experiment whose data is there."""
+
+from __future__ import annotations
+
+import typer
+
+from resnet_cli.cli import options
+from resnet_cli.cli.report import report
+from resnet_cli.cli.run import train_missing
+from resnet_cli.runs.plan import plan
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import experiment_names, load_experiment
+
+
+def reproduce(
+    *,
+    seeds: options.Seeds = None,
+    schedule: options.Schedule = None,
+    tiny: options.Tiny = False,
+    precision: options.PrecisionOption = None,
+    device: options.Device = "auto",
+    jobs: options.Jobs = 1,
+    checkpoint_seconds: options.CheckpointSeconds = 30.0,
+    data_dir: options.DataDir = None,
+    results_dir: options.ResultsDir = None,
+) -> None:
+    """Run every experiment whose data is there, say which are left out and why, and write the report."""
+    from rich.console import Console
+
+    from resnet_cli.cli.answer import present
+    from resnet_cli.data import obstacle
+
+    store, folder, progress = Store.open(results_dir), options.data_folder(data_dir), Console(stderr=True)
+    code, left_out = 0, []
+    for name in experiment_names():
+        question = load_experiment(name)
+        variant = options.wanted_variant(question, schedule=schedule, tiny=tiny, precision=precision)
+        in_the_way = obstacle(variant, folder)
+        if in_the_way:
+            left_out.append(f"{name}: left out: {in_the_way}")
+            continue
+        runs = plan(question, variant, seeds=seeds)
+        code = max(code, train_missing(name, runs, store, progress, device, folder, jobs, checkpoint_seconds))
+        present(store, question, variant, console=Console())
+    for line in left_out:
+        progress.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(left_out) < len(experiment_names()):
+        report(results_dir=results_dir)
+    raise typer.Exit(code)

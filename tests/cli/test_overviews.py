@@ -1,0 +1,188 @@
+"""`resnet list`, `show`, `status`, `data`, `doctor`, `--version`, and a reproduction of everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resnet_cli import __version__, run_folder
+from resnet_cli.cli import reproduce as reproduce_module
+from resnet_cli.cli.main import _exit_code
+from resnet_cli.data import cifar10
+from resnet_cli.spec import Variant, experiment_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import AddRun
+
+    from resnet_cli.runs.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("RESNET_RESULTS", raising=False)
+    monkeypatch.delenv("RESNET_DATA", raising=False)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`resnet --version` names the program and its version."""
+    assert 0 == _exit_code(["--version"])
+    assert f"resnet {__version__}\n" == capsys.readouterr().out
+
+
+def test_list_counts_done_runs_and_judges_the_time(
+    store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each experiment with its runs, those done at paper scale, and the time the rest takes at the speed seen here."""
+    run = add_run("resnet-20", [50.0, 8.8], variant=Variant())
+    folder = store.folder(run)
+    run_folder.write_status(
+        folder, store.status(run).model_copy(update={"iteration": 64_000, "train_seconds": 36_000.0})
+    )
+    code = _exit_code(["list", "--results-dir", str(store.root)])
+    rows = {line.split()[1]: line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("│")}
+
+    assert 0 == code
+    assert set(experiment_names()) <= set(rows)
+    table6 = " ".join(rows["table6"])
+    assert "│ 10 │ 1 │" in table6
+    # 32, 44, 56, 5 x 110 and 1202 layers are 108.3 times resnet-20's work, at 10 hours each.
+    assert "│ 45.1 days │" in table6
+
+
+def test_show_prints_exact_sizes_and_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Parameters and multiply-adds to the digit, the schedule, the warm-up, the paper's errors, the claims."""
+    code = _exit_code(["show", "table6"])
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    for words in ("269,722", "19,421,274", "40,551,040", "2,829,238,912", "6.43 (6.61 ± 0.16)", "8.75", "64,000"):
+        assert words in out
+    assert "start at lr 0.01 until the training" in out
+    assert "1202 layers overfit" in out
+
+
+def test_show_takes_other_depths(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--depths` replaces the sweep's."""
+    assert 0 == _exit_code(["show", "depth", "--depths", "8,26"])
+    out = capsys.readouterr().out
+    assert "resnet-26" in out
+    assert "resnet-56" not in out.partition("Claims")[0]
+
+
+def test_status_shows_progress_of_every_run(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """State, updates, errors, speed and time left; a run whose process has died is told from one that runs."""
+    running = add_run("resnet-20", [50.0, 40.0], state="running")
+    run_folder.write_status(
+        store.folder(running),
+        run_folder.Status(
+            state="running", iteration=320, iterations=640, train_error=43.21, test_error=40.5, images_per_second=128.0
+        ),
+    )
+    failed = add_run("plain-20", [50.0, 40.0], state="failed")
+    run_folder.write_status(store.folder(failed), run_folder.Status(state="failed", message="no room on the disk"))
+    code = _exit_code(["status", "--results-dir", str(store.root)])
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if "resnet-20 s0" in line)
+
+    assert 0 == code
+    assert ["running", "320/640", "43.2", "40.50", "128", "5", "min"] == line.replace("│", " ").split()[2:9]
+    assert "no room on the disk" in out
+
+
+def test_status_of_one_experiment_leaves_out_the_others(
+    store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`resnet status fig1` shows plain-20 with all its seeds and not resnet-20."""
+    add_run("plain-20", [50.0], seed=2)
+    add_run("resnet-20", [50.0])
+    code = _exit_code(["status", "fig1", "--results-dir", str(store.root)])
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    assert "plain-20 s2" in out
+    assert "resnet-20" not in out
+
+
+def test_status_of_nothing_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty results folder is no error."""
+    assert 0 == _exit_code(["status"])
+    assert "Next: resnet run table6 --tiny" in capsys.readouterr().out
+
+
+def test_data_where_tells_folder_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder, where the choice came from, and each expected file."""
+    assert 0 == _exit_code(["data", "where", "--data-dir", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert out.startswith(f"{tmp_path}  (--data-dir, else RESNET_DATA, else data/)")
+    assert "cifar-10-batches-py/test_batch: missing" in out
+
+
+def test_data_verify_accepts_the_official_files(cifar10_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real CIFAR-10 is whole."""
+    assert 0 == _exit_code(["data", "verify", "--data-dir", str(cifar10_dir)])
+    assert f"CIFAR-10 is whole in {cifar10_dir}\n" == capsys.readouterr().out
+
+
+def test_doctor_finds_nothing_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With data in place and room on the disk, it says so."""
+    monkeypatch.setattr(cifar10, "problem", lambda _: None)
+    code = _exit_code(["doctor", "--data-dir", str(tmp_path), "--results-dir", str(tmp_path / "new")])
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    assert "torchvision" in out
+    assert out.endswith("Nothing stands in the way.\n")
+
+
+def test_doctor_tells_when_torch_and_torchvision_do_not_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The well-known import error becomes one line with the way out."""
+    import importlib
+
+    real = importlib.import_module
+
+    def mismatched(name: str) -> object:
+        if name == "torchvision":
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return real(name)
+
+    monkeypatch.setattr(importlib, "import_module", mismatched)
+    code = _exit_code(["doctor"])
+
+    assert 2 == code
+    assert "operator torchvision::nms does not exist; install the pair in constraints.txt" in capsys.readouterr().err
+
+
+def test_reproduce_leaves_out_what_has_no_data_and_says_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without CIFAR-10, each experiment on it is named with the reason, and nothing is trained."""
+    monkeypatch.setattr(reproduce_module, "experiment_names", lambda: ["fig1", "table6"])
+    code = _exit_code(["reproduce", "--device", "cpu"])
+    err = capsys.readouterr().err
+
+    assert 0 == code
+    for name in ("fig1", "table6"):
+        assert f"{name}: left out: data/cifar-10-batches-py/data_batch_1: No such file" in err
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_reproduce_runs_what_can_run_and_writes_the_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A smoke reproduction of fig1 trains its nets, prints its table and writes the page."""
+    monkeypatch.setattr(reproduce_module, "experiment_names", lambda: ["fig1"])
+    code = _exit_code(["reproduce", "--tiny", "--device", "cpu"])
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    assert "SMOKE RUN" in out
+    assert "fig1" in (tmp_path / "results/report.html").read_text()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_cli.data import synthetic
+
+# SHA-256 over the pixels of load(train=64, test=64): the same on every machine and with every version of NumPy.
+KNOWN_CHECKSUM = "SHA-256 f841d4b4bcad8c2a25dc7a697609108af822b09727f3fb4184b19fd1d118ba6a"
+
+
+def test_known_checksum() -> None:
+    """The set is the same wherever it is drawn."""
+    assert KNOWN_CHECKSUM == synthetic.load(train=64, test=64).checksum
+
+
+def test_form() -> None:
+    """The set has CIFAR-10's form: uint8 images of 3x32x32 and int64 labels of ten classes."""
+    data = synthetic.load(train=30, test=20)
+
+    assert ((30, 3, 32, 32), torch.uint8) == (tuple(data.train_images.shape), data.train_images.dtype)
+    assert ((20, 3, 32, 32), torch.uint8) == (tuple(data.test_images.shape), data.test_images.dtype)
+    assert ((30,), torch.int64) == (tuple(data.train_labels.shape), data.train_labels.dtype)
+    assert ((20,), torch.int64) == (tuple(data.test_labels.shape), data.test_labels.dtype)
+    assert ("synthetic", 10) == (data.name, len(set(data.classes)))
+
+
+@pytest.mark.parametrize(("count", "fewest", "most"), [(100, 10, 10), (64, 6, 7)])
+def test_classes_are_balanced(count: int, fewest: int, most: int) -> None:
+    """Every class has as many images as any other, or one less."""
+    _, labels = synthetic.draw(count, key=0)
+    counts = np.bincount(labels, minlength=10)
+
+    assert (10, fewest, most) == (len(counts), counts.min(), counts.max())
+
+
+def test_images_differ() -> None:
+    """No image is there twice, be it in training or in test."""
+    data = synthetic.load(train=100, test=100)
+    images = torch.cat([data.train_images, data.test_images]).flatten(1)
+
+    assert 200 == len(torch.unique(images, dim=0))
+
+
+def test_checksum_covers_both_parts() -> None:
+    """Sets of different images have different checksums, be it the training or the test images that differ."""
+    checksums = {synthetic.load(train, test).checksum for train, test in ((20, 20), (21, 20), (20, 21))}
+
+    assert 3 == len(checksums)
+
+
+def test_shapes_fill_their_classes() -> None:
+    """Each class's shape covers some of the image and not all of it, and no two classes share a shape."""
+    ys, xs = np.mgrid[-1.5:1.5:61j, -1.5:1.5:61j]
+    labels = np.arange(10)
+    inside = synthetic._inside(labels, np.stack([ys] * 10), np.stack([xs] * 10))
+    covered = inside.mean(axis=(1, 2))
+
+    assert (covered > 0.05).all()
+    assert (covered < 0.5).all()
+    assert 10 == len(np.unique(inside.reshape(10, -1), axis=0))
+
+
+def test_mirroring_keeps_the_class() -> None:
+    """Every shape but the striped ones is its own mirror image, and these stay stripes: mirroring fits the labels."""
+    axis = np.linspace(-1.5, 1.5, 62)  # no point at 0, where stripes would meet their mirror image
+    ys, xs = np.meshgrid(axis, axis, indexing="ij")
+    inside = synthetic._inside(np.arange(10), np.stack([ys] * 10), np.stack([xs] * 10))
+    symmetric = [name for name, shape in zip(synthetic.CLASSES, inside, strict=True) if (shape == shape[:, ::-1]).all()]
+
+    assert ["disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows"] == symmetric

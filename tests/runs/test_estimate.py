@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resnet_cli import run_folder
+from resnet_cli.run_folder import Status
+from resnet_cli.runs.estimate import duration, measured_speed, seconds_left, work
+from resnet_cli.spec import Net, Precision, Protocol, RunSpec, Variant
+
+if TYPE_CHECKING:
+    from resnet_cli.runs.store import Store
+
+MACS_8 = 442_368 + 14_155_776 - 2_359_296 + 640  # ResNet-8's multiply-adds an image
+MACS_20 = 442_368 + 3 * 14_155_776 - 2_359_296 + 640
+
+
+def spec(net: str = "resnet-8", *, iterations: int = 1_000, seed: int = 0, precision: Precision = "fp32") -> RunSpec:
+    """A run of `iterations` updates of ten images."""
+    protocol = Protocol(batch_size=10, iterations=iterations)
+    return RunSpec.of(Net.model_validate(net), Variant(precision=precision), protocol, seed)
+
+
+def reach(store: Store, run: RunSpec, iteration: int, seconds: float, state: run_folder.State = "running") -> RunSpec:
+    """Writes how far a run is; a fifth of its time went into evaluation."""
+    status = Status(
+        state=state,
+        iteration=iteration,
+        iterations=run.protocol.iterations,
+        train_seconds=0.8 * seconds,
+        evaluate_seconds=0.2 * seconds,
+    )
+    run_folder.write_status(store.create_folder(run), status)
+    return run
+
+
+def test_work() -> None:
+    """A run's work is the multiply-adds of all its images."""
+    assert 1_000 * 10 * MACS_8 == work(spec())
+    assert 1_000 * 10 * MACS_20 == work(spec("plain-20"))
+
+
+def test_no_speed_yet(store: Store) -> None:
+    """Without a run of this precision, or with the first updates of one only, the speed is not known."""
+    assert measured_speed(store, "fp32") is None
+
+    reach(store, spec(), 49, 10.0)
+    reach(store, spec(seed=1), 500, 0.0)
+    reach(store, spec(precision="bf16"), 500, 10.0)
+
+    assert measured_speed(store, "fp32") is None
+
+
+def test_speed_is_that_of_the_longest_run(store: Store) -> None:
+    """The speed is that of the run with the most work behind it, the time of evaluation included."""
+    reach(store, spec(seed=0), 100, 1.0)
+    reach(store, spec(seed=1), 500, 10.0)
+    reach(store, spec("resnet-20", seed=0), 200, 20.0)  # as many updates would be less work than ResNet-8's 500
+    reach(store, spec(precision="bf16"), 900, 1.0)
+
+    assert pytest.approx(200 * 10 * MACS_20 / 20.0) == measured_speed(store, "fp32")
+    assert pytest.approx(900 * 10 * MACS_8 / 1.0) == measured_speed(store, "bf16")
+
+
+def test_seconds_left(store: Store) -> None:
+    """Left is the work of what is not done, of runs that have begun the rest."""
+    runs = [spec(seed=0), spec(seed=1), spec(seed=2), spec("resnet-20")]
+    reach(store, runs[0], 1_000, 1.0, "done")
+    reach(store, runs[1], 250, 1.0, "interrupted")
+    expected = (0.75 + 1) * 1_000 * 10 * MACS_8 + 1_000 * 10 * MACS_20
+
+    assert pytest.approx(expected / 1e9) == seconds_left(runs, store, 1e9)
+    assert 0 == seconds_left(runs[:1], store, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (40.4, "40 s"),
+        (89.4, "89 s"),
+        (12 * 60, "12 min"),
+        (89 * 60, "89 min"),
+        (90 * 60, "1.5 h"),
+        (3.5 * 3600, "3.5 h"),
+        (35.9 * 3600, "35.9 h"),
+        (36 * 3600, "1.5 days"),
+        (2.1 * 86400, "2.1 days"),
+    ],
+)
+def test_duration(seconds: float, words: str) -> None:
+    """A time is told as people tell it."""
+    assert words == duration(seconds)

@@ -1,0 +1,190 @@
+"""Executing a plan: one by one and side by side, with runs that fail, diverge, are locked or told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import pytest
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs import execute as execute_module
+from resnet_cli.runs.execute import Ending, Settings, execute
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant
+from resnet_cli.train.loop import DivergedError
+
+if TYPE_CHECKING:
+    from resnet_cli.run_folder import Status
+    from resnet_cli.runs.store import Store
+
+SETTINGS = Settings(device="cpu", data_dir=Path("nowhere"))
+TINY = Variant(dataset="synthetic", tiny=True)
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.statuses: list[tuple[str, Status]] = []
+        self.endings: list[tuple[str, Ending, str]] = []
+
+    def progressed(self, run: RunSpec, status: Status) -> None:
+        """A run has started or moved on."""
+        self.statuses.append((run.run_id, status))
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """A run is over."""
+        self.endings.append((run.run_id, ending, message))
+
+
+def tiny_run(net: str, seed: int = 0) -> RunSpec:
+    """A run of eight updates."""
+    return RunSpec.of(Net.model_validate(net), TINY, Protocol(), seed)
+
+
+def test_runs_end_done_and_are_not_made_again(store: Store) -> None:
+    """Each run ends done with its files; executed once more, a done run is left alone."""
+    runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
+    watcher = Watcher()
+    report = execute(runs, store, SETTINGS, watcher)
+    written = [(store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns for run in runs]
+    again = execute(runs, store, SETTINGS, Watcher())
+
+    assert {run.run_id: "done" for run in runs} == report.endings == again.endings
+    assert [(run.run_id, "done", "") for run in runs] == watcher.endings
+    assert written == [(store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns for run in runs]
+    assert store.environment(runs[0])["torch"] == torch.__version__
+
+
+def test_side_by_side_gives_what_one_by_one_gives(store: Store, tmp_path: Path) -> None:
+    """Two jobs, a process each, leave the same weights and logs as one job with as many threads."""
+    from resnet_cli.runs.store import Store as AnyStore
+
+    runs = [tiny_run("plain-8"), tiny_run("resnet-8"), tiny_run("resnet-8", seed=1)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    try:
+        execute(runs, store, SETTINGS, Watcher())
+    finally:
+        torch.set_num_threads(before)
+    other, watcher = AnyStore(tmp_path / "other"), Watcher()
+    report = execute(runs, other, Settings("cpu", Path("nowhere"), jobs=2), watcher)
+
+    assert {run.run_id: "done" for run in runs} == report.endings
+    assert sorted(run.run_id for run in runs) == sorted(run_id for run_id, _, _ in watcher.endings)
+    for run in runs:
+        for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
+            assert (store.folder(run) / name).read_bytes() == (other.folder(run) / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "ending", "words"),
+    [
+        (DivergedError("the loss became nan at iteration 3"), "diverged", "nan at iteration 3"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "failed", "out of memory at batch size 16"),
+        (OSError(28, "No space left on device", "train.csv"), "failed", "train.csv: No space left on device"),
+        (RuntimeError("a\nsurprise"), "failed", "RuntimeError: a surprise"),
+    ],
+)
+def test_a_run_that_fails_does_not_stop_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, ending: str, words: str
+) -> None:
+    """The ending is told in one line and written to the status; the next run is made; the failed one can be retried."""
+    runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
+    real = execute_module.train
+
+    def fails_for_plain(run: RunSpec, *arguments: object, **options: object) -> None:
+        if run.net.family == "plain":
+            raise error
+        real(run, *arguments, **options)  # type: ignore[arg-type]
+
+    watcher = Watcher()
+    with monkeypatch.context() as patch:
+        patch.setattr(execute_module, "train", fails_for_plain)
+        report = execute(runs, store, SETTINGS, watcher)
+
+    assert [ending, "done"] == list(report.endings.values())
+    assert words in watcher.endings[0][2]
+    assert "\n" not in watcher.endings[0][2]
+    assert ending == store.status(runs[0]).state
+
+    assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
+
+
+def test_a_worker_killed_from_outside_is_a_failure_and_can_be_retried(store: Store) -> None:
+    """With kill -9 on one worker, that run fails in one line, the others end, and the same call finishes it."""
+    runs = [tiny_run("resnet-20"), tiny_run("plain-8")]
+
+    class Killer(Watcher):
+        def progressed(self, run: RunSpec, status: Status) -> None:
+            super().progressed(run, status)
+            if run == runs[0] and len(self.statuses) <= 2:
+                for process in execute_module.multiprocessing.active_children():
+                    if process.name == run.run_id and process.pid:
+                        os.kill(process.pid, signal.SIGKILL)
+
+    watcher = Killer()
+    report = execute(runs, store, Settings("cpu", Path("nowhere"), jobs=2), watcher)
+
+    assert {runs[0].run_id: "failed", runs[1].run_id: "done"} == report.endings
+    assert "exit code -9" in next(message for run_id, _, message in watcher.endings if run_id == runs[0].run_id)
+    assert "failed" == store.status(runs[0]).state
+
+    assert {"done"} == set(execute(runs, store, SETTINGS, Watcher()).endings.values())
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(store: Store) -> None:
+    """A locked run ends as locked, the others are made."""
+    runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
+    folder = store.create_folder(runs[0])
+    with filelock.FileLock(folder / run_folder.LOCK):
+        report = execute(runs, store, SETTINGS, Watcher())
+
+    assert ["locked", "done"] == list(report.endings.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+def test_signals_stop_after_the_update_in_hand(store: Store, number: signal.Signals) -> None:
+    """The run in hand is saved as interrupted, the next is not begun, and the report names the signal."""
+    runs = [tiny_run("resnet-8"), tiny_run("resnet-14")]
+
+    class Stopper(Watcher):
+        def progressed(self, run: RunSpec, status: Status) -> None:
+            super().progressed(run, status)
+            if status.iteration == 0:
+                os.kill(os.getpid(), number)
+
+    report = execute(runs, store, SETTINGS, Stopper())
+
+    assert {runs[0].run_id: "interrupted"} == report.endings
+    assert number == report.stopped_by
+    assert 1 == store.status(runs[0]).iteration
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
+
+
+def test_a_device_that_is_not_here_is_bad_input(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA where there is none, or TF32 without CUDA, is refused before anything is written."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadInputError, match=r"--device cuda: .* finds none here"):
+        execute([tiny_run("resnet-8")], store, Settings("cuda", Path("nowhere")), Watcher())
+    tf32 = RunSpec.of(Net.model_validate("resnet-8"), TINY.model_copy(update={"precision": "tf32"}), Protocol(), 0)
+    with pytest.raises(BadInputError, match="--precision tf32"):
+        execute([tf32], store, SETTINGS, Watcher())
+
+    assert not store.root.exists()
+
+
+def test_missing_data_is_bad_input(store: Store, tmp_path: Path) -> None:
+    """Without CIFAR-10 nothing is begun, and the line names the file and the next step."""
+    run = RunSpec.of(Net.model_validate("resnet-8"), Variant(), Protocol(), 0)
+    with pytest.raises(BadInputError, match=r"data_batch_1: No such file.*resnet data download"):
+        execute([run], store, Settings("cpu", tmp_path), Watcher())
+
+    assert not store.root.exists()

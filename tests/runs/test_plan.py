@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs.plan import plan
+from resnet_cli.spec import Experiment, Variant, load_experiment
+
+TINY = Variant(dataset="synthetic", tiny=True)
+
+
+def experiment(*groups: dict[str, Any], depths: tuple[int, ...] = ()) -> Experiment:
+    """An experiment with these groups of runs."""
+    return Experiment.model_validate(
+        {"name": "own", "title": "T", "question": "Q?", "section": "0", "runs": groups, "depths": depths}
+    )
+
+
+def names(experiment: Experiment, variant: Variant | None = None, **choice: Any) -> list[str]:
+    """The planned runs, as net name and seed."""
+    return [f"{run.net.name} s{run.seed}" for run in plan(experiment, variant or Variant(), **choice)]
+
+
+def test_order() -> None:
+    """All nets' first seeds come first, shallow nets before deep ones."""
+    own = experiment({"nets": ["resnet-110", "plain-20"], "seeds": 3}, {"nets": ["resnet-56", "resnet-20"]})
+
+    assert names(own) == [
+        "plain-20 s0",
+        "resnet-20 s0",
+        "resnet-56 s0",
+        "resnet-110 s0",
+        "plain-20 s1",
+        "resnet-110 s1",
+        "plain-20 s2",
+        "resnet-110 s2",
+    ]
+
+
+def test_each_run_once() -> None:
+    """A net that is named twice, under whatever name, is trained once, as often as the larger group says."""
+    own = experiment({"nets": ["resnet-20", "resnet-20-A"], "seeds": 3}, {"nets": ["resnet-20"]})
+
+    assert ["resnet-20 s0", "resnet-20 s1", "resnet-20 s2"] == names(own)
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("resnet-20", ["resnet-20"]),
+        ("resnet-20-A", ["resnet-20"]),
+        ("resnet-20-B", ["resnet-20-B"]),
+        ("*-20", ["plain-20", "resnet-20"]),
+        ("resnet-20*", ["resnet-20", "resnet-20-B"]),
+        ("*-A", ["resnet-20", "resnet-56"]),
+        ("plain-*", ["plain-20"]),
+        ("resnet-[!2]*", ["resnet-56"]),
+        ("*", ["plain-20", "resnet-20", "resnet-20-B", "resnet-56"]),
+    ],
+)
+def test_only(glob: str, expected: list[str]) -> None:
+    """--only chooses nets by a glob over their names, with or without the option."""
+    own = experiment({"nets": ["plain-20", "resnet-20", "resnet-20-B", "resnet-56"]})
+
+    assert [f"{name} s0" for name in expected] == names(own, only=glob)
+
+
+@pytest.mark.parametrize("glob", ["resnet-21", "RESNET-20", "20", ""])
+def test_only_without_a_match(glob: str) -> None:
+    """A glob that matches nothing is refused with the names there are."""
+    with pytest.raises(BadInputError) as caught:
+        plan(load_experiment("fig1"), Variant(), only=glob)
+
+    assert f"--only '{glob}': matches no net of fig1; it has plain-20, plain-56" == str(caught.value)
+
+
+def test_seeds() -> None:
+    """--seeds takes the place of the file's numbers, fewer or more."""
+    own = experiment({"nets": ["resnet-20"], "seeds": 3}, {"nets": ["resnet-56"]})
+
+    assert ["resnet-20 s0", "resnet-56 s0"] == names(own, seeds=1)
+    assert ["resnet-20 s0", "resnet-56 s0", "resnet-20 s1", "resnet-56 s1"] == names(own, seeds=2)
+
+
+def test_tiny_makes_one_seed() -> None:
+    """A smoke run trains each net once, unless told otherwise."""
+    own = experiment({"nets": ["resnet-20"], "seeds": 3})
+
+    assert ["resnet-20 s0"] == names(own, TINY)
+    assert ["resnet-20 s0", "resnet-20 s1"] == names(own, TINY, seeds=2)
+
+
+def test_variant_scales_each_run() -> None:
+    """Every run is of the variant, and its protocol is the experiment's, scaled."""
+    own = experiment({"nets": ["resnet-20", "resnet-110"]})
+    short = plan(own, Variant(schedule=0.01))
+
+    assert {Variant(schedule=0.01)} == {run.variant for run in short}
+    assert [(640, (320, 480))] * 2 == [(run.protocol.iterations, run.protocol.milestones) for run in short]
+    assert [(8, 16), (8, 16)] == [(run.protocol.iterations, run.protocol.batch_size) for run in plan(own, TINY)]
+    assert [True, False] == [run.protocol.warmup is None for run in short]
+
+
+def test_depths() -> None:
+    """A sweep trains each of the file's depths, or each of --depths."""
+    own = experiment({"nets": ["plain-{depth}", "resnet-{depth}-B"]}, depths=(8, 14))
+
+    assert ["plain-8 s0", "resnet-8-B s0", "plain-14 s0", "resnet-14-B s0"] == names(own)
+    assert ["plain-20 s0", "resnet-20-B s0"] == names(own, depths=(20,))
+    assert ["plain-20 s0"] == names(own, depths=(20, 20), only="plain-*")
+
+
+def test_depths_keep_fixed_nets() -> None:
+    """--depths changes the nets that are swept, and no others."""
+    own = experiment({"nets": ["plain-{depth}", "resnet-56"]}, depths=(8, 14))
+
+    assert ["plain-20 s0", "resnet-56 s0"] == names(own, depths=(20,))
+
+
+def test_depths_without_a_sweep() -> None:
+    """--depths is refused by an experiment that sweeps no depth."""
+    with pytest.raises(BadInputError, match="--depths: table6 sweeps no depth; use it with 'depth'"):
+        plan(load_experiment("table6"), Variant(), depths=(20,))
+
+
+@pytest.mark.parametrize(
+    ("depth", "problem"),
+    [
+        (21, "plain-21: depth 21 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
+        (2, "plain-2: depth 2 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
+        (0, "Input should be greater than 0"),
+        (-4, "'plain--4' is not a net; write plain-20, resnet-20, resnet-20-B ..."),
+        (100_004, "'plain-100004' is not a net; write plain-20, resnet-20, resnet-20-B ..."),
+    ],
+)
+def test_depth_that_is_none(depth: int, problem: str) -> None:
+    """A depth that no net has is refused, and the message says what is wrong with it."""
+    with pytest.raises(BadInputError) as caught:
+        plan(load_experiment("depth"), Variant(), depths=(20, depth))
+
+    assert str(caught.value).startswith("--depths: ")
+    assert problem in str(caught.value)
+    assert 1 == len(str(caught.value).splitlines())

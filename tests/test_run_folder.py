@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from resnet_cli import run_folder
+from resnet_cli.run_folder import Status
+
+
+def no_space(*_: object) -> None:
+    """Fails as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_replace_file(tmp_path: Path) -> None:
+    """A file is written, and written again, with nothing left beside it."""
+    path = tmp_path / "file"
+    for content in (b"first", b"the second, longer", b""):
+        run_folder.replace_file(path, content)
+
+        assert content == path.read_bytes()
+        assert ["file"] == names(tmp_path)
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+def test_replace_file_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes | None) -> None:
+    """When writing fails, the old content stays, and no temporary file."""
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_folder.replace_file(path, b"new")
+
+    assert ([] if before is None else ["file"]) == names(tmp_path)
+    assert before == (path.read_bytes() if path.exists() else None)
+
+
+def test_replace_file_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the midst of writing leaves the old content and no temporary file."""
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_folder.replace_file(path, b"new")
+
+    assert (["file"], b"old") == (names(tmp_path), path.read_bytes())
+
+
+def test_replace_file_syncs_before_it_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The content is durable before it gets its name, and then the name is."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    seen: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
+    run_folder.replace_file(path, b"new")
+
+    assert [b"old", b"new"] == seen
+
+
+def test_replace_file_in_no_folder(tmp_path: Path) -> None:
+    """Where there is no folder, the error is the system's."""
+    with pytest.raises(FileNotFoundError):
+        run_folder.replace_file(tmp_path / "none" / "file", b"new")
+
+
+def test_status_round_trip(tmp_path: Path) -> None:
+    """A status comes back as it was written, with a heartbeat of now."""
+    status = Status(
+        state="running",
+        iteration=5,
+        iterations=8,
+        learning_rate=0.01,
+        train_error=81.25,
+        test_error=90.5,
+        images_per_second=123.4,
+        train_seconds=1.5,
+        evaluate_seconds=0.25,
+        warmup_ended_at=4,
+        message="äöü",
+    )
+    start = time.time()
+    run_folder.write_status(tmp_path, status)
+    found = run_folder.read_status(tmp_path)
+
+    assert status == found.model_copy(update={"heartbeat": 0.0})
+    assert start <= found.heartbeat <= time.time()
+    assert [run_folder.STATUS] == names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"state": "running"', b'{"state": "asleep"}', b"\xff", b"7"], ids=repr
+)
+def test_status_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """A status that is missing or damaged counts as planned."""
+    if content is not None:
+        (tmp_path / run_folder.STATUS).write_bytes(content)
+
+    assert Status(state="planned", iteration=0) == run_folder.read_status(tmp_path)
+    assert Status() == run_folder.read_status(tmp_path / "none")
+
+
+def test_status_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a status cannot be written, the last one stays, and no temporary file."""
+    run_folder.write_status(tmp_path, Status(iteration=3))
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_folder.write_status(tmp_path, Status(iteration=4))
+
+    assert 3 == run_folder.read_status(tmp_path).iteration
+    assert [run_folder.STATUS] == names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "stale"),
+    [
+        ("running", 0, False),
+        ("running", 590, False),
+        ("running", 610, True),
+        ("done", 610, False),
+        ("interrupted", 610, False),
+        ("planned", 610, False),
+    ],
+)
+def test_stale(state: run_folder.State, age: float, stale: bool) -> None:
+    """A run that says it is running, but has not renewed its heartbeat for ten minutes, is stale; no other is."""
+    assert stale == Status(state=state, heartbeat=time.time() - age).is_stale

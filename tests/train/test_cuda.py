@@ -1,0 +1,97 @@
+"""Training on a CUDA device: exact where it is promised, close to the CPU where arithmetic differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.data.stream import TrainStream
+from resnet_cli.model import cifar_net
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant
+from resnet_cli.train.loop import StoppedError, train
+from resnet_cli.train.step import EagerStep, prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.spec import Precision
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def on_cuda(dataset: Dataset) -> Dataset:
+    """The small set, resident on the device."""
+    return dataset.to(CUDA)
+
+
+def run_on(dataset: Dataset, run: RunSpec, folder: Path, stop_at: int | None = None) -> None:
+    """Trains on the dataset's device, to the end or until an update."""
+    folder.mkdir(exist_ok=True)
+    prepare(dataset.train_labels.device, run.variant.precision)
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return stop_at is not None and asked >= stop_at
+
+    try:
+        train(run, folder, dataset, report=lambda status: None, should_stop=should_stop)  # noqa: ARG005
+    except StoppedError:
+        assert stop_at is not None
+
+
+def test_batches_are_the_cpus(dataset: Dataset, on_cuda: Dataset) -> None:
+    """Order, crops and mirrors do not depend on the device; pixels agree to float rounding."""
+    there, here = TrainStream(on_cuda, 0, 16), TrainStream(dataset, 0, 16)
+    for iteration in (1, 5, 9):
+        images, labels = there.batch(iteration)
+        expected_images, expected_labels = here.batch(iteration)
+
+        assert torch.equal(expected_labels, labels.cpu())
+        torch.testing.assert_close(images.cpu(), expected_images, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("cut", [1, 4, 5, 12, 23])
+def test_resume_is_exact(cut: int, precision: Precision, run_spec: RunSpec, on_cuda: Dataset, tmp_path: Path) -> None:
+    """Interrupted after an update and run again, logs and weights are the uninterrupted ones, bit for bit."""
+    run = run_spec.model_copy(update={"variant": run_spec.variant.model_copy(update={"precision": precision})})
+    run_on(on_cuda, run, tmp_path / "whole")
+    run_on(on_cuda, run, tmp_path / "cut", stop_at=cut)
+    run_on(on_cuda, run, tmp_path / "cut")
+
+    for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_fp32_follows_the_cpu(run_spec: RunSpec, dataset: Dataset, on_cuda: Dataset, tmp_path: Path) -> None:
+    """The first losses agree to 1e-3, before rounding has grown."""
+    run_on(dataset, run_spec, tmp_path / "cpu")
+    run_on(on_cuda, run_spec, tmp_path / "cuda")
+    here, there = (pd.read_csv(tmp_path / name / "train.csv").loss[:6].tolist() for name in ("cpu", "cuda"))
+
+    assert here == pytest.approx(there, rel=1e-3)
+
+
+def test_1202_layers_fit_in_24_gb(on_cuda: Dataset) -> None:
+    """One update of ResNet-1202 at batch 128 in fp32 needs less than 24 GB of the device."""
+    run = RunSpec.of(Net.model_validate("resnet-1202"), Variant(dataset="synthetic"), Protocol(), 0)
+    prepare(CUDA, "fp32")
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    step = EagerStep(cifar_net(run.net, 0), run.protocol, "fp32", CUDA)
+    step(*TrainStream(on_cuda, 0, 128).batch(1), 0.01)
+
+    assert torch.cuda.max_memory_allocated() < 24e9

@@ -1,0 +1,244 @@
+"""A whole training: what it writes, how it resumes, how it ends badly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.model import cifar_net
+from resnet_cli.train import checkpoint, loop
+from resnet_cli.train.evaluate import evaluate
+from resnet_cli.train.loop import DivergedError, StoppedError, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.run_folder import Status
+    from resnet_cli.spec import RunSpec
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "resnet-8-train.csv"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What must not depend on how often a run was interrupted."""
+    names = (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS)
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run_spec: RunSpec, train_in: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run, trained in one go."""
+    folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    train_in(run_spec, folder)
+    return folder
+
+
+def test_a_finished_run_holds_logs_weights_and_predictions(
+    uninterrupted: Path, run_spec: RunSpec, dataset: Dataset
+) -> None:
+    """One row an update, one evaluation an epoch and at the end, weights that give the logged error, no checkpoint."""
+    log = pd.read_csv(uninterrupted / "train.csv")
+    tests = pd.read_csv(uninterrupted / "eval.csv")
+    net = cifar_net(run_spec.net, 0)
+    net.load_state_dict(safetensors.torch.load_file(uninterrupted / "weights.safetensors"))
+    again = evaluate(net.to(memory_format=torch.channels_last), dataset, "fp32")
+    logits = np.load(uninterrupted / "predictions.npz")["logits"]
+
+    assert ["iteration", "lr", "loss", "train_error"] == list(log.columns)
+    assert list(range(1, 25)) == log.iteration.tolist()
+    assert [4, 8, 12, 16, 20, 24] == tests.iteration.tolist()
+    assert again.top1_error == tests.test_error.iloc[-1]
+    assert (64, 10) == logits.shape
+    assert np.float16 == logits.dtype
+    assert np.allclose(logits, again.logits.numpy(), atol=2e-2)
+    assert {"train.csv", "eval.csv", "weights.safetensors", "predictions.npz", "status.json"} == {
+        path.name for path in uninterrupted.iterdir()
+    }
+    assert "done" == run_folder.read_status(uninterrupted).state
+
+
+def test_warm_up_switch_and_milestones_are_in_the_log(uninterrupted: Path) -> None:
+    """The rate is 0.01 for the five updates of the window, then 0.1, then a tenth after 12 and 18."""
+    log = pd.read_csv(uninterrupted / "train.csv")
+
+    assert [0.01] * 5 + [0.1] * 7 + [0.01] * 6 + [0.001] * 6 == log.lr.tolist()
+    assert 5 == run_folder.read_status(uninterrupted).warmup_ended_at
+
+
+def test_losses_are_the_golden_ones(uninterrupted: Path) -> None:
+    """The first updates' losses and errors stay what they were: a change of the training shows here.
+
+    The tolerance covers processors that sum in another order; it grows with the updates, as their differences do.
+    """
+    log, golden = pd.read_csv(uninterrupted / "train.csv"), pd.read_csv(GOLDEN)
+
+    assert golden.lr.tolist() == log.lr.tolist()
+    assert golden.loss[:6].tolist() == pytest.approx(log.loss[:6].tolist(), rel=1e-3)
+    assert golden.loss.tolist() == pytest.approx(log.loss.tolist(), rel=0.2)
+    assert golden.train_error[:3].tolist() == log.train_error[:3].tolist()
+
+
+def test_first_update_is_sgd_by_hand(run_spec: RunSpec, dataset: Dataset, tmp_path: Path) -> None:
+    """A first update moves each weight by lr times (gradient + decay times weight), BN's included."""
+    from resnet_cli.data.stream import TrainStream
+
+    net = cifar_net(run_spec.net, run_spec.seed).to(memory_format=torch.channels_last)
+    images, labels = TrainStream(dataset, run_spec.seed, 16).batch(1)
+    loss = torch.nn.functional.cross_entropy(net(images), labels)
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    expected = {
+        name: weight - 0.01 * (gradient + 1e-4 * weight)
+        for (name, weight), gradient in zip(net.named_parameters(), gradients, strict=True)
+    }
+    one = run_spec.model_copy(update={"protocol": run_spec.protocol.model_copy(update={"iterations": 1})})
+    train(one, tmp_path, dataset, report=lambda status: None, should_stop=lambda: False)  # noqa: ARG005
+    trained = safetensors.torch.load_file(tmp_path / "weights.safetensors")
+
+    for name, weight in expected.items():
+        torch.testing.assert_close(trained[name], weight.detach(), rtol=1e-5, atol=1e-7)
+    assert pd.read_csv(tmp_path / "train.csv").loss[0] == pytest.approx(loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_resume_at_every_update_is_exact(
+    cut: int, uninterrupted: Path, run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path
+) -> None:
+    """Stopped after any update, mid-epoch, in the warm-up or at a milestone, and run again: the same bytes.
+
+    Seen to fail when momentum, BN statistics, recent errors or the CSV offsets are left out of the checkpoint.
+    """
+    folder = tmp_path / "resumed"
+    train_in(run_spec, folder, stop_at=cut)
+
+    assert cut == run_folder.read_status(folder).iteration
+    assert "interrupted" == run_folder.read_status(folder).state
+
+    train_in(run_spec, folder)
+
+    assert contents(uninterrupted) == contents(folder)
+
+
+def test_rows_after_the_checkpoint_are_cut(
+    uninterrupted: Path, run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path
+) -> None:
+    """Rows that a killed run wrote after its last checkpoint, even half a row, do not stand twice."""
+    folder = tmp_path / "killed"
+    train_in(run_spec, folder, stop_at=10)
+    for name in ("train.csv", "eval.csv"):
+        with (folder / name).open("a") as stream:
+            stream.write("11,0.1,2.3,90\n12,0.")
+    train_in(run_spec, folder)
+
+    assert contents(uninterrupted) == contents(folder)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    uninterrupted: Path, run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path
+) -> None:
+    """The previous checkpoint is taken, the status says so, and the result is the same."""
+    folder = tmp_path / "damaged"
+    train_in(run_spec, folder, stop_at=10, checkpoint_seconds=0)
+    path = folder / run_folder.CHECKPOINT
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    state, problems = checkpoint.load(folder)
+
+    assert state is not None
+    assert 9 == state.iteration
+    assert [f"{path}: damaged: its SHA-256 does not match"] == problems
+
+    train_in(run_spec, folder)
+
+    assert contents(uninterrupted) == contents(folder)
+    assert "checkpoint.pt: damaged" in run_folder.read_status(folder).message
+
+
+def test_stopping_between_the_last_update_and_the_results_loses_nothing(
+    uninterrupted: Path,
+    run_spec: RunSpec,
+    train_in: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that dies in its final evaluation or while writing results ends the same when run again."""
+    folder = tmp_path / "late"
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_save_results", die)
+        with pytest.raises(KeyboardInterrupt):
+            train_in(run_spec, folder)
+    train_in(run_spec, folder)
+
+    assert contents(uninterrupted) == contents(folder)
+
+
+def test_nan_stops_the_run_before_it_is_saved(
+    run_spec: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss that is not finite raises, its row is not logged, and the checkpoint from before stays."""
+    real = loop.EagerStep.__call__
+    calls = 0
+
+    def poisoned(self: loop.EagerStep, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 11:
+            with torch.no_grad():
+                self.net.fc.weight[0, 0] = float("nan")
+        return real(self, *batch)
+
+    monkeypatch.setattr(loop.EagerStep, "__call__", poisoned)
+    with pytest.raises(DivergedError, match="nan at iteration 11"):
+        train(
+            run_spec,
+            tmp_path,
+            dataset,
+            report=lambda status: None,  # noqa: ARG005
+            should_stop=lambda: False,
+            checkpoint_seconds=0,
+        )
+
+    assert list(range(1, 11)) == pd.read_csv(tmp_path / "train.csv").iteration.tolist()
+    assert 10 == checkpoint.read(tmp_path / run_folder.CHECKPOINT).iteration
+
+
+def test_progress_is_reported_and_written(
+    run_spec: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every report is also in status.json, and the last one says done."""
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    seen: list[Status] = []
+
+    def report(status: Status) -> None:
+        written = json.loads((tmp_path / run_folder.STATUS).read_text())
+        assert status.iteration == written["iteration"]
+        seen.append(status)
+
+    train(run_spec, tmp_path, dataset, report=report, should_stop=lambda: False)
+
+    assert list(range(25)) == sorted({status.iteration for status in seen})
+    assert "running" == seen[0].state
+    assert "done" == seen[-1].state
+    assert seen[-1].images_per_second is not None
+    assert seen[-1].test_error == pd.read_csv(tmp_path / "eval.csv").test_error.iloc[-1]
+
+
+def test_stop_is_obeyed_after_the_update_in_hand(run_spec: RunSpec, dataset: Dataset, tmp_path: Path) -> None:
+    """Asked to stop, a training makes no further update, and its checkpoint is of that update."""
+    with pytest.raises(StoppedError):
+        train(run_spec, tmp_path, dataset, report=lambda status: None, should_stop=lambda: True)  # noqa: ARG005
+
+    assert 1 == checkpoint.read(tmp_path / run_folder.CHECKPOINT).iteration

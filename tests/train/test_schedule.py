@@ -1,0 +1,52 @@
+"""The learning rate of section 4.2, to the update."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.train.schedule import learning_rate, warmup_is_over
+
+
+@pytest.mark.parametrize(
+    ("iteration", "expected"),
+    [(1, 0.1), (32_000, 0.1), (32_001, 0.01), (48_000, 0.01), (48_001, 0.001), (64_000, 0.001)],
+)
+def test_rate_falls_after_the_milestones(iteration: int, expected: float) -> None:
+    """Update 32,000 is the last at 0.1; 32,001 the first at 0.01; 48,001 the first at 0.001."""
+    protocol = RunSpec.of(Net.model_validate("resnet-20"), Variant(), Protocol(), 0).protocol
+
+    assert expected == pytest.approx(learning_rate(protocol, iteration, None), rel=1e-12)
+
+
+def test_a_shorter_schedule_has_the_same_shape() -> None:
+    """At schedule 0.05 the rate falls after updates 1,600 and 2,400."""
+    protocol = Protocol(warmup=None).scaled(0.05)
+
+    assert [0.1, 0.01, 0.01, 0.001] == pytest.approx(
+        [learning_rate(protocol, iteration, None) for iteration in (1_600, 1_601, 2_400, 2_401)]
+    )
+
+
+def test_warm_up_holds_the_low_rate_until_it_ended() -> None:
+    """While the warm-up lasts the rate is 0.01; from the update after it 0.1; the milestones count from the start."""
+    protocol = Protocol()
+
+    assert 0.01 == learning_rate(protocol, 5_000, None)
+    assert 0.01 == learning_rate(protocol, 400, 400)
+    assert 0.1 == learning_rate(protocol, 401, 400)
+    assert 0.01 == pytest.approx(learning_rate(protocol, 32_001, 400))
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([70.0, 70.0], False),  # the window is not full
+        ([90.0, 79.0, 79.0, 79.0], True),  # only the last three count
+        ([70.0, 80.0, 90.0], False),  # 80 is not below 80
+        ([70.0, 80.0, 89.9], True),
+    ],
+)
+def test_warm_up_ends_when_the_window_is_below_80(errors: list[float], expected: bool) -> None:
+    """The mean training error of the last `window` updates decides, and one lucky batch does not."""
+    assert expected == warmup_is_over(Warmup(window=3), errors)
