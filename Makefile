@@ -11,8 +11,8 @@ STAMP := $(VENV)/.made
 OPTIONS ?=
 TINY ?=
 
-# The demo: see experiments/degradation.toml for what it can and cannot show.
-DEMO := degradation --schedule 0.0125 --precision bf16 --dataset auto --jobs 2
+# The demo: experiments/degradation.toml and the README say what it can and cannot show.
+DEMO := degradation --depths 8,20 --schedule 0.02 --precision bf16 --dataset auto --jobs 2
 
 .PHONY: list setup demo reproduce report check format test
 
@@ -30,7 +30,6 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(RESNET) run $(DEMO)
-	$(RESNET) plot degradation --schedule 0.0125 --precision bf16
 
 reproduce: $(STAMP)
 	$(RESNET) reproduce $(if $(TINY),--tiny) $(OPTIONS)
@@ -46,6 +45,7 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m typer resnet_cli.cli.main utils docs --name resnet --output docs/commands.md
 
 test: $(STAMP) check
 	$(BIN)/python -m pytest

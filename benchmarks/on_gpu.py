@@ -17,7 +17,7 @@ import tarfile
 import time
 from pathlib import Path
 
-PACKED = {"spec.json", "environment.json", "status.json", "train.csv", "eval.csv"}
+from publish import measured_files
 
 
 def main() -> None:
@@ -64,10 +64,8 @@ def train(experiment: str, seeds: str, options: argparse.Namespace, deadline: fl
 def pack(results: Path, out: Path) -> None:
     """Packs logs, tables and figures; weights and checkpoints stay."""
     with tarfile.open(out / "results.tar.gz", "w:gz") as archive:
-        for path in sorted(results.rglob("*")):
-            wanted = path.name in PACKED or path.parent.name in {"tables", "figures"} or path.suffix == ".log"
-            if path.is_file() and wanted:
-                archive.add(path, path.relative_to(results))
+        for path in [*measured_files(results), *results.glob("*.log")]:
+            archive.add(path, path.relative_to(results))
 
 
 def resnet(*arguments: str) -> None:

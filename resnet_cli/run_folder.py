@@ -94,5 +94,10 @@ def write_status(folder: Path, status: Status) -> None:
     Not synced: a status lost with the machine's power is written anew by the next start of the run.
     """
     temporary = folder / f".{STATUS}.{os.getpid()}.tmp"
-    temporary.write_text(status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n")
-    temporary.replace(folder / STATUS)
+    content = status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n"
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(folder / STATUS)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

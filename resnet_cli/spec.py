@@ -7,12 +7,15 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from pydantic import model_validator as validates
 
 from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DatasetName = Literal["cifar10", "synthetic"]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -20,13 +23,13 @@ Split = Literal["full", "45k-5k"]
 Shortcut = Literal["A", "B", "C"]
 Metric = Literal["test_error", "train_error"]
 
-_NET_NAME = re.compile(r"(plain|resnet)-(\d{1,5})(?:-([ABC]))?")
+_NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?")
 
 
 class Frozen(BaseModel):
-    """Base of every spec: immutable, and an unknown key is an error."""
+    """Base of every spec: immutable; an unknown key and a number that JSON does not have are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Net(Frozen):
@@ -55,6 +58,12 @@ class Net(Frozen):
             "depth": int(match[2]),
             "shortcut": None if match[1] == "plain" else match[3] or "A",
         }
+
+    @validates(mode="after")
+    def _plain_means_no_shortcut(self) -> Self:
+        if (self.family == "plain") != (self.shortcut is None):
+            raise ValueError(f"{self.family}-{self.depth}: a plain net has no shortcut, a residual net has A, B or C")
+        return self
 
     @property
     def name(self) -> str:
@@ -104,9 +113,10 @@ class Protocol(Frozen):
     warmup: Warmup | None = Warmup()
 
     @validates(mode="after")
-    def _milestones_rise(self) -> Self:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise: {list(self.milestones)}")
+    def _milestones_never_fall(self) -> Self:
+        # In a very short schedule several milestones may meet at one update.
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones must not fall: {list(self.milestones)}")
         return self
 
     def scaled(self, schedule: float) -> Protocol:
@@ -203,9 +213,9 @@ class RunSpec(Frozen):
 
 
 class RunGroup(Frozen):
-    """Nets to train, each with `seeds` replicates. `{depth}` in a name stands for each of the file's depths."""
+    """Nets to train, each with `seeds` replicates."""
 
-    nets: tuple[str, ...] = Field(min_length=1)
+    nets: tuple[Net, ...] = Field(min_length=1)
     seeds: int = Field(1, ge=1, le=1000)
 
 
@@ -288,7 +298,11 @@ class Figure(Frozen):
 
 
 class Experiment(Frozen):
-    """One table or figure of the paper: a question, the runs that answer it, the paper's answer."""
+    """One table or figure of the paper: a question, the runs that answer it, the paper's answer.
+
+    With `depths`, a name `resnet-{depth}` in a list stands for one net of each depth, and `{shallow}` and `{deep}`
+    anywhere for the least and the greatest of them.
+    """
 
     name: str
     title: str
@@ -302,15 +316,27 @@ class Experiment(Frozen):
     claims: tuple[Claim, ...] = ()
     figure: Figure | None = None
 
+    @validates(mode="before")
+    @classmethod
+    def _fill_in_depths(cls, content: Any) -> Any:
+        depths = content.get("depths") if isinstance(content, dict) else None
+        if not isinstance(depths, list | tuple) or not all(isinstance(depth, int) for depth in depths):
+            return content
+        return _with_depths(content, depths) if depths else content
+
     @validates(mode="after")
-    def _names_are_nets(self) -> Self:
-        planned = {net.name for net, _ in self.nets_and_seeds()}
-        for row in self.rows:
-            if row.net and row.net.name not in planned:
-                raise ValueError(f"row '{row.label}': {row.net.name} is in no [[runs]]")
-        for net in self.nets_named():
+    def _nets_can_be_built(self) -> Self:
+        for net in [*self.nets, *self.nets_named()]:
             _ = net.cifar_blocks
+        for row in self.rows:
+            if row.net and row.net not in self.nets:
+                raise ValueError(f"row '{row.label}': {row.net.name} is in no [[runs]]")
         return self
+
+    @property
+    def nets(self) -> tuple[Net, ...]:
+        """The nets to train, each once, in the file's order."""
+        return tuple(dict.fromkeys(net for group in self.runs for net in group.nets))
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""
@@ -318,31 +344,29 @@ class Experiment(Frozen):
         spoken_of = [net for part in (*self.claims, *panels) for net in part.nets]
         return [row.net for row in self.rows if row.net] + spoken_of
 
-    def nets_and_seeds(self, depths: tuple[int, ...] | None = None) -> list[tuple[Net, int]]:
-        """Every net of the experiment with its number of replicates, in the file's order.
 
-        Raises:
-            ValueError: A name is not a net, or its depth is not 6n+2.
-        """
-        pairs = []
-        for group in self.runs:
-            for template in group.nets:
-                swept = "{depth}" in template
-                for depth in (depths or self.depths) if swept else (None,):
-                    net = Net.model_validate(template.replace("{depth}", str(depth)))
-                    _ = net.cifar_blocks
-                    pairs.append((net, group.seeds))
-        if not pairs:
-            raise ValueError("a name holds {depth}, but depths is empty")
-        return pairs
+def _with_depths(content: Any, depths: Sequence[int]) -> Any:
+    """A file's content with `{depth}` in its lists, `{shallow}` and `{deep}` in its texts, filled in."""
+    if isinstance(content, str):
+        return content.replace("{shallow}", str(min(depths))).replace("{deep}", str(max(depths)))
+    if isinstance(content, dict):
+        return {key: _with_depths(value, depths) for key, value in content.items()}
+    if isinstance(content, list):
+        result = []
+        for item in content:
+            swept = isinstance(item, str) and "{depth}" in item
+            copies = [item.replace("{depth}", str(depth)) for depth in depths] if swept else [item]
+            result += [_with_depths(copy, depths) for copy in copies]
+        return result
+    return content
 
 
 def first_problem(error: ValidationError) -> str:
     """A validation error as one line: the field, and what is wrong with it."""
     problem = error.errors()[0]
     field = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ").replace("\n", " ")
-    return f"{field}: {message}" if field else message
+    message = problem["msg"].removeprefix("Value error, ")
+    return " ".join(f"{field}: {message}".removeprefix(": ").split())
 
 
 def experiments_folder() -> Path:
@@ -357,11 +381,16 @@ def experiment_names() -> list[str]:
     return sorted(path.stem for path in experiments_folder().glob("*.toml"))
 
 
-def load_experiment(name_or_path: str) -> Experiment:
+def load_experiment(name_or_path: str, depths: Sequence[int] | None = None) -> Experiment:
     """Reads an experiment: one of the paper's by name, or a user's own file by its path.
 
+    Args:
+        name_or_path: `table6`, or a path that ends in .toml.
+        depths: The depths of a sweep, in place of the file's.
+
     Raises:
-        BadInputError: There is no such experiment, or its file cannot be used; the message names file and field.
+        BadInputError: There is no such experiment, its file cannot be used, or the depths cannot; the message names
+            file and field.
     """
     own_file = name_or_path.endswith(".toml")
     path = Path(name_or_path) if own_file else experiments_folder() / f"{name_or_path}.toml"
@@ -369,13 +398,23 @@ def load_experiment(name_or_path: str) -> Experiment:
         known = ", ".join(experiment_names())
         raise BadInputError(f"unknown experiment '{name_or_path}'; there are {known}, or give a .toml file")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Experiment.model_validate({"name": path.stem, **content})
+        content = {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}
+        experiment = Experiment.model_validate(content)
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadInputError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {first_problem(error)}") from error
+    except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: a number of 5,000 digits, say
+        raise BadInputError(f"{path}: not TOML: {error}") from error
+    if depths is None:
+        return experiment
+    if not experiment.depths:
+        raise BadInputError(f"--depths: {experiment.name} sweeps no depth; use it with depth or degradation")
+    if len(set(depths)) < 2:  # noqa: PLR2004
+        raise BadInputError(f"--depths {depths[0]}: give two depths or more")
+    try:
+        return Experiment.model_validate({**content, "depths": list(dict.fromkeys(depths))})
+    except ValidationError as error:
+        raise BadInputError(f"--depths: {first_problem(error)}") from error

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(autouse=True)
+def _denormals_again() -> Iterator[None]:
+    """Training flushes denormals for its whole thread; other tests have them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
 class AddRun(Protocol):
     """Writes one run's folder; see `add_run`."""
 

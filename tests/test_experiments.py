@@ -14,7 +14,7 @@ TINY = Variant(dataset="synthetic", tiny=True)
 
 def all_nets() -> list[str]:
     """Every net that an experiment trains, once."""
-    return sorted({net.full_name for name in experiment_names() for net, _ in load_experiment(name).nets_and_seeds()})
+    return sorted({net.full_name for name in experiment_names() for net in load_experiment(name).nets})
 
 
 def run_ids(name: str, variant: Variant) -> set[str]:
@@ -26,10 +26,10 @@ def run_ids(name: str, variant: Variant) -> set[str]:
 def test_each_experiment_plans(name: str) -> None:
     """Every file that comes with the program plans its runs, at paper scale and as a smoke run."""
     experiment = load_experiment(name)
-    expected = sum(seeds for _, seeds in experiment.nets_and_seeds())
+    expected = sum(group.seeds * len(group.nets) for group in experiment.runs)
 
     assert expected == len(plan(experiment, Variant()))
-    assert len(experiment.nets_and_seeds()) == len(plan(experiment, TINY))
+    assert len(experiment.nets) == len(plan(experiment, TINY))
 
 
 @pytest.mark.parametrize("name", experiment_names())
@@ -95,7 +95,7 @@ def test_table6_params_are_the_nets() -> None:
 
 def test_table6_seeds() -> None:
     """Table 6 trains ResNet-110 five times, as the paper did, and every other net once."""
-    seeds = {net.name: seeds for net, seeds in load_experiment("table6").nets_and_seeds()}
+    seeds = {net.name: group.seeds for group in load_experiment("table6").runs for net in group.nets}
 
     assert seeds == {
         "resnet-20": 1,

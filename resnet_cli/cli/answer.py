@@ -24,7 +24,6 @@ def present(
     experiment: Experiment,
     variant: Variant,
     *,
-    depths: tuple[int, ...] | None = None,
     console: Console,
 ) -> list[Path]:
     """Prints the table and the verdicts; writes the table as csv and md, and the figure as png if there is one to draw.
@@ -37,7 +36,7 @@ def present(
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
 
-    summary = summarize(store, experiment, variant, depths)
+    summary = summarize(store, experiment, variant)
     table = make_table(summary)
     console.print(rich_table(table))
     if experiment.claims:

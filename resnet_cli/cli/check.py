@@ -46,7 +46,7 @@ def check(
     from resnet_cli.report.summarize import summarize
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
-    experiments = [load_experiment(each) for each in ([name] if name else experiment_names())]
+    experiments = [load_experiment(each, chosen) for each in ([name] if name else experiment_names())]
     summaries = [
         summarize(
             store,
@@ -54,14 +54,12 @@ def check(
             shown_variant(
                 store,
                 experiment,
-                depths=chosen,
                 schedule=schedule,
                 tiny=tiny,
                 dataset=dataset,
                 split=split,
                 precision=precision,
             ),
-            chosen,
         )
         for experiment in experiments
     ]

@@ -11,13 +11,15 @@ from resnet_cli.spec import Variant, experiment_names, load_experiment
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     """Show every experiment: its question, its runs, those done at paper scale, and the time the rest takes here."""
-    from rich.console import Console
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     store = Store.open(results_dir)
     speed = measured_speed(store, "fp32")
-    table = Table("experiment", "question", "runs", "done", "time left here", box=SIMPLE_HEAD, title="Experiments at paper scale")
+    table = Table(
+        "experiment", "question", "runs", "done", "time left here", box=SIMPLE_HEAD, title="Experiments at paper scale"
+    )
     for name in experiment_names():
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))

@@ -60,7 +60,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its code (see `docs/commands.md`)."""
+    """Runs the command line and exits with its code (the README lists them)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(_exit_code(arguments))
 

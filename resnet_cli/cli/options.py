@@ -88,7 +88,6 @@ def shown_variant(
     store: Store,
     experiment: Experiment,
     *,
-    depths: tuple[int, ...] | None = None,
     schedule: float | None = None,
     tiny: bool = False,
     dataset: DatasetName | None = None,
@@ -97,5 +96,5 @@ def shown_variant(
 ) -> Variant:
     """The variant to present: the one asked for, or, when nothing is said, the one with the most to show."""
     if schedule is None and not tiny and dataset is None and split is None and precision is None:
-        return store.variant_to_show(experiment, depths)
+        return store.variant_to_show(experiment)
     return wanted_variant(experiment, schedule=schedule, tiny=tiny, dataset=dataset, split=split, precision=precision)

@@ -51,12 +51,10 @@ def plot(
     from resnet_cli.report.summarize import summarize
 
     source = EXPERIMENT_OF_ALIAS.get(name, name)
-    experiment = load_experiment(source)
-    store, chosen = Store.open(results_dir), parse_depths(depths)
+    experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)
     variant = shown_variant(
         store,
         experiment,
-        depths=chosen,
         schedule=schedule,
         tiny=tiny,
         dataset=dataset,
@@ -66,7 +64,7 @@ def plot(
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
     if experiment.figure is None:
         raise BadInputError(f"{experiment.name}: has no [figure]; 'resnet table {source}' shows its numbers")
-    figure = draw(store, summarize(store, experiment, variant, chosen))
+    figure = draw(store, summarize(store, experiment, variant))
     if figure is None:
         raise BadInputError(f"{experiment.name}: no run has data yet; run 'resnet run {source}' first")
     content = figure_bytes(figure, form)

@@ -58,8 +58,7 @@ def run(
     from resnet_cli.cli.answer import present
 
     progress = Console(stderr=True)
-    question = load_experiment(experiment)
-    swept = options.parse_depths(depths)
+    question = load_experiment(experiment, options.parse_depths(depths))
     folder = options.data_folder(data_dir)
     variant = options.wanted_variant(
         question,
@@ -70,12 +69,12 @@ def run(
         precision=precision,
     )
     store = Store.open(results_dir)
-    runs = plan(question, variant, only=only, seeds=seeds, depths=swept)
+    runs = plan(question, variant, only=only, seeds=seeds)
     if dry_run:
         _print_plan(runs, store)
         return
     code = train_missing(question.name, runs, store, progress, device, folder, jobs, checkpoint_seconds)
-    written = present(store, question, variant, depths=swept, console=Console())
+    written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     next_steps = f"Next: resnet plot {experiment} --format pdf, resnet table {experiment} --format latex, resnet report"
@@ -135,8 +134,8 @@ def _auto_dataset(data_dir: Path, console: Console) -> DatasetName:
 
 
 def _print_plan(runs: Sequence[RunSpec], store: Store) -> None:
-    from rich.console import Console
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left

@@ -11,7 +11,6 @@ from resnet_cli.runs.store import Store
 from resnet_cli.spec import Experiment, Protocol, Variant, load_experiment
 
 if TYPE_CHECKING:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
 
@@ -21,13 +20,13 @@ def show(
     """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
     from rich.console import Console
 
-    question = load_experiment(experiment)
+    question = load_experiment(experiment, options.parse_depths(depths))
     store = Store.open(results_dir)
     console = Console()
     console.print(f"[bold]{question.title}[/]  (section {question.section})", highlight=False)
     console.print(question.question, markup=False, highlight=False)
     console.print(_protocol(question.protocol), markup=False, highlight=False)
-    console.print(_nets(question, store, options.parse_depths(depths)))
+    console.print(_nets(question, store))
     if question.claims:
         console.print("Claims:", highlight=False)
         for claim in question.claims:
@@ -50,11 +49,11 @@ def _protocol(protocol: Protocol) -> str:
     return text
 
 
-def _nets(experiment: Experiment, store: Store, depths: tuple[int, ...] | None) -> Table:
+def _nets(experiment: Experiment, store: Store) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    runs = plan(experiment, Variant(dataset=experiment.dataset), depths=depths)
+    runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
     table = Table("net", "parameters", "multiply-adds", "runs", "done", "paper's error (%)", box=SIMPLE_HEAD)
     for net in dict.fromkeys(run.net for run in runs):

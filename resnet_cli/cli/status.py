@@ -20,8 +20,8 @@ def status(
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Show progress and remaining time of every run in the results folder."""
-    from rich.console import Console
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     store = Store.open(results_dir)

@@ -50,18 +50,17 @@ def table(
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
 
-    experiment, store, chosen = load_experiment(name), Store.open(results_dir), parse_depths(depths)
+    experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
     variant = shown_variant(
         store,
         experiment,
-        depths=chosen,
         schedule=schedule,
         tiny=tiny,
         dataset=dataset,
         split=split,
         precision=precision,
     )
-    result = make_table(summarize(store, experiment, variant, chosen))
+    result = make_table(summarize(store, experiment, variant))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
     if output is None and form == "rich":
         Console().print(rich_table(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import pickle
 import shutil
 import tarfile
@@ -104,8 +105,11 @@ def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
             if target_folder.exists():
                 target_folder.rename(Path(temporary) / "replaced")
             (Path(temporary) / FOLDER).rename(target_folder)
-    except urllib.error.URLError as error:
-        raise BadInputError(f"{URL}: {error.reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
+    except tarfile.TarError as error:
+        raise BadInputError(f"{URL}: the archive cannot be unpacked: {error}") from error
     except OSError as error:
         raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {error.strerror or error}") from error
 

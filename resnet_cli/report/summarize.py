@@ -124,16 +124,15 @@ def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
     return float(log["train_error"].iloc[-averaging_window(protocol) :].mean())
 
 
-def summarize(store: Store, experiment: Experiment, variant: Variant, depths: tuple[int, ...] | None = None) -> Summary:
+def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary:
     """Gathers what the store holds of an experiment: all replicates of each net, however many were asked for.
 
     Raises:
-        BadInputError: A depth cannot be used, or a finished run's files are not whole.
+        BadInputError: A finished run's files are not whole.
     """
-    planned = {run.net: run for run in plan(experiment, variant, seeds=1, depths=depths)}
-    in_file_order = tuple(dict.fromkeys(net for net, _ in experiment.nets_and_seeds(depths)))
+    planned = {run.net: run for run in plan(experiment, variant, seeds=1)}
     finished, unfinished = [], []
-    for net in dict.fromkeys([*in_file_order, *experiment.nets_named()]):
+    for net in dict.fromkeys([*experiment.nets, *experiment.nets_named()]):
         run = planned.get(net) or RunSpec.of(net, variant, experiment.protocol, seed=0)
         for replicate in store.replicates(run):
             state = _state(store, replicate)
@@ -141,7 +140,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant, depths: tu
                 finished.append(_measure(store, replicate))
             elif state != "planned":
                 unfinished.append((net.name, state))
-    return Summary(experiment, variant, in_file_order, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
+    return Summary(experiment, variant, experiment.nets, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
 
 
 def learning_curves(store: Store, experiment: Experiment, variant: Variant, net: Net) -> LearningCurves | None:

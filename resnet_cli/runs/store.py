@@ -86,14 +86,14 @@ class Store:
             run.model_copy(update={"seed": seed}) for seed in sorted(int(seed) for seed in seeds if seed.isdecimal())
         ]
 
-    def variant_to_show(self, experiment: Experiment, depths: tuple[int, ...] | None = None) -> Variant:
+    def variant_to_show(self, experiment: Experiment) -> Variant:
         """The variant of an experiment with the most to show.
 
         Finished runs at the longest schedule count first, then their number; paper scale if there is nothing at all.
         """
 
         def worth(variant: Variant) -> tuple[bool, bool, bool, float, int]:
-            done = sum(self.is_done(run) for run in plan(experiment, variant, seeds=1, depths=depths))
+            done = sum(self.is_done(run) for run in plan(experiment, variant, seeds=1))
             return done > 0, not variant.tiny, variant.dataset == experiment.dataset, variant.schedule, done
 
         default = Variant(dataset=experiment.dataset)

@@ -76,6 +76,8 @@ def record(folder: Path, device: torch.device, precision: Precision, dataset: Da
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
         content = now
     else:
         known = [content, *content.get("resumed", [])][-1]

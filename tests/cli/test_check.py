@@ -50,7 +50,7 @@ def test_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == _exit_code(["check"])
     output = capsys.readouterr().out
     assert "degradation: " in output
-    assert "not run: Shortcuts help the deep net" in output
+    assert "not run: Shortcuts cure it" in output
     assert "not run: every claim of table6; 'resnet run NAME' trains what is missing" in output
 
 

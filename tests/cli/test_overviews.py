@@ -44,14 +44,12 @@ def test_list_counts_done_runs_and_judges_the_time(
         folder, store.status(run).model_copy(update={"iteration": 64_000, "train_seconds": 36_000.0})
     )
     code = _exit_code(["list", "--results-dir", str(store.root)])
-    rows = {line.split()[1]: line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("│")}
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
 
     assert 0 == code
     assert set(experiment_names()) <= set(rows)
-    table6 = " ".join(rows["table6"])
-    assert "│ 10 │ 1 │" in table6
-    # 32, 44, 56, 5 x 110 and 1202 layers are 108.3 times resnet-20's work, at 10 hours each.
-    assert "│ 45.1 days │" in table6
+    # 32, 44, 56, 5 x 110 and 1202 layers are 108.1 times resnet-20's work, at 10 hours each.
+    assert ["10", "1", "45.1", "days"] == rows["table6"].split()[-4:]
 
 
 def test_show_prints_exact_sizes_and_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +88,7 @@ def test_status_shows_progress_of_every_run(store: Store, add_run: AddRun, capsy
     line = next(line for line in out.splitlines() if "resnet-20 s0" in line)
 
     assert 0 == code
-    assert ["running", "320/640", "43.2", "40.50", "128", "5", "min"] == line.replace("│", " ").split()[2:9]
+    assert ["running", "320/640", "43.2", "40.50", "128", "5", "min"] == line.split()[2:9]
     assert "no room on the disk" in out
 
 

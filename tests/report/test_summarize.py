@@ -128,7 +128,7 @@ def test_a_cut_off_log_is_an_error(store: Store, add_run: AddRun, short: Variant
 def test_other_depths_keep_the_claims(store: Store, add_run: AddRun, short: Variant) -> None:
     """A sweep over other depths still finds the nets its claims name; its own nets are those asked for."""
     add_run("plain-56", [13.0])
-    summary = summarize(store, load_experiment("depth"), short, (8, 14))
+    summary = summarize(store, load_experiment("depth", (8, 14)), short)
 
     assert ["plain-8", "plain-14", "resnet-8", "resnet-14"] == [net.name for net in summary.nets]
     assert ["plain-56"] == summary.runs["net"].tolist()

@@ -11,11 +11,9 @@ from resnet_cli.spec import Experiment, Variant, load_experiment
 TINY = Variant(dataset="synthetic", tiny=True)
 
 
-def experiment(*groups: dict[str, Any], depths: tuple[int, ...] = ()) -> Experiment:
+def experiment(*groups: dict[str, Any]) -> Experiment:
     """An experiment with these groups of runs."""
-    return Experiment.model_validate(
-        {"name": "own", "title": "T", "question": "Q?", "section": "0", "runs": groups, "depths": depths}
-    )
+    return Experiment.model_validate({"name": "own", "title": "T", "question": "Q?", "section": "0", "runs": groups})
 
 
 def names(experiment: Experiment, variant: Variant | None = None, **choice: Any) -> list[str]:
@@ -101,45 +99,3 @@ def test_variant_scales_each_run() -> None:
     assert [(640, (320, 480))] * 2 == [(run.protocol.iterations, run.protocol.milestones) for run in short]
     assert [(8, 16), (8, 16)] == [(run.protocol.iterations, run.protocol.batch_size) for run in plan(own, TINY)]
     assert [True, False] == [run.protocol.warmup is None for run in short]
-
-
-def test_depths() -> None:
-    """A sweep trains each of the file's depths, or each of --depths."""
-    own = experiment({"nets": ["plain-{depth}", "resnet-{depth}-B"]}, depths=(8, 14))
-
-    assert ["plain-8 s0", "resnet-8-B s0", "plain-14 s0", "resnet-14-B s0"] == names(own)
-    assert ["plain-20 s0", "resnet-20-B s0"] == names(own, depths=(20,))
-    assert ["plain-20 s0"] == names(own, depths=(20, 20), only="plain-*")
-
-
-def test_depths_keep_fixed_nets() -> None:
-    """--depths changes the nets that are swept, and no others."""
-    own = experiment({"nets": ["plain-{depth}", "resnet-56"]}, depths=(8, 14))
-
-    assert ["plain-20 s0", "resnet-56 s0"] == names(own, depths=(20,))
-
-
-def test_depths_without_a_sweep() -> None:
-    """--depths is refused by an experiment that sweeps no depth."""
-    with pytest.raises(BadInputError, match="--depths: table6 sweeps no depth; use it with 'depth'"):
-        plan(load_experiment("table6"), Variant(), depths=(20,))
-
-
-@pytest.mark.parametrize(
-    ("depth", "problem"),
-    [
-        (21, "plain-21: depth 21 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
-        (2, "plain-2: depth 2 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
-        (0, "Input should be greater than 0"),
-        (-4, "'plain--4' is not a net; write plain-20, resnet-20, resnet-20-B ..."),
-        (100_004, "'plain-100004' is not a net; write plain-20, resnet-20, resnet-20-B ..."),
-    ],
-)
-def test_depth_that_is_none(depth: int, problem: str) -> None:
-    """A depth that no net has is refused, and the message says what is wrong with it."""
-    with pytest.raises(BadInputError) as caught:
-        plan(load_experiment("depth"), Variant(), depths=(20, depth))
-
-    assert str(caught.value).startswith("--depths: ")
-    assert problem in str(caught.value)
-    assert 1 == len(str(caught.value).splitlines())

@@ -202,12 +202,12 @@ def test_runs_of_others_count_nothing(store: Store) -> None:
 
 
 def test_variant_of_a_sweep(store: Store) -> None:
-    """In a sweep, only the depths asked for count."""
+    """In a sweep, only the depths that are swept count."""
     finish(store, spec("plain-8", TENTH))
     finish(store, spec("plain-14", HUNDREDTH))
 
     assert TENTH == store.variant_to_show(load_experiment("depth"))
-    assert HUNDREDTH == store.variant_to_show(load_experiment("depth"), depths=(14,))
+    assert HUNDREDTH == store.variant_to_show(load_experiment("depth", depths=(14, 20)))
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "3"])

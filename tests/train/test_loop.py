@@ -88,7 +88,10 @@ def test_losses_are_the_golden_ones(uninterrupted: Path) -> None:
 
 
 def test_first_update_is_sgd_by_hand(run_spec: RunSpec, dataset: Dataset, tmp_path: Path) -> None:
-    """A first update moves each weight by lr times (gradient + decay times weight), BN's included."""
+    """A first update moves each weight by lr times (gradient + decay times weight), BN's included.
+
+    With a decay of 0.5 instead of 0.0001, so that leaving it out is seen.
+    """
     from resnet_cli.data.stream import TrainStream
 
     net = cifar_net(run_spec.net, run_spec.seed).to(memory_format=torch.channels_last)
@@ -96,10 +99,12 @@ def test_first_update_is_sgd_by_hand(run_spec: RunSpec, dataset: Dataset, tmp_pa
     loss = torch.nn.functional.cross_entropy(net(images), labels)
     gradients = torch.autograd.grad(loss, list(net.parameters()))
     expected = {
-        name: weight - 0.01 * (gradient + 1e-4 * weight)
+        name: weight - 0.01 * (gradient + 0.5 * weight)
         for (name, weight), gradient in zip(net.named_parameters(), gradients, strict=True)
     }
-    one = run_spec.model_copy(update={"protocol": run_spec.protocol.model_copy(update={"iterations": 1})})
+    one = run_spec.model_copy(
+        update={"protocol": run_spec.protocol.model_copy(update={"iterations": 1, "weight_decay": 0.5})}
+    )
     train(one, tmp_path, dataset, report=lambda status: None, should_stop=lambda: False)  # noqa: ARG005
     trained = safetensors.torch.load_file(tmp_path / "weights.safetensors")
 

@@ -1,0 +1,40 @@
+"""Copies what was measured, without weights and checkpoints, into results/published/.
+
+    python benchmarks/publish.py RESULTS
+
+results/published/ is a results folder like any other: `resnet table table6 --results-dir results/published`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN_FILES = {"spec.json", "environment.json", "status.json", "train.csv", "eval.csv"}
+PUBLISHED = Path(__file__).parents[1] / "results" / "published"
+
+
+def measured_files(results: Path) -> Iterator[Path]:
+    """The logs, specs and environments of every run, and the tables and figures made of them."""
+    for path in sorted(results.rglob("*")):
+        if path.name in RUN_FILES or path.parent.name in {"tables", "figures"}:
+            yield path
+
+
+def main() -> None:
+    """Copies and says what."""
+    results = Path(sys.argv[1])
+    for path in measured_files(results):
+        target = PUBLISHED / path.relative_to(results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        print(target)
+
+
+if __name__ == "__main__":
+    main()

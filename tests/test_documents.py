@@ -1,0 +1,83 @@
+"""The documents say what is: every command and option, every file, every assumption."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer.main
+
+from resnet_cli.cli.main import app
+from resnet_cli.data.stream import PADDING
+from resnet_cli.spec import Warmup, experiment_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> dict[str, set[str]]:
+    """Every command with its options."""
+    found = {}
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        for path, each in {f"{name} {sub}": c for sub, c in inner.items()}.items() if inner else [(name, command)]:
+            found[path] = {option for parameter in each.params for option in parameter.opts if option.startswith("-")}
+    return found
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    """docs/commands.md has a section for each command, and in it each option; `make format` renews it."""
+    reference = (ROOT / "docs/commands.md").read_text()
+    sections = dict(re.findall(r"^#+ `resnet ([^`]+)`\n(.*?)(?=^#+ `resnet|\Z)", reference, re.MULTILINE | re.DOTALL))
+    for name, options in commands().items():
+        assert name in sections
+        for option in options:
+            assert f"`{option}" in sections[name], f"{name} {option}"
+
+
+def test_readme_names_every_command_and_experiment() -> None:
+    """The README's tables leave none out."""
+    for name in commands():
+        assert f"`resnet {name.split()[0]}" in README, name
+    for name in experiment_names():
+        assert f"`{name}`" in README, name
+
+
+def test_readme_shows_the_tree_as_it_is() -> None:
+    """Each module stands in the tree with its purpose, and the tree names no file that is not there."""
+    tree = README.partition("<!-- tree -->")[2].partition("<!-- /tree -->")[0]
+    named, folder = set(), ""
+    for line in tree.partition("resnet_cli/\n")[2].partition("\ntests/")[0].splitlines():
+        name, *purpose = line.split()
+        folder = folder if line.startswith("    ") else ""
+        if name.endswith("/"):
+            folder = name
+        else:
+            assert purpose, name
+            named.add(folder + name)
+    modules = {
+        str(path.relative_to(ROOT / "resnet_cli"))
+        for path in (ROOT / "resnet_cli").rglob("*.*")
+        if path.suffix in {".py", ".html"} and not path.name.startswith("__")
+    }
+
+    assert modules == named
+
+
+def test_readme_lists_the_assumptions_with_their_values() -> None:
+    """What the paper leaves open stands in the README with the value that the code has."""
+    assumptions = README.partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+
+    assert f"last {Warmup().window} updates" in assumptions
+    assert f"{Warmup().from_depth} layers and more" in assumptions
+    assert f"pad {PADDING}" in assumptions
+    for word in ("fan-in", "1/255", "BN", "momentum", "epoch", "running", "zero channels", "last 5,000"):
+        assert word in assumptions, word
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link and picture in the documents is a file."""
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
