@@ -44,8 +44,16 @@ def run_spec(protocol: Protocol) -> RunSpec:
 @pytest.fixture(scope="session")
 def train_in(dataset: Dataset) -> Callable[..., None]:
     """Trains in a folder, to the end or, with `stop_at`, until that many updates were made since the start."""
+    small = dataset
 
-    def train_it(run: RunSpec, folder: Path, *, stop_at: int | None = None, checkpoint_seconds: float = 1e9) -> None:
+    def train_it(
+        run: RunSpec,
+        folder: Path,
+        *,
+        stop_at: int | None = None,
+        checkpoint_seconds: float = 1e9,
+        dataset: Dataset = small,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         asked = 0
 

@@ -12,10 +12,10 @@ from resnet_cli import run_folder
 from resnet_cli.data.stream import TrainStream
 from resnet_cli.model import cifar_net
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant
-from resnet_cli.train.loop import StoppedError, train
 from resnet_cli.train.step import EagerStep, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from resnet_cli.data import Dataset
@@ -35,23 +35,6 @@ def on_cuda(dataset: Dataset) -> Dataset:
     return dataset.to(CUDA)
 
 
-def run_on(dataset: Dataset, run: RunSpec, folder: Path, stop_at: int | None = None) -> None:
-    """Trains on the dataset's device, to the end or until an update."""
-    folder.mkdir(exist_ok=True)
-    prepare(dataset.train_labels.device, run.variant.precision)
-    asked = 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return stop_at is not None and asked >= stop_at
-
-    try:
-        train(run, folder, dataset, report=lambda status: None, should_stop=should_stop)  # noqa: ARG005
-    except StoppedError:
-        assert stop_at is not None
-
-
 def test_batches_are_the_cpus(dataset: Dataset, on_cuda: Dataset) -> None:
     """Order, crops and mirrors do not depend on the device; pixels agree to float rounding."""
     there, here = TrainStream(on_cuda, 0, 16), TrainStream(dataset, 0, 16)
@@ -65,21 +48,32 @@ def test_batches_are_the_cpus(dataset: Dataset, on_cuda: Dataset) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("cut", [1, 4, 5, 12, 23])
-def test_resume_is_exact(cut: int, precision: Precision, run_spec: RunSpec, on_cuda: Dataset, tmp_path: Path) -> None:
+def test_resume_is_exact(
+    cut: int,
+    precision: Precision,
+    run_spec: RunSpec,
+    on_cuda: Dataset,
+    train_in: Callable[..., None],
+    tmp_path: Path,
+) -> None:
     """Interrupted after an update and run again, logs and weights are the uninterrupted ones, bit for bit."""
     run = run_spec.model_copy(update={"variant": run_spec.variant.model_copy(update={"precision": precision})})
-    run_on(on_cuda, run, tmp_path / "whole")
-    run_on(on_cuda, run, tmp_path / "cut", stop_at=cut)
-    run_on(on_cuda, run, tmp_path / "cut")
+    prepare(CUDA, precision)
+    train_in(run, tmp_path / "whole", dataset=on_cuda)
+    train_in(run, tmp_path / "cut", stop_at=cut, dataset=on_cuda)
+    train_in(run, tmp_path / "cut", dataset=on_cuda)
 
     for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-def test_fp32_follows_the_cpu(run_spec: RunSpec, dataset: Dataset, on_cuda: Dataset, tmp_path: Path) -> None:
+def test_fp32_follows_the_cpu(
+    run_spec: RunSpec, on_cuda: Dataset, train_in: Callable[..., None], tmp_path: Path
+) -> None:
     """The first losses agree to 1e-3, before rounding has grown."""
-    run_on(dataset, run_spec, tmp_path / "cpu")
-    run_on(on_cuda, run_spec, tmp_path / "cuda")
+    prepare(CUDA, "fp32")
+    train_in(run_spec, tmp_path / "cpu")
+    train_in(run_spec, tmp_path / "cuda", dataset=on_cuda)
     here, there = (pd.read_csv(tmp_path / name / "train.csv").loss[:6].tolist() for name in ("cpu", "cuda"))
 
     assert here == pytest.approx(there, rel=1e-3)
