@@ -1,4 +1,4 @@
-"""Copies what was measured, without weights and checkpoints, into results/published/.
+"""Copies the finished runs, without weights and checkpoints, and what was made of them into results/published/.
 
     python benchmarks/publish.py RESULTS
 
@@ -7,6 +7,7 @@ results/published/ is a results folder like any other: `resnet table table6 --re
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -26,10 +27,18 @@ def measured_files(results: Path) -> Iterator[Path]:
             yield path
 
 
+def is_a_result(path: Path) -> bool:
+    """Whether a file belongs to a finished run, or to a table or figure, and not to a smoke run."""
+    if path.parent.name in {"tables", "figures"}:
+        return "-tiny" not in path.stem
+    status, spec = (json.loads((path.parent / name).read_text()) for name in ("status.json", "spec.json"))
+    return status["state"] == "done" and not spec["variant"]["tiny"]
+
+
 def main() -> None:
     """Copies and says what."""
     results = Path(sys.argv[1])
-    for path in measured_files(results):
+    for path in filter(is_a_result, measured_files(results)):
         target = PUBLISHED / path.relative_to(results)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

@@ -1,9 +1,15 @@
-"""The errors a user meets: each is one line that names the file, the field or the next step."""
+"""The error a user meets, and the exit codes of the command line."""
+
+EXIT_UNEXPECTED = 1
+EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3
+EXIT_LOCKED = 4
+EXIT_STOPPED = 75  # resumable: sysexits.h calls it a temporary failure
+EXIT_CTRL_C = 130
 
 
 class BadInputError(Exception):
-    """The user's input cannot be used: an option, a file, a folder, a device. Exit code 2."""
+    """The user's input cannot be used: an option, a file, a folder, a device.
 
-
-class RunLockedError(Exception):
-    """Another process is training this run. Exit code 4."""
+    Its message is one line that names the file, the field or the next step.
+    """

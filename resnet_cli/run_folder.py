@@ -52,23 +52,26 @@ class Status(Frozen):
         return self.state == "running" and time.time() - self.heartbeat > HEARTBEAT_LIMIT
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that at every moment its name holds the whole old or the whole new content.
 
-    A temporary file in the same folder is written and synced, then renamed; the folder is synced last.
-    On an error the old file is untouched and the temporary one removed.
+    A temporary file in the same folder is written and renamed; if it is to be durable, it is synced before and the
+    folder after, so that a power cut keeps the promise too. On an error the old file is untouched and the temporary
+    one removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -91,13 +94,8 @@ def read_status(folder: Path) -> Status:
 def write_status(folder: Path, status: Status) -> None:
     """Replaces the run's status and renews its heartbeat.
 
-    Not synced: a status lost with the machine's power is written anew by the next start of the run.
+    Only "done" is made durable: after it the checkpoint goes. Any other status lost with the machine's power is
+    written anew by the next start of the run.
     """
-    temporary = folder / f".{STATUS}.{os.getpid()}.tmp"
     content = status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n"
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(folder / STATUS)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace_file(folder / STATUS, content.encode(), durable=status.state == "done")

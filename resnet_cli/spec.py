@@ -163,6 +163,19 @@ class Variant(Frozen):
         split = "" if self.split == "full" else "; trained on 45k, error on the 5k held out of training"
         return f"{scale}; {data}{split}; {self.precision}"
 
+    def flags(self, default: DatasetName) -> str:
+        """The options that ask for this variant of an experiment on the `default` dataset, each after a space."""
+        if self.tiny:
+            parts = ["--tiny"]
+        else:
+            parts = [
+                "" if self.dataset == default else f"--dataset {self.dataset}",
+                "" if self.schedule == 1 else f"--schedule {self.schedule:g}",
+            ]
+        parts.append("" if self.split == "full" else f"--split {self.split}")
+        parts.append("" if self.precision == "fp32" else f"--precision {self.precision}")
+        return "".join(f" {part}" for part in parts if part)
+
     @property
     def slug(self) -> str:
         """The variant in a file name; empty for the paper's own."""
@@ -304,7 +317,7 @@ class Experiment(Frozen):
     anywhere for the least and the greatest of them.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[^./\\][^/\\]*$")
     title: str
     question: str
     section: str
@@ -337,6 +350,22 @@ class Experiment(Frozen):
     def nets(self) -> tuple[Net, ...]:
         """The nets to train, each once, in the file's order."""
         return tuple(dict.fromkeys(net for group in self.runs for net in group.nets))
+
+    @property
+    def stem(self) -> str:
+        """Its name in the names of files; a sweep's with its depths, so that none overwrites another's."""
+        return "-".join([self.name, *map(str, self.depths)])
+
+    def is_paper(self, variant: Variant) -> bool:
+        """Whether its numbers at this variant may stand beside the paper's without a mark."""
+        return variant.is_paper and self.protocol == Protocol()
+
+    def scale(self, variant: Variant) -> str:
+        """The variant in words, for titles; a protocol that is not section 4.2's is named."""
+        if self.protocol == Protocol():
+            return variant.label
+        label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
+        return f"OWN PROTOCOL, not section 4.2's; {label}"
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""

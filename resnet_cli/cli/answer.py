@@ -43,7 +43,7 @@ def present(
         console.print()
         print_verdicts(judge(summary), console)
         console.print(RULE, style="dim", highlight=False, markup=False)
-    name = f"{experiment.name}{variant.slug}"
+    name = f"{experiment.stem}{variant.slug}"
     written = [
         write_file(store.tables / f"{name}.csv", render(table, "csv").encode()),
         write_file(store.tables / f"{name}.md", render(table, "md").encode()),
@@ -73,6 +73,8 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         BadInputError: The path cannot be written.
     """
+    if path.is_dir():
+        raise BadInputError(f"{path}: is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         run_folder.replace_file(path, content)

@@ -15,11 +15,12 @@ from resnet_cli.cli.options import (
     Schedule,
     SplitOption,
     Tiny,
+    every_experiment,
     parse_depths,
     shown_variant,
 )
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import experiment_names, load_experiment
+from resnet_cli.spec import load_experiment
 
 
 def check(
@@ -46,7 +47,7 @@ def check(
     from resnet_cli.report.summarize import summarize
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
-    experiments = [load_experiment(each, chosen) for each in ([name] if name else experiment_names())]
+    experiments = [load_experiment(name, chosen)] if name else every_experiment(chosen)
     summaries = [
         summarize(
             store,
@@ -68,8 +69,8 @@ def check(
             {
                 "experiment": summary.experiment.name,
                 "title": summary.experiment.title,
-                "variant": summary.variant.label,
-                "is_paper": summary.variant.is_paper,
+                "variant": summary.scale,
+                "is_paper": summary.is_paper,
                 "rule": RULE,
                 "claims": [judgement.as_json() for judgement in judge(summary)],
             }
@@ -83,7 +84,7 @@ def check(
         if summary.experiment.name in idle:
             continue
         console.print(Text(f"{summary.experiment.name}: {summary.experiment.title}", style="bold"))
-        console.print(Text(summary.variant.label, style="" if summary.variant.is_paper else "bold red"))
+        console.print(Text(summary.scale, style="" if summary.is_paper else "bold red"))
         judgements = judge(summary)
         if judgements:
             print_verdicts(judgements, console)

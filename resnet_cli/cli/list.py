@@ -23,9 +23,10 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     for name in experiment_names():
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))
-        done = sum(store.is_done(run) for run in runs)
-        left = duration(seconds_left(runs, store, speed)) if speed else "unknown yet"
-        table.add_row(name, experiment.question, str(len(runs)), str(done), left if done < len(runs) else "-")
+        missing = [run for run in runs if not store.is_done_at_any_precision(run)]
+        left = duration(seconds_left(missing, store, speed)) if speed else "unknown yet"
+        done = len(runs) - len(missing)
+        table.add_row(name, experiment.question, str(len(runs)), str(done), left if missing else "-")
     console = Console()
     console.print(table)
     console.print("Next: resnet show table6, resnet run table6 --tiny, resnet run table6", highlight=False)

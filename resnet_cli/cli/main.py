@@ -20,9 +20,7 @@ from resnet_cli.cli.run import run
 from resnet_cli.cli.show import show
 from resnet_cli.cli.status import status
 from resnet_cli.cli.table import table
-from resnet_cli.errors import BadInputError, RunLockedError
-
-EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 4, 130
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_UNEXPECTED, BadInputError
 
 app = typer.Typer(
     help="Reproduces the tables and figures of Deep Residual Learning for Image Recognition (He et al., CVPR 2016).",
@@ -74,23 +72,23 @@ def _exit_code(arguments: list[str]) -> int:
             raise
         return _report(error)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return EXIT_CTRL_C
     return outcome if isinstance(outcome, int) else 0
 
 
 def _report(error: Exception) -> int:
     """Prints an error as one line; returns the exit code."""
     if isinstance(error, typer.Abort):
-        return EXIT_INTERRUPTED
+        return EXIT_CTRL_C
     if isinstance(error, BrokenPipeError):
         # The reader of our output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(error, BadInputError):
         message, code = str(error), EXIT_BAD_INPUT
-    elif isinstance(error, RunLockedError):
-        message, code = str(error), EXIT_LOCKED
     elif hasattr(error, "format_message"):  # what Typer raises on bad usage
+        if not error.format_message():  # it has shown the help instead
+            return EXIT_BAD_INPUT
         message, code = f"{error.format_message()} See 'resnet --help'.", EXIT_BAD_INPUT
     else:
         message = f"unexpected {type(error).__name__}: {error}; 'resnet --debug ...' shows where"

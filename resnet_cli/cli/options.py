@@ -10,7 +10,15 @@ import typer
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import DatasetName, Experiment, Precision, Split, Variant
+from resnet_cli.spec import (
+    DatasetName,
+    Experiment,
+    Precision,
+    Split,
+    Variant,
+    experiment_names,
+    load_experiment,
+)
 
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[
@@ -55,6 +63,12 @@ def parse_depths(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise BadInputError(f"--depths '{text}': write whole numbers with commas: 8,14,20") from None
+
+
+def every_experiment(depths: tuple[int, ...] | None) -> list[Experiment]:
+    """The experiments that come with the program; those that sweep depths sweep these, if any are given."""
+    experiments = [load_experiment(name) for name in experiment_names()]
+    return [load_experiment(each.name, depths) if each.depths else each for each in experiments]
 
 
 def wanted_variant(

@@ -68,4 +68,4 @@ def plot(
     if figure is None:
         raise BadInputError(f"{experiment.name}: no run has data yet; run 'resnet run {source}' first")
     content = figure_bytes(figure, form)
-    typer.echo(write_file(output or store.figures / f"{experiment.name}{variant.slug}.{form}", content))
+    typer.echo(write_file(output or store.figures / f"{experiment.stem}{variant.slug}.{form}", content))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import typer
 
 from resnet_cli.cli.answer import write_file
-from resnet_cli.cli.options import Depths, ResultsDir, parse_depths
+from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import experiment_names, load_experiment
 
 
 def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
@@ -20,9 +19,7 @@ def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
     from resnet_cli.report.summarize import summarize
 
     store = Store.open(results_dir)
-    wanted = parse_depths(depths)
-    experiments = [load_experiment(name) for name in experiment_names()]
-    experiments = [load_experiment(each.name, wanted) if each.depths else each for each in experiments]
+    experiments = every_experiment(parse_depths(depths))
     summaries = [summarize(store, experiment, store.variant_to_show(experiment)) for experiment in experiments]
     sections = [make_section(store, summary) for summary in summaries if len(summary.runs)]
     if not sections:

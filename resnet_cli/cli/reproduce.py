@@ -7,6 +7,7 @@ import typer
 from resnet_cli.cli import options
 from resnet_cli.cli.report import report
 from resnet_cli.cli.run import train_missing
+from resnet_cli.errors import EXIT_SOME_FAILED
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import experiment_names, load_experiment
@@ -40,7 +41,8 @@ def reproduce(
             left_out.append(f"{name}: left out: {in_the_way}")
             continue
         runs = plan(question, variant, seeds=seeds)
-        code = max(code, train_missing(name, runs, store, progress, device, folder, jobs, checkpoint_seconds))
+        ending = train_missing(name, runs, store, progress, device, folder, jobs, checkpoint_seconds)
+        code = ending if ending == EXIT_SOME_FAILED else code or ending
         present(store, question, variant, console=Console())
     for line in left_out:
         progress.print(line, markup=False, highlight=False, soft_wrap=True)

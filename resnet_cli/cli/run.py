@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.errors import BadInputError
+from resnet_cli.errors import EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import DatasetName, load_experiment
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from resnet_cli.runs.execute import Report
     from resnet_cli.spec import RunSpec
-
-EXIT_SOME_FAILED, EXIT_LOCKED, EXIT_STOPPED, EXIT_CTRL_C = 3, 4, 75, 130
 
 
 def run(
@@ -64,20 +62,28 @@ def run(
         question,
         schedule=schedule,
         tiny=tiny,
-        dataset=_auto_dataset(folder, progress) if dataset == "auto" else dataset,
+        dataset=None if dataset == "auto" else dataset,
         split=split,
         precision=precision,
     )
-    store = Store.open(results_dir)
     runs = plan(question, variant, only=only, seeds=seeds)
+    if dataset == "auto" and not tiny:
+        found = _auto_dataset(folder, progress, may_download=not dry_run)
+        variant = variant.model_copy(update={"dataset": found})
+        runs = plan(question, variant, only=only, seeds=seeds)
+    store = Store.open(results_dir)
     if dry_run:
-        _print_plan(runs, store)
+        _print_plan(runs, store, question.scale(variant))
         return
     code = train_missing(question.name, runs, store, progress, device, folder, jobs, checkpoint_seconds)
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
-    next_steps = f"Next: resnet plot {experiment} --format pdf, resnet table {experiment} --format latex, resnet report"
+    where = "" if results_dir is None else f" --results-dir {results_dir}"
+    swept = "" if depths is None else f" --depths {depths}"
+    same = f"{swept}{variant.flags(question.dataset)}{where}"
+    draw = f"resnet plot {experiment}{same} --format pdf, " if question.figure else ""
+    next_steps = f"Next: {draw}resnet table {experiment}{same} --format latex, resnet report{swept}{where}"
     progress.print(next_steps, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
@@ -118,29 +124,33 @@ def _exit_code(report: Report) -> int:
     return EXIT_LOCKED if report.count("locked") else 0
 
 
-def _auto_dataset(data_dir: Path, console: Console) -> DatasetName:
+def _auto_dataset(data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
     from resnet_cli.cli.data import fetch_cifar10
     from resnet_cli.data import cifar10
 
-    try:
-        if not cifar10.is_there(data_dir):
+    is_there = cifar10.is_there(data_dir)
+    if not is_there and may_download:
+        try:
             fetch_cifar10(data_dir, console)
-    except BadInputError as error:
-        console.print(f"CIFAR-10 is not to be had: {error}", markup=False, highlight=False, soft_wrap=True)
-        console.print("Using the embedded synthetic set instead; nothing it shows is about CIFAR-10.")
-        return "synthetic"
-    console.print(f"Using CIFAR-10 in {data_dir}.", markup=False, highlight=False, soft_wrap=True)
-    return "cifar10"
+        except BadInputError as error:
+            console.print(f"CIFAR-10 is not to be had: {error}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            is_there = True
+    if is_there:
+        console.print(f"Using CIFAR-10 in {data_dir}.", markup=False, highlight=False, soft_wrap=True)
+        return "cifar10"
+    console.print("Using the embedded synthetic set instead; nothing it shows is about CIFAR-10.")
+    return "synthetic"
 
 
-def _print_plan(runs: Sequence[RunSpec], store: Store) -> None:
+def _print_plan(runs: Sequence[RunSpec], store: Store, scale: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
 
-    table = Table("run", "updates", "state", box=SIMPLE_HEAD, title=f"{len(runs)} runs; {runs[0].variant.label}")
+    table = Table("run", "updates", "state", box=SIMPLE_HEAD, title=f"{len(runs)} runs; {scale}")
     for each in runs:
         table.add_row(each.run_id, f"{each.protocol.iterations:,}", store.status(each).state)
     console = Console()

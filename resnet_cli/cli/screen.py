@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from resnet_cli.runs.estimate import duration, work
@@ -67,6 +68,7 @@ class Screen:
         self.began = time.monotonic()
         self.spoke: dict[str, float] = {}
         self.warming: set[str] = set()
+        self.told: set[str] = set()
         self.tasks: dict[str, TaskID] = {}
         self.progress = Progress(
             SpinnerColumn(),
@@ -79,7 +81,7 @@ class Screen:
             disable=not console.is_terminal,
             expand=True,
         )
-        self.overall = self.progress.add_task(f"[bold]{title}[/]", total=self.total, figures="", left="")
+        self.overall = self.progress.add_task(f"[bold]{escape(title)}[/]", total=self.total, figures="", left="")
 
     def __enter__(self) -> Self:
         """Begins to draw."""
@@ -97,6 +99,9 @@ class Screen:
         key = run.run_id
         self.done_work[key] = work(run) * status.iteration / status.iterations
         self._note_warmup(run, status)
+        if status.message and key not in self.told:
+            self.told.add(key)
+            self._say(f"{_name(run)}: {status.message}")
         left = seconds_left(run, status)
         left_text = "" if left is None else f"{duration(left)} left"
         if self.console.is_terminal:

@@ -19,11 +19,12 @@ def show(
 ) -> None:
     """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
     from rich.console import Console
+    from rich.markup import escape
 
     question = load_experiment(experiment, options.parse_depths(depths))
     store = Store.open(results_dir)
     console = Console()
-    console.print(f"[bold]{question.title}[/]  (section {question.section})", highlight=False)
+    console.print(f"[bold]{escape(question.title)}[/]  (section {escape(question.section)})", highlight=False)
     console.print(question.question, markup=False, highlight=False)
     console.print(_protocol(question.protocol), markup=False, highlight=False)
     console.print(_nets(question, store))
@@ -67,7 +68,7 @@ def _nets(experiment: Experiment, store: Store) -> Table:
             f"{complexity.parameters(net):,}",
             f"{complexity.multiply_adds(net):,}",
             str(len(mine)),
-            str(sum(store.is_done(run) for run in mine)),
+            str(sum(store.is_done_at_any_precision(run) for run in mine)),
             error,
         )
     for column in table.columns[1:]:

@@ -17,6 +17,7 @@ from resnet_cli.spec import load_experiment
 def status(
     experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs (default: all).")] = None,
     *,
+    depths: options.Depths = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Show progress and remaining time of every run in the results folder."""
@@ -27,7 +28,7 @@ def status(
     store = Store.open(results_dir)
     runs = store.runs()
     if experiment is not None:
-        question = load_experiment(experiment)
+        question = load_experiment(experiment, options.parse_depths(depths))
         wanted = {
             planned.model_copy(update={"seed": 0}).run_id
             for variant in {run.variant for run in runs}
@@ -36,7 +37,9 @@ def status(
         runs = [run for run in runs if run.model_copy(update={"seed": 0}).run_id in wanted]
     console = Console()
     if not runs:
-        console.print(f"No runs in {store.root} yet. Next: resnet run table6 --tiny", highlight=False)
+        of = "" if experiment is None else f" of {experiment}"
+        next_step = f"resnet run {experiment or 'table6'} --tiny"
+        console.print(f"No runs{of} in {store.root} yet. Next: {next_step}", markup=False, highlight=False)
         return
     table = Table("run", "state", "updates", "train %", "test %", "images/s", "left", "scale", box=SIMPLE_HEAD)
     for run in runs:

@@ -59,7 +59,7 @@ def draw(store: Store, summary: Summary) -> Figure | None:
     if experiment.figure is None:
         return None
     # A panel that names no nets shows all.
-    panels = [panel.model_copy(update={"nets": panel.nets or summary.nets}) for panel in experiment.figure.panels]
+    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
     curves = _curves(store, summary, panels)
     shown = {net.name for panel in panels for net in panel.nets if panel.kind == "depth"}
     if not curves and shown.isdisjoint(summary.by_net.index):
@@ -69,9 +69,9 @@ def draw(store: Store, summary: Summary) -> Figure | None:
         footnote = textwrap.fill(_footnote(summary, panels, curves), int(22.5 * width))
         figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
         _fill_panels(figure, panels, summary, curves)
-        scale, title = summary.variant.label, experiment.figure.title
+        scale, title = summary.scale, experiment.figure.title
         heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
-        figure.suptitle(heading, fontsize=8, color="black" if summary.variant.is_paper else "#B00000")
+        figure.suptitle(heading, fontsize=8, color="black" if summary.is_paper else "#B00000")
         figure.supxlabel(footnote, x=0.01, ha="left", fontsize=5.5)
         figure.draw_without_rendering()
         for axes, panel in zip(figure.axes, panels, strict=True):
@@ -115,7 +115,7 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, curves: 
     # At paper scale the paper's own limit; a short run errs more, and its first tenth would hide the rest.
     assert summary.experiment.figure
     top = summary.experiment.figure.y_max
-    if not summary.variant.is_paper:
+    if not summary.is_paper:
         top = 1.05 * max((highest_after_start(axes) for axes, panel in pairs if panel in of_curves), default=0) or 100.0
     for axes, panel in pairs:
         if panel.kind == "curves":

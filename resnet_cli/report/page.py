@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_cli.report.claims import Judgement
     from resnet_cli.report.summarize import Summary
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Experiment, Variant
+    from resnet_cli.spec import Experiment
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Section:
     """
 
     experiment: Experiment
-    variant: Variant
+    scale: str
+    is_paper: bool
     table: pd.DataFrame
     notes: tuple[str, ...]
     figure: str
@@ -48,7 +49,8 @@ def make_section(store: Store, summary: Summary) -> Section:
     image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
     return Section(
         summary.experiment,
-        summary.variant,
+        summary.scale,
+        summary.is_paper,
         in_words(table),
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
@@ -77,6 +79,8 @@ def _environments(store: Store, summary: Summary) -> list[tuple[str, int]]:
 
 
 def _text(environment: dict[str, Any]) -> str:
-    """All that may change a result, so not when the run was started."""
-    known = [f"{name} {value}" for name, value in environment.items() if name != "started" and value is not None]
-    return ", ".join(known) or "unknown"
+    """All that may change a result, so not when the run was started; then where it went on, if it did."""
+    left_out = ("started", "resumed")
+    known = [f"{name} {value}" for name, value in environment.items() if name not in left_out and value is not None]
+    later = [f"; then {_text(each)}" for each in environment.get("resumed", [])]
+    return (", ".join(known) or "unknown") + "".join(later)

@@ -53,7 +53,7 @@ def draw_curves(
         if iterations >= least
     )
     axes.set_xlabel(f"iterations{label}")
-    axes.set_xlim(0, iterations / unit)
+    axes.set_xlim(0, 1.01 * iterations / unit)  # room for the last point's marker
     for net in panel.nets:
         if net not in curves:
             continue
@@ -64,16 +64,9 @@ def draw_curves(
             if panel.show not in (metric, "both") or spread.empty:
                 continue
             x = spread.index.to_numpy() / unit
-            few = len(x) < FEW_POINTS  # then each point is marked, the last one on the panel's edge
-            axes.plot(
-                x,
-                spread["mean"].to_numpy(),
-                color=colours[net],
-                marker="." if few else "",
-                clip_on=not few,
-                label=f"{net.name} {metric}",
-                **style,
-            )
+            marker = "." if len(x) < FEW_POINTS else ""
+            label = f"{net.name} {metric}"
+            axes.plot(x, spread["mean"].to_numpy(), color=colours[net], marker=marker, label=label, **style)
             if curves[net].n > 1:
                 axes.fill_between(x, spread["low"], spread["high"], color=colours[net], alpha=0.2, linewidth=0)
 

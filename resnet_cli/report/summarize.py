@@ -47,7 +47,6 @@ class Summary:
     Attributes:
         experiment: What was asked.
         variant: At which scale, with which data and precision.
-        nets: The experiment's own nets, in the file's order.
         runs: One row a finished run, columns `RUN_COLUMNS`; errors in percent. Besides the experiment's own nets it
             holds those that only a claim, a row or a panel names, for they may have run under another name.
         unfinished: Net name and state of every run that was started and has no result.
@@ -55,9 +54,18 @@ class Summary:
 
     experiment: Experiment
     variant: Variant
-    nets: tuple[Net, ...]
     runs: pd.DataFrame
     unfinished: tuple[tuple[str, str], ...]
+
+    @property
+    def scale(self) -> str:
+        """Scale, data and precision in words; stands on everything made of it."""
+        return self.experiment.scale(self.variant)
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether its numbers may stand beside the paper's without a mark."""
+        return self.experiment.is_paper(self.variant)
 
     @cached_property
     def by_net(self) -> pd.DataFrame:
@@ -140,7 +148,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
                 finished.append(_measure(store, replicate))
             elif state != "planned":
                 unfinished.append((net.name, state))
-    return Summary(experiment, variant, experiment.nets, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
+    return Summary(experiment, variant, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
 
 
 def learning_curves(store: Store, experiment: Experiment, variant: Variant, net: Net) -> LearningCurves | None:

@@ -61,14 +61,14 @@ class ResultTable:
 
     @property
     def scale(self) -> str:
-        """The variant in words; stands on the table in every format."""
-        return self.summary.variant.label
+        """Scale, data and precision in words; stands on the table in every format."""
+        return self.summary.scale
 
 
 def make_table(summary: Summary) -> ResultTable:
     """The paper's rows in the file's order, then nets of the experiment that no row names."""
     in_rows = {row.net for row in summary.experiment.rows}
-    ours_only = [Row(label=net.name, net=net) for net in summary.nets if net not in in_rows]
+    ours_only = [Row(label=net.name, net=net) for net in summary.experiment.nets if net not in in_rows]
     records = [_record(row, summary) for row in (*summary.experiment.rows, *ours_only)]
     frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(NUMBERS, "float")})
     return ResultTable(summary, frame, _notes(summary))
@@ -98,7 +98,7 @@ def rich_table(table: ResultTable) -> RenderableType:
         )
     for label, *rest in cells.itertuples(index=False):
         grid.add_row(Text(label), *rest)
-    scale = Text(table.scale, style="" if table.summary.variant.is_paper else "bold red")
+    scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
     return Group(Text(table.title, style="bold"), scale, Text(), grid, Text(), *notes)
 
@@ -112,7 +112,7 @@ def as_json(table: ResultTable) -> dict[str, Any]:
             "experiment": summary.experiment.name,
             "title": table.title,
             "variant": table.scale,
-            "is_paper": summary.variant.is_paper,
+            "is_paper": summary.is_paper,
             "is_smoke": summary.variant.tiny,
             "n": len(summary.runs),
             "definitions": list(table.notes),
@@ -145,7 +145,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
 
 
 def _notes(summary: Summary) -> tuple[str, ...]:
-    spec = RunSpec.of(summary.nets[0], summary.variant, summary.experiment.protocol, seed=0)
+    spec = RunSpec.of(summary.experiment.nets[0], summary.variant, summary.experiment.protocol, seed=0)
     window = averaging_window(spec.protocol)
     updates = "1 update" if window == 1 else f"{window} updates"
     notes = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
+import signal
 import traceback
-from dataclasses import dataclass
-from multiprocessing import connection
+from dataclasses import dataclass, replace
+from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import filelock
@@ -19,12 +19,12 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.store import Store
 from resnet_cli.train import environment
-from resnet_cli.train.interrupt import StopSignals
+from resnet_cli.train.checkpoint import UnreadableCheckpointError
+from resnet_cli.train.interrupt import STOPPING, StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 from resnet_cli.train.step import choose_device, prepare
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -87,6 +87,7 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
     for run in runs:
         store.create_folder(run)
     with StopSignals() as signals:
+        settings = replace(settings, jobs=min(settings.jobs, len(runs)))
         if settings.jobs == 1:
             endings = _one_by_one(runs, store, settings, monitor, signals)
         else:
@@ -97,21 +98,23 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
 def _one_by_one(
     runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals
 ) -> dict[str, Ending]:
-    datasets: dict[Variant, Dataset] = {}
+    opened: dict[Variant, Dataset] = {}
     endings: dict[str, Ending] = {}
     for run in runs:
         if signals.received:
             break
-        # Only one dataset is kept: the runs of a table share theirs.
-        if run.variant not in datasets:
-            datasets = {run.variant: _open(run, settings)}
+
+        def dataset(run: RunSpec = run) -> Dataset:
+            # Only one is kept: the runs of a table share theirs.
+            if run.variant not in opened:
+                opened.clear()
+                opened[run.variant] = _open(run, settings)
+            return opened[run.variant]
 
         def report(status: Status, run: RunSpec = run) -> None:
             monitor.progressed(run, status)
 
-        ending, message = _train_one(
-            run, store, datasets[run.variant], settings, report, lambda: signals.received is not None
-        )
+        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None)
         endings[run.run_id] = ending
         monitor.ended(run, ending, message)
     return endings
@@ -126,59 +129,57 @@ def _open(run: RunSpec, settings: Settings) -> Dataset:
 def _train_one(
     run: RunSpec,
     store: Store,
-    dataset: Dataset,
+    open_its_dataset: Callable[[], Dataset],
     settings: Settings,
     report: Callable[[Status], None],
     should_stop: Callable[[], bool],
 ) -> tuple[Ending, str]:
     """Trains one run under its lock; whatever goes wrong with it is its ending, not the program's."""
     folder = store.folder(run)
-    try:
-        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
-            if store.is_done(run):  # another process finished it since the plan was made
-                return "done", ""
-            environment.record(folder, dataset.train_labels.device, run.variant.precision, dataset)
-            return _train_locked(run, folder, dataset, settings, report, should_stop)
-    except filelock.Timeout:
-        return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
-
-
-def _train_locked(
-    run: RunSpec,
-    folder: Path,
-    dataset: Dataset,
-    settings: Settings,
-    report: Callable[[Status], None],
-    should_stop: Callable[[], bool],
-) -> tuple[Ending, str]:
     ending: Literal["failed", "diverged"] = "failed"
     try:
-        train(
-            run,
-            folder,
-            dataset,
-            report=report,
-            should_stop=should_stop,
-            checkpoint_seconds=settings.checkpoint_seconds,
-        )
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+            if not store.is_done(run):  # another process may have finished it since the plan was made
+                dataset = open_its_dataset()
+                environment.record(folder, dataset.train_labels.device, run.variant.precision, dataset)
+                train(
+                    run,
+                    folder,
+                    dataset,
+                    report=report,
+                    should_stop=should_stop,
+                    checkpoint_seconds=settings.checkpoint_seconds,
+                )
+            return "done", ""
+    except filelock.Timeout:
+        return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
     except StoppedError:
         return "interrupted", "stopped; the same command goes on from here"
     except DivergedError as error:
         ending, message = "diverged", str(error)
-    except torch.OutOfMemoryError:
-        message = (
-            f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
-            "free memory, lower --jobs, or use another device"
-        )
+    except (BadInputError, UnreadableCheckpointError) as error:
+        message = str(error)
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{type(error).__name__}: {' '.join(str(error).split())} ({at.filename}:{at.lineno})"
-    else:
-        return "done", ""
+        message = _out_of_memory(run, error) or _where(error)
     _note_ending(folder, ending, message)
     return ending, message
+
+
+def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
+    """The line for a full memory; None if the error is another. On the CPU torch raises a plain RuntimeError."""
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        return None
+    return (
+        f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
+        "free memory, lower --jobs, or use another device"
+    )
+
+
+def _where(error: Exception) -> str:
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({at.filename}:{at.lineno})"
 
 
 def _note_ending(folder: Path, ending: Literal["failed", "diverged"], message: str) -> None:
@@ -234,7 +235,13 @@ def _start(run: RunSpec, store: Store, settings: Settings) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(run, store.root, settings, theirs), name=run.run_id, daemon=True)
-    process.start()
+    # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
+    resource_tracker.ensure_running()  # started later, it would undo the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return _Worker(run, process, ours)
 
@@ -254,19 +261,17 @@ def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Conn
     """The body of a worker process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.jobs))
-    with StopSignals() as signals:
-        dataset = _open(run, settings)
+    torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
+
+    def report(status: Status) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved
+            pipe.send(status)
+
+    # A second Ctrl-C ends it at once, without a word: the launcher has said it.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), StopSignals() as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
         def should_stop() -> bool:
             return signals.received is not None or not parent.is_alive()
 
-        def report(status: Status) -> None:
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # the launcher is gone; should_stop sees it too, and all is saved
-                pipe.send(status)
-
-        ending = _train_one(run, Store(results), dataset, settings, report, should_stop)
-        with contextlib.suppress(BrokenPipeError):
-            pipe.send(ending)
+        pipe.send(_train_one(run, Store(results), lambda: _open(run, settings), settings, report, should_stop))

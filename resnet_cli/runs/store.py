@@ -6,14 +6,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Experiment, RunSpec, Variant
+from resnet_cli.spec import Experiment, Precision, RunSpec, Variant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +67,11 @@ class Store:
     def is_done(self, run: RunSpec) -> bool:
         """Whether the run has ended and its result is there."""
         return self.status(run).state == "done"
+
+    def is_done_at_any_precision(self, run: RunSpec) -> bool:
+        """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
+        variants = [run.variant.model_copy(update={"precision": each}) for each in get_args(Precision)]
+        return any(self.is_done(run.model_copy(update={"variant": variant})) for variant in variants)
 
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read; others are not ours to judge."""

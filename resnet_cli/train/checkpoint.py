@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +41,7 @@ class UnreadableCheckpointError(Exception):
 def save(state: TrainState, folder: Path) -> None:
     """Replaces the folder's checkpoint; the one before becomes `checkpoint.prev.pt`."""
     buffer = io.BytesIO()
-    torch.save(asdict(state), buffer)
+    torch.save(vars(state), buffer)
     payload = buffer.getbuffer()
     digest = hashlib.sha256(payload).hexdigest().encode()
     current, previous = folder / run_folder.CHECKPOINT, folder / run_folder.PREVIOUS_CHECKPOINT
@@ -52,7 +52,11 @@ def save(state: TrainState, folder: Path) -> None:
 
 
 def load(folder: Path) -> tuple[TrainState | None, list[str]]:
-    """The folder's newest readable checkpoint, or None, and what was wrong with any that had to be passed over."""
+    """The folder's newest readable checkpoint, None if there is none, and what was wrong with a newer one.
+
+    Raises:
+        UnreadableCheckpointError: There are checkpoints, but none can be read; to begin anew is the user's decision.
+    """
     problems: list[str] = []
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
         path = folder / name
@@ -61,7 +65,9 @@ def load(folder: Path) -> tuple[TrainState | None, list[str]]:
                 return read(path), problems
             except UnreadableCheckpointError as error:
                 problems.append(f"{path}: {error}")
-    return None, problems
+    if problems:
+        raise UnreadableCheckpointError(f"{'; '.join(problems)}; delete {folder} to begin anew")
+    return None, []
 
 
 def read(path: Path) -> TrainState:

@@ -73,6 +73,8 @@ def train(
         _run_updates(training, should_stop, checkpoint_seconds)
         evaluation = training.evaluate()
         training.eval_log.sync()
+    if not all(parameter.isfinite().all() for parameter in training.step.net.parameters()):
+        raise DivergedError("the weights are not finite after the last update")
     _save_results(folder, training.step.net, evaluation)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):

@@ -33,12 +33,12 @@ def test_nothing_to_report(store: Store, add_run: AddRun, capsys: pytest.Capture
     assert not (store.root / "report.html").exists()
 
 
-def test_depths_hold_for_the_sweeps(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_depths_hold_for_the_sweeps(store: Store, add_run: AddRun) -> None:
     """With --depths, sweeps are of those depths; other experiments stay as they are."""
     add_run("plain-8", [30.0])
     add_run("plain-20", [40.0])
-    assert 0 == _exit_code(["report", "--depths", "8,20"])
-    page = Path(capsys.readouterr().out.strip()).read_text()
+    assert 0 == _exit_code(["report", "--depths", "8,20", "--results-dir", str(store.root)])
+    page = (store.root / "report.html").read_text()
 
     assert "plain and residual nets of 8 and 20 layers" in page
     assert "Plain nets of 20 and 56 layers" in page

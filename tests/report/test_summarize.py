@@ -130,7 +130,7 @@ def test_other_depths_keep_the_claims(store: Store, add_run: AddRun, short: Vari
     add_run("plain-56", [13.0])
     summary = summarize(store, load_experiment("depth", (8, 14)), short)
 
-    assert ["plain-8", "plain-14", "resnet-8", "resnet-14"] == [net.name for net in summary.nets]
+    assert ["plain-8", "plain-14", "resnet-8", "resnet-14"] == [net.name for net in summary.experiment.nets]
     assert ["plain-56"] == summary.runs["net"].tolist()
 
 

@@ -61,13 +61,16 @@ def test_runs_end_done_and_are_not_made_again(store: Store) -> None:
     assert store.environment(runs[0])["torch"] == torch.__version__
 
 
-def test_side_by_side_gives_what_one_by_one_gives(store: Store, tmp_path: Path) -> None:
+def test_side_by_side_gives_what_one_by_one_gives(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two jobs, a process each, leave the same weights and logs as one job with as many threads."""
     from resnet_cli.runs.store import Store as AnyStore
 
     runs = [tiny_run("plain-8"), tiny_run("resnet-8"), tiny_run("resnet-8", seed=1)]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of which each of two workers gets one
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(1)
     try:
         execute(runs, store, SETTINGS, Watcher())
     finally:
@@ -116,6 +119,21 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_before_training_is_that_runs_alone(
+    store: Store, capfd: pytest.CaptureFixture[str], jobs: int
+) -> None:
+    """A folder that cannot be written fails its run in one line, without a traceback; the other run is made."""
+    runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
+    (store.create_folder(runs[0]) / run_folder.ENVIRONMENT).mkdir()
+    watcher = Watcher()
+    report = execute(runs, store, Settings("cpu", Path("nowhere"), jobs=jobs), watcher)
+
+    assert {runs[0].run_id: "failed", runs[1].run_id: "done"} == report.endings
+    assert any(run_folder.ENVIRONMENT in message for _, _, message in watcher.endings)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_worker_killed_from_outside_is_a_failure_and_can_be_retried(store: Store) -> None:
     """With kill -9 on one worker, that run fails in one line, the others end, and the same call finishes it."""
     runs = [tiny_run("resnet-20"), tiny_run("plain-8")]
@@ -123,7 +141,7 @@ def test_a_worker_killed_from_outside_is_a_failure_and_can_be_retried(store: Sto
     class Killer(Watcher):
         def progressed(self, run: RunSpec, status: Status) -> None:
             super().progressed(run, status)
-            if run == runs[0] and len(self.statuses) <= 2:
+            if run == runs[0] and status.iteration == 0:
                 for process in execute_module.multiprocessing.active_children():
                     if process.name == run.run_id and process.pid:
                         os.kill(process.pid, signal.SIGKILL)

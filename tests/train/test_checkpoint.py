@@ -68,6 +68,20 @@ def test_no_checkpoint_is_no_problem(tmp_path: Path) -> None:
     assert (None, []) == checkpoint.load(tmp_path)
 
 
+def test_to_begin_anew_is_the_users_decision(state: TrainState, tmp_path: Path) -> None:
+    """Where every checkpoint is damaged, the error names each and the next step."""
+    for _ in range(2):
+        checkpoint.save(state, tmp_path)
+    for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
+        (tmp_path / name).write_bytes(b"rubbish")
+    with pytest.raises(UnreadableCheckpointError) as caught:
+        checkpoint.load(tmp_path)
+
+    assert run_folder.CHECKPOINT in str(caught.value)
+    assert run_folder.PREVIOUS_CHECKPOINT in str(caught.value)
+    assert f"delete {tmp_path} to begin anew" in str(caught.value)
+
+
 def test_every_damage_is_noticed(state: TrainState, tmp_path: Path) -> None:
     """Each of 100 flipped bits, 50 truncations and some rubbish raises the one error that callers expect."""
     checkpoint.save(state, tmp_path)
