@@ -222,7 +222,9 @@ def test_nan_stops_the_run_before_it_is_saved(
 
 def test_a_last_update_that_breaks_the_net_is_divergence(run_spec: RunSpec, dataset: Dataset, tmp_path: Path) -> None:
     """A finite loss whose update makes the weights infinite ends as diverged, not with an error of 100%."""
-    protocol = run_spec.protocol.model_copy(update={"iterations": 1, "learning_rate": 1e39, "warmup": None})
+    protocol = run_spec.protocol.model_copy(
+        update={"iterations": 1, "learning_rate": 3e38, "weight_decay": 1e3, "warmup": None}
+    )
     run = run_spec.model_copy(update={"protocol": protocol})
     with pytest.raises(DivergedError, match="weights are not finite after the last update"):
         train(run, tmp_path, dataset, report=lambda status: None, should_stop=lambda: False)  # noqa: ARG005
