@@ -16,8 +16,9 @@ import pytest
 
 from resnet_cli import run_folder
 from resnet_cli.data import cifar10
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Experiment, Net, RunSpec, Variant, load_experiment
+from resnet_cli.spec import Net, RunSpec, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

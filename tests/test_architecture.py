@@ -23,19 +23,21 @@ HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy"}
 # What each module, or each package, may import of ours; the first that fits a module's name holds for it.
 MAY_IMPORT = {
     "resnet_cli.errors": set(),
-    "resnet_cli.spec": {"errors"},
+    "resnet_cli.spec": set(),
+    "resnet_cli.experiment": {"spec", "errors"},
     "resnet_cli.complexity": {"spec"},
     "resnet_cli.run_folder": {"spec"},
     "resnet_cli.model": {"spec", "complexity"},
     "resnet_cli.data": {"spec", "errors", "data"},
     "resnet_cli.train.schedule": {"spec"},
     "resnet_cli.train": {"spec", "errors", "run_folder", "model", "data", "train", VERSION},
-    "resnet_cli.runs.plan": {"spec", "errors"},
-    "resnet_cli.runs.store": {"spec", "errors", "run_folder", "runs.plan"},
+    "resnet_cli.runs.plan": {"experiment", "spec", "errors"},
+    "resnet_cli.runs.store": {"experiment", "spec", "errors", "run_folder", "runs.plan"},
     "resnet_cli.runs.estimate": {"spec", "complexity", "runs.store"},
     "resnet_cli.runs.execute": {"spec", "errors", "run_folder", "data", "train", "runs.plan", "runs.store"},
     "resnet_cli.runs": set(),
     "resnet_cli.report": {
+        "experiment",
         "spec",
         "errors",
         "run_folder",
@@ -47,6 +49,7 @@ MAY_IMPORT = {
         VERSION,
     },
     "resnet_cli.cli": {
+        "experiment",
         "spec",
         "errors",
         "run_folder",

@@ -9,7 +9,8 @@ import typer.main
 
 from resnet_cli.cli.main import app
 from resnet_cli.data.stream import PADDING
-from resnet_cli.spec import Warmup, experiment_names
+from resnet_cli.experiment import experiment_names
+from resnet_cli.spec import Warmup
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

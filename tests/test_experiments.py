@@ -5,9 +5,10 @@ import re
 import pytest
 
 from resnet_cli import complexity
+from resnet_cli.experiment import experiment_names, experiments_folder, load_experiment
 from resnet_cli.model import cifar_net
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net, Variant, experiment_names, experiments_folder, load_experiment
+from resnet_cli.spec import Net, Variant
 
 TINY = Variant(dataset="synthetic", tiny=True)
 

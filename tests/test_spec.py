@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import Experiment, experiment_names, experiments_folder, load_experiment
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import (
-    Experiment,
-    Net,
-    Protocol,
-    RunSpec,
-    Variant,
-    Warmup,
-    experiment_names,
-    experiments_folder,
-    load_experiment,
-)
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
 
 if TYPE_CHECKING:
     from pathlib import Path

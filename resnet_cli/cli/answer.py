@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from resnet_cli.experiment import Experiment
     from resnet_cli.report.claims import Judgement
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Experiment, Variant
+    from resnet_cli.spec import Variant
 
 VERDICT_STYLES = {"reproduced": "green", "not reproduced": "red", "too few runs": "yellow", "not run": "dim"}
 

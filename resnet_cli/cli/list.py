@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from resnet_cli.cli import options
+from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant, experiment_names, load_experiment
+from resnet_cli.spec import Variant
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:

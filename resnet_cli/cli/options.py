@@ -9,16 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import Experiment, experiment_names, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import (
-    DatasetName,
-    Experiment,
-    Precision,
-    Split,
-    Variant,
-    experiment_names,
-    load_experiment,
-)
+from resnet_cli.spec import DatasetName, Precision, Split, Variant
 
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[

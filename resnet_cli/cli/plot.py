@@ -20,8 +20,8 @@ from resnet_cli.cli.options import (
     shown_variant,
 )
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import load_experiment
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}

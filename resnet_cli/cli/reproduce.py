@@ -8,9 +8,9 @@ from resnet_cli.cli import options
 from resnet_cli.cli.report import report
 from resnet_cli.cli.run import train_missing
 from resnet_cli.errors import EXIT_SOME_FAILED
+from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import experiment_names, load_experiment
 
 
 def reproduce(

@@ -10,9 +10,10 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.errors import EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import DatasetName, load_experiment
+from resnet_cli.spec import DatasetName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

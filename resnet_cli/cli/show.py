@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from resnet_cli import complexity
 from resnet_cli.cli import options
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Experiment, Protocol, Variant, load_experiment
+from resnet_cli.spec import Protocol, Variant
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,10 +8,10 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.screen import seconds_left
+from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.estimate import duration
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import load_experiment
 
 
 def status(

@@ -20,8 +20,8 @@ from resnet_cli.cli.options import (
     parse_depths,
     shown_variant,
 )
+from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import load_experiment
 
 TableFormat = Literal["rich", "csv", "md", "latex", "json"]
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 import numpy as np
 from scipy import stats
 
-from resnet_cli.spec import Less, Monotone, Net, Within
+from resnet_cli.experiment import Less, Monotone, Within
+from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
+    from resnet_cli.experiment import Claim
     from resnet_cli.report.summarize import Summary
-    from resnet_cli.spec import Claim
 
 Verdict = Literal["reproduced", "not reproduced", "too few runs", "not run"]
 

@@ -16,9 +16,10 @@ from resnet_cli.report.summarize import averaging_window, learning_curves
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
+    from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, Panel, Protocol
+    from resnet_cli.spec import Net, Protocol
 
 FigureFormat = Literal["png", "pdf", "svg"]
 

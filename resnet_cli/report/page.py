@@ -17,10 +17,10 @@ from resnet_cli.report.tables import in_words, make_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from resnet_cli.experiment import Experiment
     from resnet_cli.report.claims import Judgement
     from resnet_cli.report.summarize import Summary
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Experiment
 
 
 @dataclass(frozen=True)

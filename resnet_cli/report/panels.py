@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+    from resnet_cli.experiment import Metric, Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
-    from resnet_cli.spec import Metric, Net, Panel
+    from resnet_cli.spec import Net
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; to each depth about the hue of the paper's figure 6.
 DEPTH_COLOURS = {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D55E00", 110: "#000000", 1202: "#CC79A7"}

@@ -18,8 +18,9 @@ from resnet_cli.spec import RunSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resnet_cli.experiment import Experiment
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Experiment, Net, Protocol, Variant
+    from resnet_cli.spec import Net, Protocol, Variant
 
 TRAINING_IMAGES = 50_000
 POINTS_PER_CURVE = 500

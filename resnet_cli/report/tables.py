@@ -14,8 +14,9 @@ from rich.text import Text
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from resnet_cli import complexity
+from resnet_cli.experiment import Row
 from resnet_cli.report.summarize import averaging_window
-from resnet_cli.spec import Row, RunSpec
+from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

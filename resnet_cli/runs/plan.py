@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Experiment, Net, RunSpec, Variant
+from resnet_cli.spec import Net, RunSpec, Variant
+
+if TYPE_CHECKING:
+    from resnet_cli.experiment import Experiment
 
 
 def plan(

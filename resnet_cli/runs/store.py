@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Experiment, Precision, RunSpec, Variant
+from resnet_cli.spec import Precision, RunSpec, Variant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from resnet_cli.experiment import Experiment
 
 
 @dataclass(frozen=True)

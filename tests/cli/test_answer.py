@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from resnet_cli.cli.answer import present
-from resnet_cli.spec import load_experiment
+from resnet_cli.experiment import load_experiment
 
 if TYPE_CHECKING:
     from conftest import AddRun

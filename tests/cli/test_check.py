@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.spec import experiment_names
+from resnet_cli.experiment import experiment_names
 
 if TYPE_CHECKING:
     from conftest import AddRun

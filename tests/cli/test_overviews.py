@@ -10,7 +10,8 @@ from resnet_cli import __version__, run_folder
 from resnet_cli.cli import reproduce as reproduce_module
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import cifar10
-from resnet_cli.spec import Variant, experiment_names
+from resnet_cli.experiment import experiment_names
+from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from pathlib import Path

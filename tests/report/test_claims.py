@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resnet_cli.experiment import Experiment
 from resnet_cli.report.claims import judge
 from resnet_cli.report.summarize import summarize
-from resnet_cli.spec import Experiment, Variant
+from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun

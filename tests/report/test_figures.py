@@ -8,9 +8,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.figures import draw, figure_bytes
 from resnet_cli.report.summarize import summarize
-from resnet_cli.spec import Experiment, Net, Variant, load_experiment
+from resnet_cli.spec import Net, Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.page import make_section, render_page
 from resnet_cli.report.summarize import summarize
-from resnet_cli.spec import Experiment, Variant, load_experiment
 
 if TYPE_CHECKING:
     from conftest import AddRun
 
     from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Variant
 
 VOID = {"meta", "img", "br", "link"}
 

@@ -8,8 +8,9 @@ import pytest
 
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import load_experiment
 from resnet_cli.report.summarize import averaging_window, final_training_error, learning_curves, summarize
-from resnet_cli.spec import Net, Protocol, Variant, load_experiment
+from resnet_cli.spec import Net, Protocol, Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun

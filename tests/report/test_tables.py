@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
-from resnet_cli.spec import Experiment, Variant, load_experiment
+from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun

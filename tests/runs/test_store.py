@@ -8,9 +8,10 @@ import pytest
 
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import load_experiment
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, load_experiment
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun
