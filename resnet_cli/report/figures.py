@@ -53,6 +53,8 @@ UNDATED: dict[FigureFormat, dict[str, Any]] = {
 def draw(store: Store, summary: Summary) -> Figure | None:
     """The experiment's figure, panel by panel, with its variant in the title and its definitions below.
 
+    A panel none of whose nets has data is left out; the footnote names its nets as not run.
+
     Returns:
         None if the experiment describes no figure, or none of the figure's runs has data.
     """
@@ -62,20 +64,20 @@ def draw(store: Store, summary: Summary) -> Figure | None:
     # A panel that names no nets shows all.
     panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
     curves = _curves(store, summary, panels)
-    shown = {net.name for panel in panels for net in panel.nets if panel.kind == "depth"}
-    if not curves and shown.isdisjoint(summary.by_net.index):
+    drawn = [panel for panel in panels if _has_data(panel, summary, curves)]
+    if not drawn:
         return None
-    width = PAGE_WIDTH if len(panels) > 1 else COLUMN_WIDTH
+    width = PAGE_WIDTH if len(drawn) > 1 else COLUMN_WIDTH
     with mpl.rc_context(STYLE):
         footnote = textwrap.fill(_footnote(summary, panels, curves), int(22.5 * width))
         figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
-        _fill_panels(figure, panels, summary, curves)
+        _fill_panels(figure, drawn, summary, curves)
         scale, title = summary.scale, experiment.figure.title
         heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
         figure.suptitle(heading, fontsize=8, color="black" if summary.is_paper else "#B00000")
         figure.supxlabel(footnote, x=0.01, ha="left", fontsize=5.5)
         figure.draw_without_rendering()
-        for axes, panel in zip(figure.axes, panels, strict=True):
+        for axes, panel in zip(figure.axes, drawn, strict=True):
             if panel.kind == "curves":
                 label_ends(axes, panel)
         if summary.variant.tiny:
@@ -90,6 +92,12 @@ def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=form, dpi=300, metadata=UNDATED[form])
     return buffer.getvalue()
+
+
+def _has_data(panel: Panel, summary: Summary, curves: dict[Net, LearningCurves]) -> bool:
+    if panel.kind == "curves":
+        return not curves.keys().isdisjoint(panel.nets)
+    return not {net.name for net in panel.nets}.isdisjoint(summary.by_net.index)
 
 
 def _curves(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, LearningCurves]:

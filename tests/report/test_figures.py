@@ -124,6 +124,15 @@ def test_band_over_seeds(store: Store, add_run: AddRun, short: Variant) -> None:
     assert "the band from the lowest to the highest" in footnote(figure)
 
 
+def test_a_panel_without_data_is_left_out(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Only panels with a curve are drawn; the nets of the others stand in the footnote as not run."""
+    add_run("plain-20", [30.0, 9.0])
+    figure = drawn(store, "fig6", short)
+
+    assert ["plain"] == [axes.get_title() for axes in figure.axes]
+    assert "resnet-1202" in footnote(figure).partition("Not run")[2]
+
+
 def test_names_keep_apart(store: Store, add_run: AddRun, short: Variant) -> None:
     """Names of lines that end together do not overlap, and stand in the lines' order."""
     ends = {"resnet-20": 7.2, "resnet-32": 7.1, "resnet-44": 7.0, "resnet-56": 7.05, "resnet-110": 7.3}
@@ -132,7 +141,7 @@ def test_names_keep_apart(store: Store, add_run: AddRun, short: Variant) -> None
     figure = drawn(store, "fig6", short)
     figure.draw_without_rendering()
     boxes = sorted(
-        ((Text.get_window_extent(text), text.get_text()) for text in figure.axes[1].texts), key=lambda pair: pair[0].y0
+        ((Text.get_window_extent(text), text.get_text()) for text in figure.axes[0].texts), key=lambda pair: pair[0].y0
     )
 
     assert sorted(ends, key=ends.__getitem__) == [name for _, name in boxes]
