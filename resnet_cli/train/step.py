@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -58,8 +58,8 @@ def memory_format(device: torch.device, precision: Precision) -> torch.memory_fo
 
     There oneDNN's eager bf16 kernels are several times slower with channels last.
     """
-    has_amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
-    plain = device.type == "mps" or (device.type == "cpu" and precision == "bf16" and has_amx)
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    plain = device.type == "mps" or (device.type == "cpu" and precision == "bf16" and capabilities.get("amx_bf16"))
     return torch.contiguous_format if plain else torch.channels_last
 
 
@@ -72,7 +72,8 @@ class EagerStep:
     """SGD on the cross-entropy of a batch (section 3.4). Weight decay on every parameter, as Caffe does by default."""
 
     def __init__(self, net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device) -> None:
-        self.net = net.to(device).to(memory_format=memory_format(device, precision))
+        self.memory_format = memory_format(device, precision)
+        self.net = net.to(device).to(memory_format=self.memory_format)
         self.precision = precision
         self.device = device
         self.optimizer = torch.optim.SGD(
@@ -94,7 +95,7 @@ class EagerStep:
             Mean loss and the number of wrong answers of this batch before the update, 0-dim on the device.
         """
         self.net.train()
-        images = images.contiguous(memory_format=memory_format(self.device, self.precision))
+        images = images.contiguous(memory_format=self.memory_format)
         with autocast(self.device, self.precision):
             logits = self.net(images)
         logits = logits.float()
