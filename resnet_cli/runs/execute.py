@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import signal
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -40,7 +40,8 @@ class Settings:
     Attributes:
         device: cuda, mps, cpu or auto.
         data_dir: The folder of datasets.
-        jobs: Runs side by side, each in a process of its own; CPU threads are shared out among them.
+        jobs: Runs side by side, each in a process of its own. CPU threads are shared out among as many, even if fewer
+            runs are left: the last one resumed must have the threads it began with, to end with the same bits.
         checkpoint_seconds: Time between checkpoints.
     """
 
@@ -87,7 +88,6 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
     for run in runs:
         store.create_folder(run)
     with StopSignals() as signals:
-        settings = replace(settings, jobs=min(settings.jobs, len(runs)))
         if settings.jobs == 1:
             endings = _one_by_one(runs, store, settings, monitor, signals)
         else:

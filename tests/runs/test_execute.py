@@ -119,6 +119,15 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
 
 
+def test_a_last_run_left_has_the_threads_it_began_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two jobs each has half the threads, also when one run is all that is left to resume."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run = tiny_run("plain-8")
+    execute([run], store, Settings("cpu", Path("nowhere"), jobs=2), Watcher())
+
+    assert 1 == store.environment(run)["threads"]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_failure_before_training_is_that_runs_alone(
     store: Store, capfd: pytest.CaptureFixture[str], jobs: int
