@@ -61,7 +61,7 @@ def parse_depths(text: str | None) -> tuple[int, ...] | None:
 def every_experiment(depths: tuple[int, ...] | None) -> list[Experiment]:
     """The experiments that come with the program; those that sweep depths sweep these, if any are given."""
     experiments = [load_experiment(name) for name in experiment_names()]
-    return [load_experiment(each.name, depths) if each.depths else each for each in experiments]
+    return [load_experiment(each.name, depths) if depths and each.depths else each for each in experiments]
 
 
 def wanted_variant(

@@ -42,8 +42,8 @@ def status(
         console.print(f"No runs{of} in {store.root} yet. Next: {next_step}", markup=False, highlight=False)
         return
     table = Table("run", "state", "updates", "train %", "test %", "images/s", "left", "scale", box=SIMPLE_HEAD)
-    for run in runs:
-        state = store.status(run)
+    states = [store.status(run) for run in runs]
+    for run, state in zip(runs, states, strict=True):
         left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
         table.add_row(
             f"{run.net.name} s{run.seed}",
@@ -58,7 +58,6 @@ def status(
     for column in table.columns[2:7]:
         column.justify = "right"
     console.print(table)
-    for run in runs:
-        message = store.status(run).message
-        if message:
-            console.print(f"{run.run_id}: {message}", markup=False, highlight=False, soft_wrap=True)
+    for run, state in zip(runs, states, strict=True):
+        if state.message:
+            console.print(f"{run.run_id}: {state.message}", markup=False, highlight=False, soft_wrap=True)

@@ -26,13 +26,14 @@ def plan(
     Raises:
         BadInputError: No net matches.
     """
-    if only is not None and not any(_matches(net, only) for net in experiment.nets):
+    chosen = {net for net in experiment.nets if only is None or _matches(net, only)}
+    if not chosen:
         names = ", ".join(net.name for net in experiment.nets)
         raise BadInputError(f"--only '{only}': matches no net of {experiment.name}; it has {names}")
     runs = {}
     for group in experiment.runs:
         for net in group.nets:
-            if only is not None and not _matches(net, only):
+            if net not in chosen:
                 continue
             for seed in range(seeds or (1 if variant.tiny else group.seeds)):
                 run = RunSpec.of(net, variant, experiment.protocol, seed)
