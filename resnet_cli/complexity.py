@@ -6,13 +6,18 @@ Checked in the tests against the built net, to the digit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from resnet_cli.spec import FIRST_BOTTLENECK
 
 if TYPE_CHECKING:
-    from resnet_cli.spec import Net
+    from resnet_cli.spec import Benchmark, Net
 
-CIFAR_WIDTHS = (16, 32, 64)
-CIFAR_SIZES = (32, 16, 8)
+CIFAR_WIDTHS: tuple[int, ...] = (16, 32, 64)
+CIFAR_SIZES: tuple[int, ...] = (32, 16, 8)
+IMAGENET_STEM_WIDTH = 64
+IMAGENET_WIDTHS = (64, 128, 256, 512)
+IMAGENET_SIZES = (56, 28, 14, 7)
 
 
 @dataclass(frozen=True)
@@ -30,34 +35,70 @@ class Layer:
     multiply_adds: int
 
 
-def layers(net: Net, classes: int = 10) -> list[Layer]:
-    """The layers of a CIFAR-10 net (section 4.2), in the order of the forward pass."""
+def layers(
+    net: Net, benchmark: Benchmark = "cifar10", classes: int | None = None, *, stride_3x3: bool = False
+) -> list[Layer]:
+    """The layers of a net in the order of the forward pass: section 4.2's on CIFAR-10, Table 1's on ImageNet.
 
-    def convolution(name: str, inputs: int, outputs: int, kernel: int, size: int) -> Layer:
-        weights = kernel * kernel * inputs * outputs
-        return Layer(name, weights + 2 * outputs, weights * size * size)
-
-    result = [convolution("conv1", 3, CIFAR_WIDTHS[0], 3, CIFAR_SIZES[0])]
-    inputs = CIFAR_WIDTHS[0]
-    for stage, (width, size) in enumerate(zip(CIFAR_WIDTHS, CIFAR_SIZES, strict=True), start=1):
-        for block in range(net.cifar_blocks):
+    Args:
+        net: The net.
+        benchmark: Which of the two; images are 32x32 or 224x224.
+        classes: Outputs; the benchmark's own number unless said.
+        stride_3x3: Where a bottleneck's stride stands: the 3x3 ("v1.5") in place of the first 1x1.
+    """
+    widths, sizes = (CIFAR_WIDTHS, CIFAR_SIZES) if benchmark == "cifar10" else (IMAGENET_WIDTHS, IMAGENET_SIZES)
+    kernel, inputs, size = (3, CIFAR_WIDTHS[0], 32) if benchmark == "cifar10" else (7, IMAGENET_STEM_WIDTH, 112)
+    classes = classes or {"cifar10": 10, "imagenet": 1000}[benchmark]
+    is_deep = benchmark == "imagenet" and net.depth >= FIRST_BOTTLENECK
+    result = [_convolution("conv1", 3, inputs, kernel, size)]
+    for stage, (count, width, size) in enumerate(zip(net.blocks(benchmark), widths, sizes, strict=True), start=1):
+        outputs = 4 * width if is_deep else width
+        for block in range(count):
             name = f"layer{stage}.{block}"
-            result += [
-                convolution(f"{name}.conv1", inputs, width, 3, size),
-                convolution(f"{name}.conv2", width, width, 3, size),
-            ]
-            if net.shortcut == "C" or (net.shortcut == "B" and inputs != width):
-                result.append(convolution(f"{name}.downsample.0", inputs, width, 1, size))
-            inputs = width
+            if is_deep:
+                first = 2 * size if stride_3x3 and stage > 1 and block == 0 else size
+                result += [
+                    _convolution(f"{name}.conv1", inputs, width, 1, first),
+                    _convolution(f"{name}.conv2", width, width, 3, size),
+                    _convolution(f"{name}.conv3", width, outputs, 1, size),
+                ]
+            else:
+                result += [
+                    _convolution(f"{name}.conv1", inputs, width, 3, size),
+                    _convolution(f"{name}.conv2", width, width, 3, size),
+                ]
+            if net.shortcut == "C" or (net.shortcut == "B" and inputs != outputs):
+                result.append(_convolution(f"{name}.downsample.0", inputs, outputs, 1, size))
+            inputs = outputs
     result.append(Layer("fc", inputs * classes + classes, inputs * classes))
     return result
 
 
-def parameters(net: Net) -> int:
+def vgg_layers(depth: Literal[16, 19]) -> list[Layer]:
+    """The layers of VGG-16 or VGG-19, which the paper compares with; no batch normalisation. Named as torchvision's."""
+    result, inputs, position = [], 3, 0
+    convolutions = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}[depth]
+    for count, width, size in zip(convolutions, (64, 128, 256, 512, 512), (224, 112, 56, 28, 14), strict=True):
+        for _ in range(count):
+            weights = 9 * inputs * width
+            result.append(Layer(f"features.{position}", weights + width, weights * size * size))
+            inputs, position = width, position + 2
+        position += 1  # max pooling
+    for position, (inputs, outputs) in zip((0, 3, 6), ((512 * 49, 4096), (4096, 4096), (4096, 1000)), strict=True):
+        result.append(Layer(f"classifier.{position}", inputs * outputs + outputs, inputs * outputs))
+    return result
+
+
+def parameters(net: Net, benchmark: Benchmark = "cifar10") -> int:
     """Learned parameters of a net: weights, biases, and the scales and shifts of batch normalisation."""
-    return sum(layer.parameters for layer in layers(net))
+    return sum(layer.parameters for layer in layers(net, benchmark))
 
 
-def multiply_adds(net: Net) -> int:
+def multiply_adds(net: Net, benchmark: Benchmark = "cifar10", *, stride_3x3: bool = False) -> int:
     """Multiply-adds of one image's forward pass; what the paper calls FLOPs."""
-    return sum(layer.multiply_adds for layer in layers(net))
+    return sum(layer.multiply_adds for layer in layers(net, benchmark, stride_3x3=stride_3x3))
+
+
+def _convolution(name: str, inputs: int, outputs: int, kernel: int, size: int) -> Layer:
+    weights = kernel * kernel * inputs * outputs
+    return Layer(name, weights + 2 * outputs, weights * size * size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -10,12 +11,23 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic import model_validator as validates
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import DatasetName, Frozen, Net, Protocol, Variant
+from resnet_cli.spec import (
+    BENCHMARK_OF,
+    PAPER,
+    Benchmark,
+    DatasetName,
+    Frozen,
+    Net,
+    Protocol,
+    Variant,
+    Views,
+    spelled_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Metric = Literal["test_error", "train_error"]
+Metric = Literal["test_error", "test_error_top5", "train_error", "early_test_error"]
 
 
 class RunGroup(Frozen):
@@ -26,15 +38,45 @@ class RunGroup(Frozen):
 
 
 class Row(Frozen):
-    """A row of the paper's table: one of our nets, or a number from the literature. Errors in percent."""
+    """A row of the paper's table: a net of ours, an ensemble of ours, or numbers from the literature. In percent.
+
+    Attributes:
+        net: The net whose runs the row shows.
+        ensemble: The nets whose averaged scores it shows; one named twice is there with two seeds.
+        error: Top-1 error.
+        top5: Top-5 error.
+        mean: Mean error over several runs, where the paper gives one.
+        std: Its standard deviation.
+    """
 
     label: str
     net: Net | None = None
+    ensemble: tuple[Net, ...] = ()
     layers: str = ""
     params: str = ""
     error: float | None = None
+    top5: float | None = None
     mean: float | None = None
     std: float | None = None
+
+    @validates(mode="after")
+    def _shows_one_thing(self) -> Self:
+        if self.net and self.ensemble:
+            raise ValueError(f"row '{self.label}': has a net and an ensemble; a row shows one of them")
+        return self
+
+
+class Architecture(Frozen):
+    """A net to describe, not to train: its layers, its size, and the multiply-adds that the paper gives for it.
+
+    Attributes:
+        net: One of ours, or VGG-16 or VGG-19.
+        flops: The paper's multiply-adds.
+    """
+
+    label: str
+    net: Net | Literal["vgg-16", "vgg-19"] = Field(union_mode="left_to_right")
+    flops: PositiveFloat
 
 
 class Less(Frozen):
@@ -83,7 +125,16 @@ class Monotone(Frozen):
     nets: tuple[Net, ...] = Field(min_length=2)
 
 
-Claim = Annotated[Less | Within | Monotone, Field(discriminator="kind")]
+class BetterTogether(Frozen):
+    """Claim: the averaged scores of several nets err less than the best of them alone, on the same images."""
+
+    kind: Literal["ensemble"]
+    text: str
+    metric: Literal["test_error", "test_error_top5"] = "test_error_top5"
+    nets: tuple[Net, ...] = Field(min_length=2)
+
+
+Claim = Annotated[Less | Within | Monotone | BetterTogether, Field(discriminator="kind")]
 
 
 class Panel(Frozen):
@@ -96,9 +147,10 @@ class Panel(Frozen):
 
 
 class Figure(Frozen):
-    """The figure that an experiment draws. `y_max` (percent) holds at paper scale only; short runs err more."""
+    """The figure that an experiment draws. Its limits (percent) hold at paper scale only; short runs err more."""
 
     title: str
+    y_min: float = Field(0.0, ge=0, lt=100)
     y_max: float = Field(20.0, gt=0, le=100)
     panels: tuple[Panel, ...] = Field(min_length=1)
 
@@ -107,7 +159,12 @@ class Experiment(Frozen):
     """One table or figure of the paper: a question, the runs that answer it, the paper's answer.
 
     With `depths`, a name `resnet-{depth}` in a list stands for one net of each depth, and `{shallow}` and `{deep}`
-    anywhere for the least and the greatest of them.
+    anywhere for the least and the greatest of them. On ImageNet a bare `resnet-50` and deeper have option B. What the
+    file does not say of the protocol is the paper's for the dataset.
+
+    Attributes:
+        test: The views of an image over which the final scores are averaged (section 3.4); CIFAR-10 has one.
+        architectures: Nets to describe; an experiment that only describes trains nothing.
     """
 
     name: str = Field(pattern=r"^[^./\\][^/\\]*$")
@@ -117,10 +174,22 @@ class Experiment(Frozen):
     dataset: DatasetName = "cifar10"
     depths: tuple[PositiveInt, ...] = ()
     protocol: Protocol = Protocol()
-    runs: tuple[RunGroup, ...] = Field(min_length=1)
+    test: Views = "1-crop"
+    runs: tuple[RunGroup, ...] = ()
+    architectures: tuple[Architecture, ...] = ()
     rows: tuple[Row, ...] = ()
     claims: tuple[Claim, ...] = ()
     figure: Figure | None = None
+
+    @validates(mode="before")
+    @classmethod
+    def _paper_unless_said(cls, content: Any) -> Any:
+        benchmark = _benchmark(content)
+        protocol = content.get("protocol", {}) if benchmark else None
+        if benchmark is None or not isinstance(protocol, dict):
+            return content
+        content = {**content, "protocol": {**PAPER[benchmark].model_dump(), **protocol}}
+        return _with_options(content) if benchmark == "imagenet" else content
 
     @validates(mode="before")
     @classmethod
@@ -132,12 +201,27 @@ class Experiment(Frozen):
 
     @validates(mode="after")
     def _nets_can_be_built(self) -> Self:
+        if not self.runs and not self.architectures:
+            raise ValueError("has neither [[runs]] to make nor [[architectures]] to describe")
+        if self.benchmark == "cifar10" and self.test != "1-crop":
+            raise ValueError(f"test: {self.test} is for ImageNet; CIFAR-10 is tested on the single view (section 4.2)")
+        if (self.protocol.photos is None) == (self.benchmark == "imagenet"):
+            raise ValueError("protocol.photos: for ImageNet, and only that")
         for net in [*self.nets, *self.nets_named()]:
-            _ = net.cifar_blocks
+            net.blocks(self.benchmark)
         for row in self.rows:
             if row.net and row.net not in self.nets:
                 raise ValueError(f"row '{row.label}': {row.net.name} is in no [[runs]]")
+            for net, count in Counter(row.ensemble).items():
+                seeds = max((group.seeds for group in self.runs if net in group.nets), default=0)
+                if count > seeds:
+                    raise ValueError(f"row '{row.label}': {net.name} stands there {count} times, in [[runs]] {seeds}")
         return self
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """Whose nets and protocol it is about."""
+        return BENCHMARK_OF[self.dataset]
 
     @property
     def nets(self) -> tuple[Net, ...]:
@@ -149,22 +233,33 @@ class Experiment(Frozen):
         """Its name in the names of files; a sweep's with its depths, so that none overwrites another's."""
         return "-".join([self.name, *map(str, self.depths)])
 
+    def fewest_seeds(self, net: Net) -> int:
+        """Runs of a net without which some row stays empty: one, or as many as an ensemble names it."""
+        return max([1, *(row.ensemble.count(net) for row in self.rows)])
+
+    def suits(self, variant: Variant) -> bool:
+        """Whether its nets can be run so: on their own benchmark, in batches that can be parted as asked."""
+        batch = self.protocol.tiny().batch_size if variant.tiny else self.protocol.batch_size
+        return variant.benchmark == self.benchmark and batch % (variant.accumulate or 1) == 0
+
     def is_paper(self, variant: Variant) -> bool:
         """Whether its numbers at this variant may stand beside the paper's without a mark."""
-        return variant.is_paper and self.protocol == Protocol()
+        return variant.is_paper and self.protocol == PAPER[self.benchmark]
 
     def scale(self, variant: Variant) -> str:
-        """The variant in words, for titles; a protocol that is not section 4.2's is named."""
-        if self.protocol == Protocol():
+        """The variant in words, for titles; a protocol that is not the paper's is named."""
+        if self.protocol == PAPER[self.benchmark]:
             return variant.label
         label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section 4.2's; {label}"
+        section = {"cifar10": "4.2", "imagenet": "3.4"}[self.benchmark]
+        return f"OWN PROTOCOL, not section {section}'s; {label}"
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""
         panels = self.figure.panels if self.figure else ()
         spoken_of = [net for part in (*self.claims, *panels) for net in part.nets]
-        return [row.net for row in self.rows if row.net] + spoken_of
+        in_rows = [net for row in self.rows for net in ((row.net,) if row.net else row.ensemble)]
+        return in_rows + spoken_of
 
 
 def _with_depths(content: Any, depths: Sequence[int]) -> Any:
@@ -181,6 +276,21 @@ def _with_depths(content: Any, depths: Sequence[int]) -> Any:
             result += [_with_depths(copy, depths) for copy in copies]
         return result
     return content
+
+
+def _benchmark(content: Any) -> Benchmark | None:
+    """The benchmark of a file's content; None if it names no dataset that there is."""
+    dataset = content.get("dataset", "cifar10") if isinstance(content, dict) else None
+    return BENCHMARK_OF.get(dataset) if isinstance(dataset, str) else None  # type: ignore[call-overload]
+
+
+def _with_options(content: Any) -> Any:
+    """A file's content with option B said for each `resnet-50` and deeper that says none."""
+    if isinstance(content, str):
+        return spelled_out(content)
+    if isinstance(content, dict):
+        return {key: _with_options(value) for key, value in content.items()}
+    return [_with_options(item) for item in content] if isinstance(content, list) else content
 
 
 def first_problem(error: ValidationError) -> str:

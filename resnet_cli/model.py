@@ -6,37 +6,44 @@ Modules carry torchvision's names (conv1, bn1, layer1.0.conv1, ..., fc), so that
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_cli.complexity import CIFAR_WIDTHS
+from resnet_cli.complexity import CIFAR_WIDTHS, IMAGENET_STEM_WIDTH, IMAGENET_WIDTHS
+from resnet_cli.spec import FIRST_BOTTLENECK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from resnet_cli.spec import Net, Shortcut
+    from resnet_cli.spec import Net, Shortcut, Variant
+
+Zeros = Literal["end", "both"]
 
 
 class PaddedIdentity(nn.Module):
     """Option A where dimensions change: every second pixel, and zeros for the new channels (section 3.3).
 
-    The zero channels come last; where they stand is a relabelling that changes no result.
+    The zero channels come last. `both` puts half of them first, as some foreign weights expect: a relabelling.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, zeros: Zeros = "end") -> None:
         super().__init__()
         self.stride = stride
-        self.new_channels = outputs - inputs
+        self.first = (outputs - inputs) // 2 if zeros == "both" else 0
+        self.last = outputs - inputs - self.first
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H/stride, W/stride); no parameters."""
-        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.first, self.last))
 
 
-def make_shortcut(option: Shortcut | None, inputs: int, outputs: int, stride: int) -> nn.Module | None:
+def make_shortcut(
+    option: Shortcut | None, inputs: int, outputs: int, stride: int, zeros: Zeros = "end"
+) -> nn.Module | None:
     """The path around a block (section 3.3): A pads, B projects where dimensions change, C projects everywhere.
 
     None stands for no shortcut at all: a plain net.
@@ -46,7 +53,7 @@ def make_shortcut(option: Shortcut | None, inputs: int, outputs: int, stride: in
     changes = stride != 1 or inputs != outputs
     if option == "C" or (option == "B" and changes):
         return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    return PaddedIdentity(inputs, outputs, stride) if changes else nn.Identity()
+    return PaddedIdentity(inputs, outputs, stride, zeros) if changes else nn.Identity()
 
 
 class Block(nn.Module):
@@ -54,9 +61,9 @@ class Block(nn.Module):
 
     expansion: int
 
-    def __init__(self, inputs: int, outputs: int, stride: int, option: Shortcut | None) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, option: Shortcut | None, zeros: Zeros) -> None:
         super().__init__()
-        self.downsample = make_shortcut(option, inputs, outputs, stride)
+        self.downsample = make_shortcut(option, inputs, outputs, stride, zeros)
 
     def residual(self, x: Tensor) -> Tensor:
         """F(x), before the addition."""
@@ -75,8 +82,8 @@ class BasicBlock(Block):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None) -> None:
-        super().__init__(inputs, width, stride, option)
+    def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
+        super().__init__(inputs, width, stride, option, zeros)
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
@@ -90,16 +97,30 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1, 3x3, 1x1 convolutions, Figure 5 right; four times as many channels out. The first 1x1 has the stride."""
+    """1x1, 3x3, 1x1 convolutions, Figure 5 right; four times as many channels out.
+
+    The first 1x1 has the stride, as in the paper and its authors' released nets; with `stride_3x3` ("v1.5") the 3x3,
+    as in fb.resnet.torch and torchvision, which see all of the map.
+    """
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        option: Shortcut | None,
+        zeros: Zeros = "end",
+        *,
+        stride_3x3: bool = False,
+    ) -> None:
         outputs = width * self.expansion
-        super().__init__(inputs, outputs, stride, option)
-        self.conv1 = nn.Conv2d(inputs, width, 1, stride, bias=False)
+        super().__init__(inputs, outputs, stride, option, zeros)
+        first, second = (1, stride) if stride_3x3 else (stride, 1)
+        self.conv1 = nn.Conv2d(inputs, width, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
@@ -120,7 +141,8 @@ class ResNet(nn.Module):
     Args:
         conv1: The stem's convolution.
         pool: What follows the stem: nothing on CIFAR-10, max pooling on ImageNet.
-        block: `BasicBlock` or `Bottleneck`.
+        make_block: `BasicBlock` or `Bottleneck`, called with inputs, width, stride and option.
+        expansion: Channels out of a block, in widths.
         blocks: Blocks in each stage.
         widths: Filters of each stage's 3x3 convolutions.
         option: Shortcut option; None for a plain net.
@@ -132,7 +154,8 @@ class ResNet(nn.Module):
         *,
         conv1: nn.Conv2d,
         pool: nn.Module,
-        block: type[BasicBlock | Bottleneck],
+        make_block: Callable[[int, int, int, Shortcut | None], Block],
+        expansion: int,
         blocks: Sequence[int],
         widths: Sequence[int],
         option: Shortcut | None,
@@ -148,18 +171,40 @@ class ResNet(nn.Module):
             stage = nn.Sequential()
             for index in range(count):
                 stride = 2 if number > 1 and index == 0 else 1
-                stage.append(block(inputs, width, stride, option))
-                inputs = width * block.expansion
+                stage.append(make_block(inputs, width, stride, option))
+                inputs = width * expansion
             self.add_module(f"layer{number}", stage)
             self.stages.append(f"layer{number}")
         self.fc = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), mean subtracted, to logits (N, classes)."""
-        x = self.pool(functional.relu(self.bn1(self.conv1(images))))
+        logits: Tensor = self.fc(self.features(images).mean(dim=(2, 3)))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to the last stage's map."""
+        x: Tensor = self.pool(functional.relu(self.bn1(self.conv1(images))))
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return x
+
+    def dense(self, images: Tensor, window: int) -> Tensor:
+        """The fully convolutional form for images of any size (section 3.4, testing).
+
+        The last map is pooled over each `window` x `window` (7 for a crop of 224) at stride 1, every place is
+        classified, and the logits are averaged over the places. The classifier is linear, so the average may come
+        first.
+
+        Args:
+            images: (N, 3, H, W).
+            window: Side of the map that an image of the training's size has.
+
+        Returns:
+            (N, classes).
+        """
+        pooled = functional.avg_pool2d(self.features(images), window, stride=1)
+        logits: Tensor = self.fc(pooled.mean(dim=(2, 3)))
         return logits
 
     @torch.no_grad()
@@ -176,16 +221,43 @@ class ResNet(nn.Module):
                 module.bias.zero_()
 
 
-def cifar_net(net: Net, seed: int, classes: int = 10) -> ResNet:
+def cifar_net(net: Net, seed: int, classes: int = 10, *, zeros: Zeros = "end") -> ResNet:
     """Builds a CIFAR-10 net (section 4.2) on the CPU, with weights that are a pure function of the seed."""
     result = ResNet(
         conv1=nn.Conv2d(3, CIFAR_WIDTHS[0], 3, padding=1, bias=False),
         pool=nn.Identity(),
-        block=BasicBlock,
-        blocks=[net.cifar_blocks] * len(CIFAR_WIDTHS),
+        make_block=partial(BasicBlock, zeros=zeros),
+        expansion=BasicBlock.expansion,
+        blocks=net.blocks("cifar10"),
         widths=CIFAR_WIDTHS,
         option=net.shortcut,
         classes=classes,
     )
     result.initialize(torch.Generator().manual_seed(seed))
     return result
+
+
+def imagenet_net(net: Net, seed: int, classes: int = 1000, *, stride_3x3: bool = False, zeros: Zeros = "end") -> ResNet:
+    """Builds an ImageNet net (Table 1) on the CPU, with weights that are a pure function of the seed."""
+    is_deep = net.depth >= FIRST_BOTTLENECK
+    result = ResNet(
+        conv1=nn.Conv2d(3, IMAGENET_STEM_WIDTH, 7, stride=2, padding=3, bias=False),
+        pool=nn.MaxPool2d(3, stride=2, padding=1),
+        make_block=partial(Bottleneck, zeros=zeros, stride_3x3=stride_3x3)
+        if is_deep
+        else partial(BasicBlock, zeros=zeros),
+        expansion=(Bottleneck if is_deep else BasicBlock).expansion,
+        blocks=net.blocks("imagenet"),
+        widths=IMAGENET_WIDTHS,
+        option=net.shortcut,
+        classes=classes,
+    )
+    result.initialize(torch.Generator().manual_seed(seed))
+    return result
+
+
+def build(net: Net, variant: Variant, seed: int, classes: int) -> ResNet:
+    """Builds the net that a run trains: CIFAR-10's or ImageNet's, as its variant says."""
+    if variant.benchmark == "cifar10":
+        return cifar_net(net, seed, classes)
+    return imagenet_net(net, seed, classes, stride_3x3="stride-3x3" in (variant.deviations or ()))

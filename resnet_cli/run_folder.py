@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeInt, ValidationError
 
+from resnet_cli.errors import BadInputError
 from resnet_cli.spec import Frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
 SPEC = "spec.json"
 ENVIRONMENT = "environment.json"
@@ -23,6 +27,20 @@ PREVIOUS_CHECKPOINT = "checkpoint.prev.pt"
 WEIGHTS = "weights.safetensors"
 STATUS = "status.json"
 LOCK = ".lock"
+
+
+def test_file(views: str) -> str:
+    """The name of the result of a test over these views: `test-10-crop.json`."""
+    return f"test-{views}.json"
+
+
+def scores_file(views: str) -> str:
+    """The name of that test's scores, an npz.
+
+    `scores` (N, C) float16, the log of the probabilities averaged over an image's views; `labels` (N,) int64.
+    """
+    return f"scores-{views}.npz"
+
 
 State = Literal["planned", "running", "done", "failed", "diverged", "interrupted"]
 
@@ -50,6 +68,17 @@ class Status(Frozen):
     def is_stale(self) -> bool:
         """Whether the run says it is running, but nobody has renewed its heartbeat for long."""
         return self.state == "running" and time.time() - self.heartbeat > HEARTBEAT_LIMIT
+
+
+class TestResult(Frozen):
+    """What a test over several views of each image gave (section 3.4). Errors in percent."""
+
+    __test__ = False  # no test of pytest's
+
+    views: str
+    top1_error: float
+    top5_error: float
+    images: NonNegativeInt
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -81,6 +110,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a file of scores: (N, C) float32 and the labels (N,) int64; executes nothing in it.
+
+    Raises:
+        BadInputError: It is missing, damaged, or no file of scores.
+    """
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            scores, labels = content["scores"], content["labels"]
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged archive can raise nearly anything
+        raise BadInputError(f"{path}: not a file of scores: {' '.join(str(error).split())}") from error
+    shapes_agree = scores.ndim == 2 and labels.shape == scores.shape[:1]  # noqa: PLR2004
+    whole = shapes_agree and scores.dtype.kind == "f" and labels.dtype.kind == "i"
+    if not whole or not len(labels) or not 0 <= labels.min() <= labels.max() < scores.shape[1]:
+        raise BadInputError(f"{path}: not a file of scores: want scores (N, C) and labels (N,) below C")
+    return scores.astype(np.float32), labels
 
 
 def read_status(folder: Path) -> Status:

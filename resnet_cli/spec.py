@@ -5,15 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic import model_validator as validates
 
-DatasetName = Literal["cifar10", "synthetic"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DatasetName = Literal["cifar10", "synthetic", "imagenet", "synthetic-photos", "folder"]
+Benchmark = Literal["cifar10", "imagenet"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Split = Literal["full", "45k-5k"]
 Shortcut = Literal["A", "B", "C"]
+Views = Literal["1-crop", "10-crop", "dense"]
+Deviation = Literal["channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3"]
+
+# The benchmark whose nets (Table 1's or section 4.2's) and protocol a dataset is used with.
+BENCHMARK_OF: dict[DatasetName, Benchmark] = {
+    "cifar10": "cifar10",
+    "synthetic": "cifar10",
+    "imagenet": "imagenet",
+    "synthetic-photos": "imagenet",
+    "folder": "imagenet",
+}
+SYNTHETIC: dict[Benchmark, DatasetName] = {"cifar10": "synthetic", "imagenet": "synthetic-photos"}
+
+IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+FIRST_BOTTLENECK = 50  # layers; ImageNet's nets from here on have bottleneck blocks, and option B in the paper
 
 _NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?")
 
@@ -29,7 +48,7 @@ class Net(Frozen):
 
     Attributes:
         family: `plain` has no shortcuts (section 3.3).
-        depth: Layers with weights; 6n+2 on CIFAR-10 (section 4.2).
+        depth: Layers with weights; 6n+2 on CIFAR-10 (section 4.2), 18 to 152 on ImageNet (Table 1).
         shortcut: Option A, B or C (section 3.3); None in a plain net.
     """
 
@@ -67,17 +86,45 @@ class Net(Frozen):
         """The name with its shortcut option spelled out."""
         return f"{self.family}-{self.depth}" + (f"-{self.shortcut}" if self.shortcut else "")
 
-    @property
-    def cifar_blocks(self) -> int:
-        """Section 4.2's n: blocks at each of the three feature-map sizes; depth = 6n+2.
+    @classmethod
+    def on(cls, benchmark: Benchmark, name: str) -> Net:
+        """The net that a name means there: on ImageNet a bare `resnet-50` has option B, the paper's for bottlenecks.
 
         Raises:
-            ValueError: The depth is not 6n+2 with n >= 1.
+            ValueError: It is no net of this benchmark.
         """
+        net = cls.model_validate(spelled_out(name) if benchmark == "imagenet" else name)
+        net.blocks(benchmark)
+        return net
+
+    def short_name(self, benchmark: Benchmark) -> str:
+        """The name with the paper's own option for it on this benchmark unsaid."""
+        if benchmark == "imagenet" and self.depth >= FIRST_BOTTLENECK:
+            return self.full_name.removesuffix("-B")
+        return self.name
+
+    def blocks(self, benchmark: Benchmark) -> tuple[int, ...]:
+        """Blocks in each stage: of Table 1's net on ImageNet; n at each of three sizes on CIFAR-10, depth = 6n+2.
+
+        Raises:
+            ValueError: There is no net of this depth.
+        """
+        if benchmark == "imagenet":
+            if self.depth not in IMAGENET_BLOCKS:
+                known = ", ".join(map(str, IMAGENET_BLOCKS))
+                raise ValueError(f"{self.name}: ImageNet's nets have {known} layers (Table 1)")
+            return IMAGENET_BLOCKS[self.depth]
         n, remainder = divmod(self.depth - 2, 6)
         if n < 1 or remainder:
             raise ValueError(f"{self.name}: depth {self.depth} is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)")
-        return n
+        return (n, n, n)
+
+
+def spelled_out(name: str) -> str:
+    """A net's name on ImageNet with option B said where the paper leaves it unsaid: `resnet-50` is `resnet-50-B`."""
+    match = _NET_NAME.fullmatch(name)
+    bare = match and match[1] == "resnet" and not match[3] and int(match[2]) >= FIRST_BOTTLENECK
+    return f"{name}-B" if bare else name
 
 
 class Warmup(Frozen):
@@ -93,8 +140,65 @@ class Warmup(Frozen):
     window: PositiveInt = 100
 
 
+FEWEST_UPDATES_OF_A_WINDOW = 1_000
+
+
+class Plateau(Frozen):
+    """Section 3.4: the rate "is divided by 10 when the error plateaus". Which error, and what a plateau is, is ours.
+
+    The error is the training error's mean over a window of updates, so that nothing is chosen on the validation set.
+    It plateaus when `patience` windows in a row are not better than the best before by `improvement` (percent).
+    """
+
+    window: PositiveInt = 5_005  # an epoch of ImageNet
+    patience: PositiveInt = 3
+    improvement: float = Field(0.5, ge=0, lt=100)
+    drops: PositiveInt = 3
+
+
+class Photos(Frozen):
+    """How photographs become inputs (section 3.4). Sizes in pixels.
+
+    Attributes:
+        crop: Side of the square input.
+        shorter_side: Range from which a training image's shorter side is drawn.
+        cropping: `scale` is the paper's; `random-resized` fb.resnet.torch's: 8 to 100% of the area, aspect 3:4 to 4:3.
+        mean: Subtracted per pixel, or per channel.
+        colour_std: Standard deviation of AlexNet's colour (PCA) augmentation.
+    """
+
+    crop: int = Field(224, ge=32)
+    shorter_side: tuple[PositiveInt, PositiveInt] = (256, 480)
+    cropping: Literal["scale", "random-resized"] = "scale"
+    mean: Literal["pixel", "channel"] = "pixel"
+    colour_std: float = Field(0.1, ge=0)
+
+    @validates(mode="after")
+    def _crop_fits(self) -> Self:
+        low, high = self.shorter_side
+        if not self.crop <= low <= high:
+            raise ValueError(f"shorter_side must be two sizes, the lesser first, none below the crop of {self.crop}")
+        return self
+
+    @property
+    def test_side(self) -> int:
+        """Shorter side for 1-crop and 10-crop testing: 256 for a crop of 224."""
+        return round(256 * self.crop / 224)
+
+    @property
+    def dense_sides(self) -> tuple[int, ...]:
+        """Shorter sides of the fully convolutional test: section 3.4's for a crop of 224, else in proportion."""
+        return tuple(round(side * self.crop / 224) for side in (224, 256, 384, 480, 640))
+
+
 class Protocol(Frozen):
-    """How a net is trained. The defaults are section 4.2, to the update."""
+    """How a net is trained. The defaults are section 4.2, to the update; `PAPER` has section 3.4 too.
+
+    Attributes:
+        milestones: Updates after which the rate is a tenth.
+        plateau: The rate is a tenth when the error plateaus, besides.
+        photos: How photographs become inputs; None for images of 32x32 held in memory.
+    """
 
     batch_size: int = Field(128, ge=2)
     learning_rate: PositiveFloat = 0.1
@@ -103,6 +207,8 @@ class Protocol(Frozen):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
     warmup: Warmup | None = Warmup()
+    plateau: Plateau | None = None
+    photos: Photos | None = None
 
     @validates(mode="after")
     def _milestones_never_fall(self) -> Self:
@@ -117,15 +223,52 @@ class Protocol(Frozen):
             update={
                 "milestones": tuple(max(1, round(m * schedule)) for m in self.milestones),
                 "iterations": max(1, round(self.iterations * schedule)),
+                "plateau": self.plateau
+                and self.plateau.model_copy(update={"window": self._scaled_window(self.plateau.window, schedule)}),
             }
         )
 
+    @staticmethod
+    def _scaled_window(window: int, schedule: float) -> int:
+        """A plateau's window in a shorter schedule; but in few updates no error falls far enough to be judged."""
+        return max(round(window * schedule), min(window, FEWEST_UPDATES_OF_A_WINDOW))
+
     def tiny(self) -> Protocol:
-        """A smoke run: eight updates of 16 images, every phase of the schedule included."""
-        warmup = self.warmup and self.warmup.model_copy(update={"window": 2})
+        """A smoke run: eight updates of 16 images, every phase of the schedule included; photographs at 32 pixels."""
         return self.model_copy(
-            update={"batch_size": 16, "milestones": (4, 6), "iterations": 8, "warmup": warmup},
+            update={
+                "batch_size": 16,
+                "milestones": self.milestones and (4, 6),
+                "iterations": 8,
+                "warmup": self.warmup and self.warmup.model_copy(update={"window": 2}),
+                "plateau": self.plateau and self.plateau.model_copy(update={"window": 2, "patience": 1}),
+                "photos": self.photos and self.photos.model_copy(update={"crop": 32, "shorter_side": (36, 68)}),
+            },
         )
+
+    def deviating(self, deviations: Sequence[Deviation]) -> Protocol:
+        """The protocol with these deviations from the paper; `stride-3x3` is about the net and changes nothing here."""
+        changes: dict[str, Any] = {}
+        if "fixed-steps" in deviations:
+            changes.update(plateau=None, milestones=FIXED_STEPS)
+        photos = {}
+        if "channel-mean" in deviations:
+            photos["mean"] = "channel"
+        if "random-resized-crop" in deviations:
+            photos["cropping"] = "random-resized"
+        if photos:
+            changes["photos"] = (self.photos or Photos()).model_copy(update=photos)
+        return self.model_copy(update=changes)
+
+
+FIXED_STEPS = (150_000, 300_000, 450_000)  # every 30 epochs, as fb.resnet.torch
+
+PAPER: dict[Benchmark, Protocol] = {
+    "cifar10": Protocol(),
+    "imagenet": Protocol(
+        batch_size=256, milestones=(), iterations=600_000, warmup=None, plateau=Plateau(), photos=Photos()
+    ),
+}
 
 
 class Variant(Frozen):
@@ -136,16 +279,42 @@ class Variant(Frozen):
     schedule: float = Field(1.0, gt=0, le=100)
     tiny: bool = False
     precision: Precision = "fp32"
+    source: str | None = Field(None, pattern=r"^[\w.-]{1,80}$")
+    deviations: tuple[Deviation, ...] | None = None
+    accumulate: int | None = Field(None, ge=2, le=256)
+
+    @validates(mode="after")
+    def _agrees(self) -> Self:
+        if (self.dataset == "folder") != (self.source is not None):
+            raise ValueError("source names a folder of classes, and only that")
+        if self.deviations is not None and list(self.deviations) != sorted(set(self.deviations)):
+            raise ValueError("deviations must be sorted, each once")
+        if self.benchmark == "cifar10" and self.deviations:
+            raise ValueError(f"{', '.join(self.deviations)}: a deviation from ImageNet's protocol, not from CIFAR-10's")
+        if self.benchmark == "imagenet" and self.split != "full":
+            raise ValueError("45k-5k: a split of CIFAR-10's training set; ImageNet has its own validation set")
+        return self
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """Whose nets and protocol it is about."""
+        return BENCHMARK_OF[self.dataset]
 
     @property
     def is_paper(self) -> bool:
         """Whether a number of this variant may stand beside the paper's without a mark."""
-        return self == Variant(precision=self.precision)
+        return self == Variant(dataset=self.benchmark, precision=self.precision)
 
     @property
     def label(self) -> str:
         """The variant in words, for titles: empty of nothing that differs from the paper."""
-        data = {"cifar10": "CIFAR-10", "synthetic": "embedded synthetic set, not CIFAR-10"}[self.dataset]
+        data = {
+            "cifar10": "CIFAR-10",
+            "synthetic": "embedded synthetic set, not CIFAR-10",
+            "imagenet": "ImageNet",
+            "synthetic-photos": "embedded synthetic set, not ImageNet",
+            "folder": f"{self.source}, not ImageNet",
+        }[self.dataset]
         if self.tiny:
             scale = "SMOKE RUN (--tiny), not a result"
         elif self.schedule == 1:
@@ -153,7 +322,9 @@ class Variant(Frozen):
         else:
             scale = f"schedule {self.schedule:g} of the paper's"
         split = "" if self.split == "full" else "; trained on 45k, error on the 5k held out of training"
-        return f"{scale}; {data}{split}; {self.precision}"
+        others = "".join(f"; {deviation}" for deviation in self.deviations or ())
+        parts = f"; batch in {self.accumulate} parts" if self.accumulate else ""
+        return f"{scale}; {data}{split}{others}{parts}; {self.precision}"
 
     def flags(self, default: DatasetName) -> str:
         """The options that ask for this variant of an experiment on the `default` dataset, each after a space."""
@@ -161,10 +332,16 @@ class Variant(Frozen):
             parts = ["--tiny"]
         else:
             parts = [
-                "" if self.dataset == default else f"--dataset {self.dataset}",
+                "--dataset-root DIR"
+                if self.dataset == "folder"
+                else ""
+                if self.dataset == default
+                else f"--dataset {self.dataset}",
                 "" if self.schedule == 1 else f"--schedule {self.schedule:g}",
             ]
         parts.append("" if self.split == "full" else f"--split {self.split}")
+        parts += [f"--deviation {deviation}" for deviation in self.deviations or ()]
+        parts.append(f"--accumulate {self.accumulate}" if self.accumulate else "")
         parts.append("" if self.precision == "fp32" else f"--precision {self.precision}")
         return "".join(f" {part}" for part in parts if part)
 
@@ -172,9 +349,11 @@ class Variant(Frozen):
     def slug(self) -> str:
         """The variant in a file name; empty for the paper's own."""
         parts = [
-            "" if self.dataset == "cifar10" or self.tiny else self.dataset,
+            "" if self.dataset == self.benchmark or self.tiny else self.source or self.dataset,
             "" if self.split == "full" else self.split,
             "tiny" if self.tiny else "" if self.schedule == 1 else f"schedule-{self.schedule:g}",
+            *(self.deviations or ()),
+            f"accumulate-{self.accumulate}" if self.accumulate else "",
             "" if self.precision == "fp32" else self.precision,
         ]
         return "".join(f"-{part}" for part in parts if part)
@@ -190,7 +369,11 @@ class RunSpec(Frozen):
 
     @validates(mode="after")
     def _depth_fits_dataset(self) -> Self:
-        _ = self.net.cifar_blocks
+        self.net.blocks(self.variant.benchmark)
+        if self.variant.accumulate and self.protocol.batch_size % self.variant.accumulate:
+            raise ValueError(
+                f"accumulate {self.variant.accumulate}: does not divide the batch of {self.protocol.batch_size}"
+            )
         return self
 
     @classmethod
@@ -198,6 +381,7 @@ class RunSpec(Frozen):
         """The run of one net under an experiment's (unscaled) protocol."""
         if protocol.warmup and net.depth < protocol.warmup.from_depth:
             protocol = protocol.model_copy(update={"warmup": None})
+        protocol = protocol.deviating(variant.deviations or ())
         protocol = protocol.tiny() if variant.tiny else protocol.scaled(variant.schedule)
         return cls(net=net, variant=variant, protocol=protocol, seed=seed)
 

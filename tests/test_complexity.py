@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli import complexity
-from resnet_cli.model import cifar_net
+from resnet_cli.model import cifar_net, imagenet_net
 from resnet_cli.spec import Net
 
 
@@ -73,3 +74,61 @@ def test_classes() -> None:
     layer = complexity.layers(Net.model_validate("resnet-8"), classes=7)[-1]
 
     assert ("fc", 64 * 7 + 7, 64 * 7) == (layer.name, layer.parameters, layer.multiply_adds)
+
+
+IMAGENET = ["plain-18", "plain-34", "resnet-18", "resnet-34", "resnet-34-B", "resnet-34-C", "resnet-50", "resnet-101"]
+
+
+@pytest.mark.parametrize("stride_3x3", [False, True])
+@pytest.mark.parametrize("name", [*IMAGENET, "resnet-152"])
+def test_imagenet_layers_are_the_built_nets(name: str, stride_3x3: bool) -> None:
+    """Table 1's nets: layer by layer the parameters and multiply-adds of the built net at 224x224."""
+    net = Net.on("imagenet", name)
+    with torch.device("meta"):
+        built = imagenet_net_on_meta(net, stride_3x3=stride_3x3).eval()
+        with FlopCounterMode(display=False) as counter:
+            built(torch.zeros(1, 3, 224, 224))
+    layers = complexity.layers(net, "imagenet", stride_3x3=stride_3x3)
+    counted = {key: sum(counts.values()) for key, counts in counter.get_flop_counts().items() if counts}
+
+    assert sum(parameter.numel() for parameter in built.parameters()) == complexity.parameters(net, "imagenet")
+    assert {layer.name: 2 * layer.multiply_adds for layer in layers} == {
+        layer.name: counted[f"ResNet.{layer.name}"] for layer in layers
+    }
+    assert counter.get_total_flops() == 2 * complexity.multiply_adds(net, "imagenet", stride_3x3=stride_3x3)
+    assert net.depth == sum("downsample" not in layer.name for layer in layers)
+
+
+def imagenet_net_on_meta(net: Net, *, stride_3x3: bool) -> torch.nn.Module:
+    """The net without its numbers: they would be drawn in vain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resnet_cli.model.ResNet.initialize", lambda *_: None)
+        return imagenet_net(net, 0, stride_3x3=stride_3x3)
+
+
+@pytest.mark.parametrize("depth", [16, 19])
+def test_vgg_layers_are_torchvisions(depth: int) -> None:
+    """VGG's layers, which the paper compares with, are those of torchvision's nets."""
+    with torch.device("meta"):
+        built = getattr(torchvision.models, f"vgg{depth}")().eval()
+        with FlopCounterMode(display=False) as counter:
+            built(torch.zeros(1, 3, 224, 224))
+    layers = complexity.vgg_layers(depth)
+    parameters = {
+        name: sum(each.numel() for each in module.parameters())
+        for name, module in built.named_modules()
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)
+    }
+
+    assert parameters == {layer.name: layer.parameters for layer in layers}
+    assert counter.get_total_flops() == 2 * sum(layer.multiply_adds for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "paper", "digits"),
+    [("resnet-18", 1.8, 1), ("plain-34", 3.6, 1), ("resnet-101", 7.6, 1), ("resnet-152", 11.3, 1)],
+)
+def test_multiply_adds_are_the_papers_flops(name: str, paper: float, digits: int) -> None:
+    """Rounded, the multiply-adds are the FLOPs of Table 1; of ResNet-50, 3.86e9, the paper prints 3.8e9."""
+    assert paper == round(complexity.multiply_adds(Net.on("imagenet", name), "imagenet") / 1e9, digits)
+    assert 3_857_973_248 == complexity.multiply_adds(Net.on("imagenet", "resnet-50"), "imagenet")

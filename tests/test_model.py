@@ -8,7 +8,16 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from resnet_cli.model import BasicBlock, Block, Bottleneck, PaddedIdentity, ResNet, cifar_net, make_shortcut
+from resnet_cli.model import (
+    BasicBlock,
+    Block,
+    Bottleneck,
+    PaddedIdentity,
+    ResNet,
+    cifar_net,
+    imagenet_net,
+    make_shortcut,
+)
 from resnet_cli.spec import Net
 
 NAMES = ["plain-{}", "resnet-{}", "resnet-{}-B", "resnet-{}-C"]
@@ -35,46 +44,73 @@ def stir(module: nn.Module) -> None:
                 tensor.uniform_(-0.5, 0.5, generator=generator)
 
 
-def imagenet(block: type[BasicBlock | Bottleneck], blocks: list[int]) -> ResNet:
-    """An ImageNet net of Table 1."""
-    return ResNet(
-        conv1=nn.Conv2d(3, 64, 7, 2, padding=3, bias=False),
-        pool=nn.MaxPool2d(3, 2, padding=1),
-        block=block,
-        blocks=blocks,
-        widths=[64, 128, 256, 512],
-        option="B",
-        classes=1000,
-    )
+TORCHVISIONS = {18: torchvision.models.resnet18, 34: torchvision.models.resnet34, 50: torchvision.models.resnet50}
 
 
-@pytest.mark.parametrize(
-    ("block", "blocks", "reference"),
-    [
-        (BasicBlock, [2, 2, 2, 2], torchvision.models.resnet18),
-        (Bottleneck, [3, 4, 6, 3], torchvision.models.resnet50),
-    ],
-)
-def test_names_are_torchvisions(block: type[BasicBlock | Bottleneck], blocks: list[int], reference: type) -> None:
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_names_are_torchvisions(depth: int) -> None:
     """Every tensor of an option B net has torchvision's name and shape, so that weights go both ways."""
-    with torch.device("meta"):
-        ours, theirs = imagenet(block, blocks).state_dict(), reference().state_dict()
+    with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResNet, "initialize", lambda *_: None)
+        ours = imagenet_net(Net.on("imagenet", f"resnet-{depth}-B"), 0).state_dict()
+        theirs = getattr(torchvision.models, f"resnet{depth}")().state_dict()
 
     assert {name: tensor.shape for name, tensor in theirs.items()} == {
         name: tensor.shape for name, tensor in ours.items()
     }
 
 
-def test_torchvisions_weights_give_torchvisions_logits() -> None:
-    """With torchvision's ResNet-18 weights our net computes the same function."""
-    theirs = torchvision.models.resnet18(num_classes=10).eval()
+@pytest.mark.parametrize("depth", TORCHVISIONS)
+def test_torchvisions_weights_give_torchvisions_logits(depth: int) -> None:
+    """With torchvision's weights our net, its stride on the 3x3, computes the same function."""
+    theirs = TORCHVISIONS[depth](num_classes=10).eval()
     stir(theirs)
-    ours = imagenet(BasicBlock, [2, 2, 2, 2])
-    ours.fc = nn.Linear(512, 10)
+    ours = imagenet_net(Net.on("imagenet", f"resnet-{depth}-B"), 0, classes=10, stride_3x3=True)
     ours.load_state_dict(theirs.state_dict())
     images = normal(2, 3, 64, 64)
 
     torch.testing.assert_close(ours.eval()(images), theirs(images))
+
+
+@torch.no_grad()
+def test_the_papers_stride_is_on_the_first_1x1() -> None:
+    """In the paper's bottleneck the first 1x1 skips every second pixel, so those pixels change nothing behind it."""
+    skipping, seeing = (Bottleneck(8, 4, 2, None, stride_3x3=where).eval() for where in (False, True))
+    images = normal(1, 8, 6, 6)
+    changed = images.clone()
+    changed[:, :, 1::2, :] += 1
+
+    assert torch.equal(skipping(images), skipping(changed))
+    assert not torch.equal(seeing(images), seeing(changed))
+    assert skipping(images).shape == seeing(images).shape == (1, 16, 3, 3)
+
+
+def test_zeros_may_stand_on_both_sides() -> None:
+    """Option A as some foreign nets have it: half of the new channels before the old ones."""
+    images = normal(1, 4, 4, 4)
+    padded = PaddedIdentity(4, 8, 2, "both")(images)
+
+    assert torch.equal(images[:, :, ::2, ::2], padded[:, 2:6])
+    assert not padded[:, [0, 1, 6, 7]].any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 64), (101, 77)])
+def test_dense_is_every_window_averaged(height: int, width: int) -> None:
+    """The fully convolutional form classifies each window of the last map and averages the logits over them."""
+    net = imagenet_net(Net.on("imagenet", "resnet-18"), 0, classes=5).eval()
+    stir(net)
+    images = normal(2, 3, height, width)
+    last = net.features(images)
+    places = [
+        net.fc(last[:, :, y : y + 2, x : x + 2].mean(dim=(2, 3)))
+        for y in range(last.shape[2] - 1)
+        for x in range(last.shape[3] - 1)
+    ]
+
+    torch.testing.assert_close(torch.stack(places).mean(dim=0), net.dense(images, window=2))
+    if height == width == 64:
+        torch.testing.assert_close(net(images), net.dense(images, window=2))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Status
 
 
@@ -138,3 +141,56 @@ def test_status_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_stale(state: run_folder.State, age: float, stale: bool) -> None:
     """A run that says it is running, but has not renewed its heartbeat for ten minutes, is stale; no other is."""
     assert stale == Status(state=state, heartbeat=time.time() - age).is_stale
+
+
+def npz(**arrays: object) -> bytes:
+    """The content of a file of these arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+SCORES, LABELS = np.arange(12, dtype=np.float16).reshape(4, 3), np.array([0, 1, 2, 2])
+
+
+def test_scores(tmp_path: Path) -> None:
+    """Scores come back as float32, exactly, with their labels."""
+    path = tmp_path / run_folder.scores_file("10-crop")
+    path.write_bytes(npz(scores=SCORES, labels=LABELS))
+    scores, labels = run_folder.read_scores(path)
+
+    assert "scores-10-crop.npz" == path.name
+    assert (np.float32, SCORES.tolist(), LABELS.tolist()) == (scores.dtype, scores.tolist(), labels.tolist())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        npz(scores=SCORES, labels=LABELS)[:-30],
+        npz(scores=SCORES),
+        npz(scores=SCORES[0], labels=LABELS),
+        npz(scores=SCORES, labels=LABELS[:2]),
+        npz(scores=SCORES, labels=LABELS + 1),
+        npz(scores=SCORES.astype(int), labels=LABELS),
+        npz(scores=SCORES[:0], labels=LABELS[:0]),
+        npz(scores=np.array([object()]), labels=LABELS),
+    ],
+    ids=["empty", "html", "cut", "no labels", "shape", "too few", "too large", "whole numbers", "none", "objects"],
+)
+def test_scores_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    """A damaged file, or one of something else, is named in one line; nothing in it is executed."""
+    path = tmp_path / "scores.npz"
+    path.write_bytes(content)
+    with pytest.raises(BadInputError) as caught:
+        run_folder.read_scores(path)
+
+    assert str(caught.value).startswith(f"{path}: not a file of scores: ")
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def test_missing_scores(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(BadInputError, match="No such file"):
+        run_folder.read_scores(tmp_path / "scores.npz")

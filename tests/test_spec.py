@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import Experiment, experiment_names, experiments_folder, load_experiment
+from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-HEAD = 'title = "T"\nquestion = "Q?"\nsection = "4.2"\n'
-RUNS = '[[runs]]\nnets = ["resnet-20", "plain-20"]\n'
+from resnet_cli.spec import PAPER, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
 
 # A run's id is the name of its folder: if one of these changes, finished runs are no longer found.
 KNOWN_IDS = {
@@ -45,13 +35,6 @@ KNOWN_IDS = {
 def net(name: str) -> Net:
     """The net of this name."""
     return Net.model_validate(name)
-
-
-def error_of(path: Path) -> str:
-    """What is wrong with an experiment file, by its reader."""
-    with pytest.raises(BadInputError) as caught:
-        load_experiment(str(path))
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +70,14 @@ def test_not_a_net(name: str) -> None:
 @pytest.mark.parametrize(("depth", "n"), [(8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)])
 def test_blocks(depth: int, n: int) -> None:
     """A CIFAR-10 net of 6n+2 layers has n blocks at each feature-map size (section 4.2)."""
-    assert n == net(f"plain-{depth}").cifar_blocks
+    assert n == net(f"plain-{depth}").blocks("cifar10")[0]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 7, 9, 18, 21, 34, 101, 1000])
 def test_other_depths(depth: int) -> None:
     """A depth that is not 6n+2 is refused, and the message names depths that are."""
     with pytest.raises(ValueError, match=rf"depth {depth} is not 6n\+2 \(8, 14, 20, 26, 32, 38, 44, ...\)"):
-        _ = net(f"resnet-{depth}").cifar_blocks
+        _ = net(f"resnet-{depth}").blocks("cifar10")[0]
     with pytest.raises(ValidationError, match=rf"depth {depth} is not 6n\+2"):
         RunSpec.of(net(f"resnet-{depth}"), Variant(), Protocol(), 0)
 
@@ -109,6 +92,8 @@ def test_protocol_is_section_4_2() -> None:
         "momentum": 0.9,
         "weight_decay": 0.0001,
         "warmup": {"from_depth": 110, "learning_rate": 0.01, "until_train_error": 80.0, "window": 100},
+        "plateau": None,
+        "photos": None,
     }
 
     assert expected == Protocol().model_dump()
@@ -209,6 +194,11 @@ CHANGES: list[dict[str, Any]] = [
     {"protocol": Protocol(iterations=64_001, warmup=None)},
     {"protocol": Protocol(momentum=0.8, warmup=None)},
     {"protocol": Protocol(weight_decay=0, warmup=None)},
+    {"protocol": Protocol(plateau=Plateau(), warmup=None)},
+    {"protocol": Protocol(photos=Photos(), warmup=None)},
+    {"variant": Variant(accumulate=2)},
+    {"variant": Variant(dataset="folder", source="flowers-01234567")},
+    {"variant": Variant(dataset="imagenet", deviations=("channel-mean",))},
     {"protocol": Protocol()},
     {"protocol": Protocol(warmup=Warmup(from_depth=20))},
     {"protocol": Protocol(warmup=Warmup(learning_rate=0.02))},
@@ -280,276 +270,156 @@ def test_spec_survives_its_file(variant: Variant) -> None:
     assert run == RunSpec.model_validate_json(run.model_dump_json())
 
 
-def test_experiments_come_with_the_program() -> None:
-    """The paper's experiments are found by name."""
-    assert {"table6", "fig1", "fig6"} <= set(experiment_names())
-    assert "table6" == load_experiment("table6").name
+IMAGENET = Variant(dataset="imagenet")
+KNOWN_IMAGENET_IDS = [
+    "plain-18-imagenet-0ddbdcc9-s0",
+    "resnet-34-imagenet-2d2fc1ec-s0",
+    "resnet-50-B-imagenet-682f0165-s0",
+]
 
 
-def test_own_file(tmp_path: Path) -> None:
-    """A user's own file is loaded by its path and named after it."""
-    path = tmp_path / "mine.toml"
-    path.write_text(HEAD + RUNS, encoding="utf-8")
-    experiment = load_experiment(str(path))
-
-    assert ("mine", ["resnet-20", "plain-20"]) == (experiment.name, [net.name for net in experiment.nets])
-    assert [1] == [group.seeds for group in experiment.runs]
+def imagenet_run(name: str, variant: Variant = IMAGENET) -> RunSpec:
+    """A run by section 3.4."""
+    return RunSpec.of(Net.on("imagenet", name), variant, PAPER["imagenet"], 0)
 
 
-def test_unknown_experiment() -> None:
-    """An unknown name is refused with the names there are."""
-    with pytest.raises(BadInputError) as caught:
-        load_experiment("table7")
+def test_imagenets_protocol_is_section_3_4() -> None:
+    """Batch 256, 60e4 updates, lr 0.1 divided by 10 at plateaus, no warm-up; shorter side 256 to 480, crop of 224."""
+    protocol = PAPER["imagenet"]
+    photos = protocol.photos
 
-    known = ", ".join(experiment_names())
-    assert f"unknown experiment 'table7'; there are {known}, or give a .toml file" == str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["../experiments/table6", "", ".", "table6/", "TABLE6"])
-def test_name_is_not_a_path(name: str) -> None:
-    """A name leads to no file outside the folder of experiments."""
-    with pytest.raises(BadInputError, match="unknown experiment"):
-        load_experiment(name)
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is named."""
-    path = tmp_path / "mine.toml"
-
-    assert f"{path}: No such file or directory" == error_of(path)
-
-
-def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
-    """A folder with a file's name is named."""
-    path = tmp_path / "mine.toml"
-    path.mkdir()
-
-    assert f"{path}: Is a directory" == error_of(path)
-
-
-def test_not_utf8(tmp_path: Path) -> None:
-    """A file that is not UTF-8 is named, and where it goes wrong."""
-    path = tmp_path / "mine.toml"
-    path.write_bytes(b'title = "\xff"')
-
-    assert f"{path}: not UTF-8 text: invalid start byte at byte 9" == error_of(path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "title = ",
-        "title = 'T'\ntitle = 'T'",
-        "[[runs]",
-        "runs = " + 10_000 * "[",
-        "seeds = " + 5_000 * "9",  # Python reads no decimal number of more than 4,300 digits
-    ],
-    ids=["no value", "twice", "no bracket", "deep", "long number"],
-)
-def test_not_toml(tmp_path: Path, text: str) -> None:
-    """A file that is not TOML is named, in one line."""
-    path = tmp_path / "mine.toml"
-    path.write_text(text, encoding="utf-8")
-    message = error_of(path)
-
-    assert message.startswith(f"{path}: not TOML: ")
-    assert [message] == message.splitlines()
-
-
-ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("colour = 1\n" + HEAD + RUNS, "colour: Extra inputs are not permitted"),
-        (HEAD + RUNS + "sedes = 3\n", "runs.0.sedes: Extra inputs are not permitted"),
-        (HEAD, "runs: Field required"),
-        (HEAD + "runs = []\n", "runs: Tuple should have at least 1 item after validation, not 0"),
-        (
-            HEAD + RUNS + ROWS + '[[rows]]\nlabel = "row 3"\nerror = "high"\n',
-            "rows.3.error: Input should be a valid number, unable to parse string as a number",
-        ),
-        (HEAD + RUNS + "seeds = 0\n", "runs.0.seeds: Input should be greater than or equal to 1"),
-        (HEAD + RUNS + "[protocol]\nmilestones = [4, 2]\n", "protocol: milestones must "),
-        (HEAD + RUNS + "[protocol]\nlearning_rate = inf\n", "protocol.learning_rate: Input should be a finite number"),
-        (HEAD + '[[runs]]\nnets = ["resnet-21"]\n', "resnet-21: depth 21 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
-        (
-            HEAD + '[[runs]]\nnets = ["vgg-16"]\n',
-            "runs.0.nets.0: 'vgg-16' is not a net; write plain-20, resnet-20, resnet-20-B ...",
-        ),
-        (
-            HEAD + '[[runs]]\nnets = ["resnet-{depth}"]\n',
-            "runs.0.nets.0: 'resnet-{depth}' is not a net; write plain-20, resnet-20, resnet-20-B ...",
-        ),
-        ("depths = [8, 21]\n" + HEAD + '[[runs]]\nnets = ["resnet-{depth}"]\n', "resnet-21: depth 21 is not 6n+2"),
-        ("depths = [8, -4]\n" + HEAD + RUNS, "depths.1: Input should be greater than 0"),
-        ("depths = 8\n" + HEAD + RUNS, "depths: Input should be a valid tuple"),
-        (
-            HEAD + RUNS + '[[rows]]\nlabel = "ResNet"\nnet = "resnet-32"\n',
-            "row 'ResNet': resnet-32 is in no [[runs]]",
-        ),
-        (
-            HEAD + RUNS + '[[claims]]\nkind = "near"\n',
-            "claims.0: Input tag 'near' found using 'kind' does not match any of the expected tags: 'less', 'within'",
-        ),
-        (
-            HEAD + RUNS + '[[claims]]\nkind = "less"\ntext = "t"\nleft = 1.0\nright = 2.0\n',
-            "claims.0.less: left and right are both numbers; one must be a net",
-        ),
-        (HEAD + RUNS + '[figure]\ntitle = "F"\npanels = []\n', "figure.panels: Tuple should have at least 1 item"),
-        (HEAD + '"two\\nlines" = 1\n' + RUNS, "two lines: Extra inputs are not permitted"),
-    ],
-)
-def test_wrong_content(tmp_path: Path, text: str, problem: str) -> None:
-    """What is wrong inside a file is told in one line, with the file and the field."""
-    path = tmp_path / "mine.toml"
-    path.write_text(text, encoding="utf-8")
-    message = error_of(path)
-
-    assert message.startswith(f"{path}: {problem}")
-    assert [message] == message.splitlines()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[[claims]]\nkind = "less"\ntext = "t"\nleft = "resnet-{0}"\nright = 9.0\n',
-        '[[claims]]\nkind = "less"\ntext = "t"\nleft = 9.0\nright = "resnet-{0}"\n',
-        '[[claims]]\nkind = "within"\ntext = "t"\nnet = "resnet-{0}"\nvalue = 9.0\ntolerance = 1.0\n',
-        '[[claims]]\nkind = "monotone"\ntext = "t"\nnets = ["resnet-20", "resnet-{0}"]\n',
-        '[figure]\ntitle = "F"\n[[figure.panels]]\ntitle = "P"\nnets = ["resnet-{0}"]\n',
-    ],
-    ids=["left", "right", "within", "monotone", "panel"],
-)
-def test_every_net_has_a_depth_that_can_be(tmp_path: Path, text: str) -> None:
-    """A claim or a panel may speak of a net that the file does not train, but of none that cannot be."""
-    path = tmp_path / "mine.toml"
-    path.write_text(HEAD + RUNS + text.format(32), encoding="utf-8")
-
-    assert "resnet-32" in [net.name for net in load_experiment(str(path)).nets_named()]
-
-    path.write_text(HEAD + RUNS + text.format(21), encoding="utf-8")
-
-    assert f"{path}: resnet-21: depth 21 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)" == error_of(path)
-
-
-SWEEP = """
-title = "From {shallow} to {deep}"
-question = "Q?"
-section = "4.2"
-depths = [14, 8, 20]
-
-[[runs]]
-nets = ["plain-{depth}", "resnet-{depth}-B", "resnet-44"]
-seeds = 2
-
-[[claims]]
-kind = "less"
-text = "{deep} beats {shallow}"
-left = "plain-{deep}"
-right = "plain-{shallow}"
-
-[figure]
-title = "F"
-
-[[figure.panels]]
-title = "P"
-nets = ["plain-{depth}"]
-"""
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
-    """An experiment's file that sweeps depths."""
-    path = tmp_path / "sweep.toml"
-    path.write_text(SWEEP, encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("depths", "swept", "shallow", "deep"),
-    [(None, [14, 8, 20], 8, 20), ([20, 26], [20, 26], 20, 26), ((110, 56, 8), [110, 56, 8], 8, 110)],
-)
-def test_sweep(sweep: Path, depths: list[int] | None, swept: list[int], shallow: int, deep: int) -> None:
-    """A sweep's names and texts are filled in with the file's depths, or with those of --depths."""
-    experiment = load_experiment(str(sweep), depths)
-    plain, residual = [f"plain-{depth}" for depth in swept], [f"resnet-{depth}-B" for depth in swept]
-
-    assert [*plain, *residual, "resnet-44"] == [net.name for net in experiment.nets]
-    assert [f"plain-{deep}", f"plain-{shallow}", *plain] == [net.name for net in experiment.nets_named()]
-    assert (f"From {shallow} to {deep}", f"{deep} beats {shallow}") == (experiment.title, experiment.claims[0].text)
-    assert tuple(swept) == experiment.depths
-
-
-def test_depths_without_a_sweep() -> None:
-    """--depths is refused by an experiment that sweeps no depth."""
-    with pytest.raises(BadInputError, match="--depths: table6 sweeps no depth"):
-        load_experiment("table6", [8, 20])
-
-
-@pytest.mark.parametrize(
-    ("depths", "problem"),
-    [
-        ([8, 21], "--depths: plain-21: depth 21 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
-        ([2, 8], "--depths: plain-2: depth 2 is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)"),
-        ([8, 0], "--depths: depths.1: Input should be greater than 0"),
-        ([-4, 8], "--depths: depths.0: Input should be greater than 0"),
-        ([8, 100_004], "'plain-100004' is not a net; write plain-20, resnet-20, resnet-20-B ..."),
-        ([8, 8], "--depths 8: give two depths or more"),
-    ],
-)
-def test_depths_that_are_none(sweep: Path, depths: list[int], problem: str) -> None:
-    """A depth that no net has is refused, and one line says what is wrong with it."""
-    with pytest.raises(BadInputError) as caught:
-        load_experiment(str(sweep), depths)
-
-    assert str(caught.value).startswith("--depths")
-    assert problem in str(caught.value)
-    assert [str(caught.value)] == str(caught.value).splitlines()
-
-
-@pytest.fixture(scope="session")
-def any_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to write anything into."""
-    return tmp_path_factory.mktemp("experiments") / "any.toml"
-
-
-def load_or_refuse(path: Path) -> None:
-    """Loads an experiment; if it cannot be used, one line says so."""
-    try:
-        experiment = load_experiment(str(path))
-    except BadInputError as error:
-        assert [str(error)] == str(error).splitlines()  # noqa: PT017  loading well is fine too
-    else:
-        assert isinstance(experiment, Experiment)
-
-
-@given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
-@settings(max_examples=200, deadline=None)
-def test_any_bytes(any_file: Path, content: bytes) -> None:
-    """Whatever bytes a file holds, its reader refuses it with one line."""
-    any_file.write_bytes(content)
-    load_or_refuse(any_file)
-
-
-VALUES = st.recursive(
-    st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["resnet-20", "less"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@given(data=st.data())
-@settings(max_examples=200, deadline=None)
-def test_any_damage(any_file: Path, data: st.DataObject) -> None:
-    """A good file, one piece of which was replaced by anything, is still an experiment or refused with one line."""
-    text = (experiments_folder() / data.draw(st.sampled_from(["table6.toml", "fig1.toml", "depth.toml"]))).read_text(
-        encoding="utf-8"
+    assert (256, 600_000, 0.1, 0.9, 1e-4, (), None) == (
+        protocol.batch_size,
+        protocol.iterations,
+        protocol.learning_rate,
+        protocol.momentum,
+        protocol.weight_decay,
+        protocol.milestones,
+        protocol.warmup,
     )
-    start = data.draw(st.integers(0, len(text)))
-    end = data.draw(st.integers(start, min(len(text), start + 12)))
-    # JSON's values are TOML's too, but for objects, which are damage enough.
-    piece = data.draw(st.text(max_size=8) | VALUES.map(json.dumps))
-    any_file.write_bytes((text[:start] + piece + text[end:]).encode("utf-8", "replace"))
-    load_or_refuse(any_file)
+    assert protocol.plateau
+    assert photos
+    assert (224, (256, 480), "scale", "pixel") == (photos.crop, photos.shorter_side, photos.cropping, photos.mean)
+    assert (256, (224, 256, 384, 480, 640)) == (photos.test_side, photos.dense_sides)
+
+
+def test_imagenet_protocol_scaled_and_tiny() -> None:
+    """A shorter schedule has shorter windows to see a plateau in, to a limit; a smoke run is short in everything."""
+    scaled, tiny = (
+        imagenet_run("resnet-18", Variant(dataset="imagenet", schedule=0.1)).protocol,
+        PAPER["imagenet"].tiny(),
+    )
+
+    assert scaled.plateau
+    assert (60_000, 1_000) == (scaled.iterations, scaled.plateau.window)
+    assert tiny.photos
+    assert tiny.plateau
+    assert (8, 16, 32, (36, 68), 2) == (
+        tiny.iterations,
+        tiny.batch_size,
+        tiny.photos.crop,
+        tiny.photos.shorter_side,
+        tiny.plateau.window,
+    )
+    assert (37, (32, 37, 55, 69, 91)) == (tiny.photos.test_side, tiny.photos.dense_sides)
+
+
+@pytest.mark.parametrize(
+    ("name", "full_name", "short_name"),
+    [
+        ("resnet-34", "resnet-34-A", "resnet-34"),
+        ("resnet-34-B", "resnet-34-B", "resnet-34-B"),
+        ("resnet-50", "resnet-50-B", "resnet-50"),
+        ("resnet-152", "resnet-152-B", "resnet-152"),
+        ("resnet-50-A", "resnet-50-A", "resnet-50-A"),
+        ("plain-34", "plain-34", "plain-34"),
+    ],
+)
+def test_bare_names_on_imagenet(name: str, full_name: str, short_name: str) -> None:
+    """On ImageNet a bare ResNet-50 and deeper has option B, the paper's; on CIFAR-10 option A, whatever the depth."""
+    found = Net.on("imagenet", name)
+
+    assert full_name == found.full_name
+    assert short_name == found.short_name("imagenet")
+    assert "resnet-50-A" == Net.on("cifar10", "resnet-50").full_name
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "plain-56", "resnet-110"])
+def test_depths_that_imagenet_does_not_have(name: str) -> None:
+    """A depth that Table 1 does not have is refused with those it has."""
+    with pytest.raises(ValueError, match=r"ImageNet's nets have 18, 34, 50, 101, 152 layers"):
+        Net.on("imagenet", name)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "path", "value"),
+    [
+        ("channel-mean", "photos.mean", "channel"),
+        ("random-resized-crop", "photos.cropping", "random-resized"),
+        ("fixed-steps", "milestones", (150_000, 300_000, 450_000)),
+        ("fixed-steps", "plateau", None),
+    ],
+)
+def test_deviations(deviation: Any, path: str, value: object) -> None:
+    """A named deviation changes what it names, is said on everything made of it, and makes it another run."""
+    variant = Variant(dataset="imagenet", deviations=(deviation,))
+    found: Any = imagenet_run("resnet-18", variant).protocol
+    for part in path.split("."):
+        found = getattr(found, part)
+
+    assert value == found
+    assert not variant.is_paper
+    assert f"paper scale; ImageNet; {deviation}; fp32" == variant.label
+    assert f"-{deviation}" == variant.slug
+    assert f" --deviation {deviation}" == variant.flags("imagenet")
+    assert imagenet_run("resnet-18").hash8 != imagenet_run("resnet-18", variant).hash8
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"dataset": "folder"}, "source names a folder"),
+        ({"dataset": "imagenet", "source": "flowers"}, "source names a folder"),
+        ({"dataset": "folder", "source": "../flowers"}, "should match pattern"),
+        ({"deviations": ("channel-mean",)}, "a deviation from ImageNet's protocol, not from CIFAR-10's"),
+        ({"dataset": "imagenet", "deviations": ("stride-3x3", "channel-mean")}, "sorted"),
+        ({"dataset": "imagenet", "split": "45k-5k"}, "a split of CIFAR-10's training set"),
+        ({"accumulate": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_variants_that_cannot_be(fields: dict[str, Any], problem: str) -> None:
+    """What contradicts itself is refused."""
+    with pytest.raises(ValidationError, match=problem):
+        Variant(**fields)
+
+
+def test_variants_of_imagenet() -> None:
+    """ImageNet's own is the paper's; a folder of classes and the embedded set say that they are not ImageNet."""
+    folder = Variant(dataset="folder", source="flowers-01234567", accumulate=4)
+
+    assert IMAGENET.is_paper
+    assert "paper scale; ImageNet; fp32" == IMAGENET.label
+    assert "" == IMAGENET.slug
+    assert "paper scale; flowers-01234567, not ImageNet; batch in 4 parts; fp32" == folder.label
+    assert "-flowers-01234567-accumulate-4" == folder.slug
+    assert " --dataset-root DIR --accumulate 4" == folder.flags("imagenet")
+    assert not folder.is_paper
+    assert "not ImageNet" in Variant(dataset="synthetic-photos", tiny=True).label
+
+
+def test_parts_must_divide_the_batch() -> None:
+    """A batch of 256 is not taken in three parts."""
+    with pytest.raises(ValidationError, match="accumulate 3: does not divide the batch of 256"):
+        imagenet_run("resnet-18", Variant(dataset="imagenet", accumulate=3))
+
+
+@pytest.mark.parametrize(("crop", "shorter_side"), [(224, (200, 480)), (224, (480, 256)), (16, (16, 20))])
+def test_photos_that_cannot_be(crop: int, shorter_side: tuple[int, int]) -> None:
+    """A crop larger than the image, a range that falls, and an input too small for the net are refused."""
+    with pytest.raises(ValidationError, match=r"shorter_side|crop"):
+        Photos(crop=crop, shorter_side=shorter_side)
+
+
+def test_known_ids_on_imagenet() -> None:
+    """The ids of Table 2's runs never change."""
+    assert KNOWN_IMAGENET_IDS == [imagenet_run(name).run_id for name in ("plain-18", "resnet-34", "resnet-50")]

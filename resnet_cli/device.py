@@ -1,0 +1,65 @@
+"""The device to compute on, and torch's switches for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from resnet_cli.spec import Precision
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` names; `auto` is the first there is of cuda, mps, cpu.
+
+    Raises:
+        BadInputError: It is not here.
+    """
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in here.items() if there)
+    if not here[name]:
+        found = ", ".join(device for device, there in here.items() if there)
+        raise BadInputError(f"--device {name}: torch {torch.__version__} finds none here; there is {found}")
+    return torch.device(name)
+
+
+def prepare(device: torch.device, precision: Precision) -> None:
+    """Sets torch's global switches for exact, repeatable training at the wanted precision.
+
+    Raises:
+        BadInputError: The device does not have this precision.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise BadInputError(f"--precision tf32: a CUDA device has it, {device.type} does not; use fp32 or bf16")
+    # TF32 is a decision, never an accident: torch allows it in cuDNN's convolutions unless told otherwise.
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+        torch.use_deterministic_algorithms(mode=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a kernel a tensor
+    # Tiny weights and momenta decay into denormals, which slow a CPU down several times.
+    torch.set_flush_denormal(True)
+
+
+def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
+    """The layout in which convolutions are fastest: channels last, but on MPS and for bf16 on a CPU with AMX.
+
+    There oneDNN's eager bf16 kernels are several times slower with channels last.
+    """
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    plain = device.type == "mps" or (device.type == "cpu" and precision == "bf16" and capabilities.get("amx_bf16"))
+    return torch.contiguous_format if plain else torch.channels_last
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Mixed precision for the forward pass: bf16 where asked for, weights and statistics stay fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
