@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from resnet_cli.data.stream import TrainStream
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
+    from resnet_cli.spec import RunSpec, Views
+
+TEST_BATCH = 1_000
 VALIDATION_PART = 10  # 45k/5k: the last tenth of the training images (section 4.2 does not say which)
 
 
@@ -22,6 +29,8 @@ class Dataset:
         name: What it is.
         checksum: Identifies its content, for environment.json.
         classes: The classes' names.
+        constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights want in place
+            of the training mean.
     """
 
     name: str
@@ -31,6 +40,12 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    constants: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where its images are."""
+        return self.train_labels.device
 
     @cached_property
     def mean(self) -> Tensor:
@@ -46,7 +61,26 @@ class Dataset:
 
         The scale 1/255 is ours; the batch normalisation behind the first convolution takes it out again.
         """
-        return images.float() / 255 - self.mean
+        if self.constants is None:
+            return images.float() / 255 - self.mean
+        mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in self.constants)
+        return (images.float() / 255 - mean) / std
+
+    def train_stream(self, run: RunSpec) -> TrainStream:
+        """The batches that a run trains on."""
+        return TrainStream(self, run.seed, run.protocol.batch_size)
+
+    def test_views(self, views: Views) -> Iterator[tuple[Tensor, Tensor]]:
+        """Numbers (B,) and inputs (B, 3, 32, 32) of the test images: the single view of section 4.2.
+
+        Raises:
+            ValueError: Another view is asked for; images of 32x32 have no other.
+        """
+        if views != "1-crop":
+            raise ValueError(f"{views}: images of 32x32 have one view only")
+        numbers = torch.arange(len(self.test_labels), device=self.device)
+        for part in torch.split(numbers, TEST_BATCH):
+            yield part, self.normalize(self.test_images[part])
 
     def to(self, device: torch.device) -> Dataset:
         """The same dataset, resident on the device."""

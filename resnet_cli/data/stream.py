@@ -15,12 +15,44 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from resnet_cli.data.dataset import Dataset
 
 PADDING = 4  # section 4.2: 4 pixels on each side
 OFFSETS = 2 * PADDING + 1
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Epochs of so many images laid end to end, cut into full batches; updates are counted from 1."""
+
+    images: int
+    batch_size: int
+
+    def parts(self, iteration: int) -> Iterator[tuple[int, slice]]:
+        """Where an update's batch lies: epochs, counted from 0, and the positions it takes of each."""
+        start, end = (iteration - 1) * self.batch_size, iteration * self.batch_size
+        while start < end:
+            epoch, position = divmod(start, self.images)
+            stop = min(self.images, position + end - start)
+            yield epoch, slice(position, stop)
+            start += stop - position
+
+    def seen(self, iteration: int) -> int:
+        """Epochs that are complete after this many updates."""
+        return iteration * self.batch_size // self.images
+
+
+def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """In which order an epoch shows the images, (images,) int64. Epochs are counted from 0."""
+    return np.argsort(_philox(seed, epoch).random_raw(images), kind="stable")
+
+
+def _philox(seed: int, epoch: int) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))
 
 
 @dataclass(frozen=True)
@@ -44,11 +76,11 @@ def epoch_plan(seed: int, epoch: int, images: int) -> EpochPlan:
         epoch: Counted from 0.
         images: Training images.
     """
-    words = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)).random_raw(2 * images)
-    # Offsets take 16 bits each: 65,536 is no multiple of 9, which favours an offset by at most 1 in 7,000.
-    augmentation = words[images:]
+    # The first words make the order. Offsets take 16 bits each: 65,536 is no multiple of 9, which favours an offset by
+    # at most 1 in 7,000.
+    augmentation = _philox(seed, epoch).random_raw(2 * images)[images:]
     return EpochPlan(
-        image=np.argsort(words[:images], kind="stable"),
+        image=epoch_order(seed, epoch, images),
         dy=((augmentation & 0xFFFF) * OFFSETS >> 16).astype(np.int64),
         dx=((augmentation >> 16 & 0xFFFF) * OFFSETS >> 16).astype(np.int64),
         flip=(augmentation >> 32 & 1).astype(bool),
@@ -60,27 +92,21 @@ class TrainStream:
 
     def __init__(self, dataset: Dataset, seed: int, batch_size: int) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
-        self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, len(dataset.train_labels)))
+        self.epochs = Epochs(len(dataset.train_labels), batch_size)
+        self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, self.epochs.images))
 
     def plan(self, iteration: int) -> EpochPlan:
         """What the batch of an iteration (counted from 1) holds; it may reach into the next epoch."""
-        images = len(self.dataset.train_labels)
-        start = (iteration - 1) * self.batch_size
         parts = []
-        while start < iteration * self.batch_size:
-            epoch, position = divmod(start, images)
-            end = min(images, position + iteration * self.batch_size - start)
+        for epoch, part in self.epochs.parts(iteration):
             plan = self._plan(epoch)
-            part = slice(position, end)
             parts.append((plan.image[part], plan.dy[part], plan.dx[part], plan.flip[part]))
-            start += end - position
         return EpochPlan(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3, 32, 32) float32, mean subtracted, cropped and mirrored, and labels (B,), on the device."""
         plan = self.plan(iteration)
-        device = self.dataset.train_labels.device
+        device = self.dataset.device
         image, dy, dx, flip = (
             torch.from_numpy(column).to(device) for column in (plan.image, plan.dy, plan.dx, plan.flip)
         )
@@ -89,7 +115,10 @@ class TrainStream:
 
     def epochs_seen(self, iteration: int) -> int:
         """Epochs that are complete after this many iterations."""
-        return iteration * self.batch_size // len(self.dataset.train_labels)
+        return self.epochs.seen(iteration)
+
+    def close(self) -> None:
+        """Nothing is to be let go: the images stay where they are."""
 
 
 def crop_and_mirror(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:

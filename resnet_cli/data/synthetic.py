@@ -1,4 +1,6 @@
-"""An embedded set of ten drawn shapes, 32x32: no download, the same on every machine. For smoke runs, tests and demos.
+"""An embedded set of ten drawn shapes, 32x32 or as photographs: no download, the same on every machine.
+
+For smoke runs, tests and demos.
 
 Every image is a shape of random place, size and colours on a random background, under noise and a distracting patch.
 All classes survive mirroring, so that section 4.2's augmentation fits them.
@@ -7,16 +9,26 @@ All classes survive mirroring, so that section 4.2's augmentation fits them.
 from __future__ import annotations
 
 import hashlib
+import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 
 from resnet_cli.data.dataset import Dataset
+from resnet_cli.data.decode import Photographs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows", "columns", "checkers")
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
 SIZE = 32
+PHOTO_SCALE = 3  # photographs are the images so many times enlarged
+PHOTO_MARGIN = 24  # and longer by so much, the even ones in height, the odd ones in width
+GREY_EVERY = 7  # photographs; no multiple of the classes, so that each class has some
 
 
 def load(train: int = TRAIN_IMAGES, test: int = TEST_IMAGES) -> Dataset:
@@ -32,6 +44,26 @@ def load(train: int = TRAIN_IMAGES, test: int = TEST_IMAGES) -> Dataset:
         test_images=torch.from_numpy(test_images),
         test_labels=torch.from_numpy(test_labels),
     )
+
+
+def draw_photographs(count: int, key: int) -> tuple[Photographs, str]:
+    """The same drawings as JPEGs of 96x120 and 120x96, some of them grey; and the SHA-256 of what was drawn.
+
+    Encoders differ, so the checksum is over the pixels before they are encoded.
+    """
+    images, labels = draw(count, key)
+    photographs = Photographs([_photograph(image, number) for number, image in enumerate(images)], labels)
+    return photographs, hashlib.sha256(images.tobytes()).hexdigest()
+
+
+def _photograph(image: np.ndarray, number: int) -> bytes:
+    enlarged = image.transpose(1, 2, 0).repeat(PHOTO_SCALE, axis=0).repeat(PHOTO_SCALE, axis=1)
+    margin = (PHOTO_MARGIN // 2, PHOTO_MARGIN // 2)
+    margins: Sequence[tuple[int, int]] = (margin, (0, 0), (0, 0)) if number % 2 == 0 else ((0, 0), margin, (0, 0))
+    picture = Image.fromarray(np.pad(enlarged, margins, mode="edge"))
+    content = io.BytesIO()
+    (picture.convert("L") if number % GREY_EVERY == 0 else picture).save(content, "JPEG", quality=90)
+    return content.getvalue()
 
 
 def draw(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 
 from resnet_cli.data import open_dataset
 from resnet_cli.data.dataset import Dataset
-from resnet_cli.spec import Variant
+from resnet_cli.data.stream import TrainStream
+from resnet_cli.spec import PAPER, Net, RunSpec, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +74,35 @@ def test_open_dataset(tmp_path: Path) -> None:
     assert (64, 64) == (len(full.train_labels), len(full.test_labels))
     assert (58, 6) == (len(split.train_labels), len(split.test_labels))
     assert torch.equal(full.train_images[58:], split.test_images)
+
+
+def test_test_views() -> None:
+    """Images of 32x32 have one view, normalised, in batches of 1,000 in their order; there is no other."""
+    data = dataset(10, test=1_003)
+    parts = list(data.test_views("1-crop"))
+
+    assert [1_000, 3] == [len(numbers) for numbers, _ in parts]
+    assert list(range(1_003)) == torch.cat([numbers for numbers, _ in parts]).tolist()
+    assert torch.equal(data.normalize(data.test_images), torch.cat([inputs for _, inputs in parts]))
+    with pytest.raises(ValueError, match="10-crop: images of 32x32 have one view only"):
+        next(data.test_views("10-crop"))
+
+
+def test_constants() -> None:
+    """Foreign weights' constants stand in for the training mean."""
+    data = replace(dataset(10), constants=((0.5, 0.4, 0.3), (0.2, 0.25, 0.3)))
+    pixels = data.test_images.numpy() / 255
+    expected = (pixels - np.reshape((0.5, 0.4, 0.3), (3, 1, 1))) / np.reshape((0.2, 0.25, 0.3), (3, 1, 1))
+
+    np.testing.assert_allclose(data.normalize(data.test_images).numpy(), expected, atol=1e-6)
+
+
+def test_train_stream(tmp_path: Path) -> None:
+    """A run's stream has its seed and its batches."""
+    run = RunSpec.of(Net.on("cifar10", "resnet-20"), Variant(dataset="synthetic", tiny=True), PAPER["cifar10"], 3)
+    data = open_dataset(run.variant, tmp_path)
+    images, labels = data.train_stream(run).batch(5)
+    expected, expected_labels = TrainStream(data, 3, 16).batch(5)
+
+    assert torch.equal(expected, images)
+    assert torch.equal(expected_labels, labels)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from resnet_cli.data import synthetic
 
@@ -70,3 +73,28 @@ def test_mirroring_keeps_the_class() -> None:
     symmetric = [name for name, shape in zip(synthetic.CLASSES, inside, strict=True) if (shape == shape[:, ::-1]).all()]
 
     assert ["disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows"] == symmetric
+
+
+def test_photographs() -> None:
+    """Photographs are JPEGs, half upright and half lying, one in seven grey, with the drawings' labels."""
+    photographs, checksum = synthetic.draw_photographs(70, key=0)
+    headers = [Image.open(io.BytesIO(photographs.content(number))) for number in range(70)]
+    _, labels = synthetic.draw(70, key=0)
+
+    assert {"JPEG"} == {header.format for header in headers}
+    assert [(96, 120), (120, 96)] * 35 == [header.size for header in headers]
+    assert [("L" if number % 7 == 0 else "RGB") for number in range(70)] == [header.mode for header in headers]
+    assert labels.tolist() == photographs.labels.tolist()
+    assert checksum == synthetic.draw_photographs(70, key=0)[1] != synthetic.draw_photographs(70, key=1)[1]
+
+
+def test_photographs_show_the_drawings() -> None:
+    """A photograph is its drawing three times enlarged, with a margin, but for JPEG's loss."""
+    images, _ = synthetic.draw(6, key=1)
+    photographs, _ = synthetic.draw_photographs(6, key=1)
+    for number in range(1, 6):
+        photo = photographs.image(number).double()
+        inner = photo[:, 12:108] if number % 2 == 0 else photo[:, :, 12:108]
+        shrunk = inner.reshape(3, 32, 3, 32, 3).mean(dim=(2, 4)).mean(dim=0)
+
+        assert np.abs(shrunk.numpy() - images[number].mean(axis=0)).mean() < 6

@@ -1,0 +1,161 @@
+"""Encoded photographs, their decoding, and the threads that do it."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from torch import Tensor
+
+    Item = TypeVar("Item")
+    Result = TypeVar("Result")
+
+AHEAD = 16  # results that wait for whoever asked for them, besides those in work
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Encoded photographs with their labels.
+
+    Attributes:
+        files: Names relative to `root`, or the encoded photographs themselves.
+        labels: (N,) int64.
+        root: The folder that the names are in.
+    """
+
+    files: Sequence[str | bytes]
+    labels: np.ndarray
+    root: Path = Path()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, number: int) -> str:
+        """What messages call a photograph."""
+        file = self.files[number]
+        return f"photograph {number}" if isinstance(file, bytes) else str(self.root / file)
+
+    def content(self, number: int) -> bytes:
+        """A photograph as it is encoded.
+
+        Raises:
+            BadInputError: The file cannot be read.
+        """
+        file = self.files[number]
+        if isinstance(file, bytes):
+            return file
+        try:
+            return (self.root / file).read_bytes()
+        except OSError as error:
+            raise BadInputError(f"{self.name(number)}: {error.strerror}; it was there when the run began") from error
+
+    def image(self, number: int) -> Tensor:
+        """A photograph's pixels, (3, H, W) uint8.
+
+        Raises:
+            BadInputError: It cannot be read or decoded.
+        """
+        try:
+            return decode(self.content(number))
+        except ValueError as error:
+            raise BadInputError(
+                f"{self.name(number)}: {error}; get the file again, or remove it from the folder"
+            ) from error
+
+
+def decode(content: bytes) -> Tensor:
+    """Pixels of an encoded image, (3, H, W) uint8 RGB, channels last in memory.
+
+    By Pillow, whose pixels are those of torchvision's decoder, and which lets other threads run meanwhile. The content
+    decides the format, not the file's name. Grey and CMYK become RGB, transparency is dropped, 16 bits become 8, and a
+    camera's orientation mark is ignored, as Caffe did.
+
+    Raises:
+        ValueError: It is cut short, or no image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            if image.mode.startswith("I"):
+                pixels = (np.array(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+            else:
+                opaque = image.convert("RGBA") if "transparency" in image.info else image
+                pixels = np.array(opaque.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError("not an image, or of an unknown format") from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def decode_on_cuda(
+    photographs: Photographs, numbers: list[int], contents: list[Tensor], device: torch.device
+) -> list[Tensor]:
+    """Pixels of many photographs by nvJPEG, (3, H, W) uint8 on the device; one that it refuses, on the CPU.
+
+    nvJPEG rounds otherwise than the CPU's decoder: a run that uses it has bits of its own.
+
+    Args:
+        photographs: Whence the photographs are.
+        numbers: Their numbers there.
+        contents: What is in their files, (bytes,) uint8 on the CPU.
+        device: CUDA.
+    """
+    from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
+
+    def on_device(part: list[Tensor]) -> list[Tensor]:
+        with warnings.catch_warnings():
+            # torchvision gives its decoders up for another package's, which has none for JPEGs on CUDA.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return list(decode_jpeg(part, mode=ImageReadMode.RGB, device=device))
+
+    try:
+        return on_device(contents)
+    except RuntimeError:  # of which photograph, it does not say
+        result = []
+        for number, content in zip(numbers, contents, strict=True):
+            try:
+                result += on_device([content])
+            except RuntimeError:
+                result.append(photographs.image(number).to(device))
+        return result
+
+
+def open_pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that decode: each keeps to itself, for torch would start threads of its own in every one of them."""
+    torch.get_num_threads()  # settles the calling thread's own number, which what a worker sets would replace
+    return ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result]:
+    """The function's results for the items, one after the other, worked out ahead by threads; by none if 0."""
+    if workers == 0:
+        yield from map(function, items)
+        return
+    with open_pool(workers) as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > workers + AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,96 @@
+"""Training batches of photographs: a pure function of seed, epoch and image, whatever number of threads makes them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from resnet_cli.data.crops import chances, normals, training_crop
+from resnet_cli.data.decode import decode_on_cuda, open_pool
+from resnet_cli.data.stream import Epochs, epoch_order
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from torch import Tensor
+
+    from resnet_cli.data.photos import PhotoDataset
+
+BATCHES_AHEAD = 2
+
+
+class PhotoStream:
+    """Augmented training batches by iteration number; resuming takes no more than asking for the next one.
+
+    Threads decode and crop the batch asked for and the next two; with none, the calling thread does.
+    """
+
+    def __init__(self, dataset: PhotoDataset, seed: int, batch_size: int, iterations: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.iterations = iterations
+        self.epochs = Epochs(len(dataset.train), batch_size)
+        self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, self.epochs.images))
+        self._pool = open_pool(dataset.workers) if dataset.workers else None
+        self._ahead: dict[int, list[Future[Tensor]]] = {}
+
+    def images(self, iteration: int) -> list[tuple[int, int]]:
+        """Epoch and number of each image in the batch of an iteration, which is counted from 1."""
+        return [
+            (epoch, int(image)) for epoch, part in self.epochs.parts(iteration) for image in self._order(epoch)[part]
+        ]
+
+    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, crop, crop) float32, mean subtracted, augmented as section 3.4 says, and labels (B,).
+
+        Raises:
+            BadInputError: A photograph cannot be read or decoded.
+        """
+        dataset = self.dataset
+        plan = self.images(iteration)
+        numbers = [image for _, image in plan]
+        drawn = [chances(self.seed, epoch, image) for epoch, image in plan]
+        made = self._made(iteration)
+        if dataset.decode == "cuda":
+            decoded = decode_on_cuda(dataset.train, numbers, made, dataset.device)
+            made = [training_crop(image, dataset.photos, chance) for image, chance in zip(decoded, drawn, strict=True)]
+        images = dataset.normalize(torch.stack(made).to(dataset.device))
+        if dataset.photos.colour_std:
+            shift = dataset.colour_shift(np.stack([normals(chance) for chance in drawn]))
+            images += shift[:, :, None, None]
+        return images, dataset.train_labels[numbers]
+
+    def _made(self, iteration: int) -> list[Tensor]:
+        """What the threads make of each image of a batch; sets them to work on the next batches."""
+        if self._pool is None:
+            return [self._make(epoch, image) for epoch, image in self.images(iteration)]
+        last = max(iteration, min(iteration + BATCHES_AHEAD, self.iterations))
+        wanted = range(iteration, last + 1)
+        for number in self._ahead.keys() - set(wanted):
+            for future in self._ahead.pop(number):
+                future.cancel()
+        for number in wanted:
+            if number not in self._ahead:
+                self._ahead[number] = [self._pool.submit(self._make, *each) for each in self.images(number)]
+        return [future.result() for future in self._ahead.pop(iteration)]
+
+    def _make(self, epoch: int, image: int) -> Tensor:
+        """An image's training crop; where CUDA is to decode it, the file's bytes."""
+        dataset = self.dataset
+        if dataset.decode == "cuda":
+            content = dataset.train.content(image) or b"?"  # an empty file is told by the decoder, not here
+            return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        return training_crop(dataset.train.image(image), dataset.photos, chances(self.seed, epoch, image))
+
+    def epochs_seen(self, iteration: int) -> int:
+        """Epochs that are complete after this many iterations."""
+        return self.epochs.seen(iteration)
+
+    def close(self) -> None:
+        """Stops the threads."""
+        self._ahead.clear()
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
