@@ -18,7 +18,7 @@ from resnet_cli import run_folder
 from resnet_cli.data import cifar10
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, RunSpec, Variant
+from resnet_cli.spec import Net, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def add_run(store: Store, short: Variant) -> AddRun:
         experiment: Experiment | None = None,
     ) -> RunSpec:
         protocol = (experiment or load_experiment("table6")).protocol
-        run = RunSpec.of(Net.model_validate(net), variant, protocol, seed)
+        run = RunSpec.of(Net.on(variant.benchmark, net), variant, protocol, seed)
         folder = store.create_folder(run)
         total = run.protocol.iterations
         iteration = np.arange(1, total + 1)
@@ -100,6 +100,49 @@ def add_run(store: Store, short: Variant) -> AddRun:
     return add
 
 
+class AddTest(Protocol):
+    """Writes the result of a test of a run; see `add_test`."""
+
+    def __call__(  # noqa: D102
+        self,
+        run: RunSpec,
+        views: Views,
+        top1_error: float = 20.0,
+        top5_error: float = 5.0,
+        *,
+        scores: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+    ) -> None: ...
+
+
+@pytest.fixture
+def photos() -> Variant:
+    """A variant of ImageNet's 600 updates: averages over the last 60."""
+    return Variant(dataset="imagenet", schedule=0.001)
+
+
+@pytest.fixture
+def add_test(store: Store) -> AddTest:
+    """Writes a run's test over several views: its errors, and scores (N, C) with labels (N,) where they are given."""
+
+    def add(
+        run: RunSpec,
+        views: Views,
+        top1_error: float = 20.0,
+        top5_error: float = 5.0,
+        *,
+        scores: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+    ) -> None:
+        folder = store.folder(run)
+        result = run_folder.TestResult(views=views, top1_error=top1_error, top5_error=top5_error, images=50_000)
+        (folder / run_folder.test_file(views)).write_text(result.model_dump_json())
+        if scores is not None and labels is not None:
+            np.savez(folder / run_folder.scores_file(views), scores=scores.astype(np.float16), labels=labels)
+
+    return add
+
+
 @pytest.fixture(scope="session")
 def cifar10_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of datasets with the real CIFAR-10: RESNET_DATA, or unpacked from the developers' shared folder."""
@@ -114,3 +157,17 @@ def cifar10_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.rmtree(folder)  # pytest would keep it, all 178 MiB
     else:
         pytest.skip(f"CIFAR-10 is neither at RESNET_DATA ({own}) nor to be unpacked by {unpack}")
+
+
+@pytest.fixture(scope="session")
+def photograph_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of classes made of real photographs, 100 classes of one; trained on and tested on the same."""
+    sample = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
+    if not sample.is_dir():
+        pytest.skip(f"no photographs at {sample}")
+    root = tmp_path_factory.mktemp("photographs") / "photographs"
+    for part in ("train", "val"):
+        for folder in sorted(sample.iterdir())[:100]:
+            (root / part).mkdir(parents=True, exist_ok=True)
+            (root / part / folder.name).symlink_to(folder)
+    return root

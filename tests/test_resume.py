@@ -6,16 +6,20 @@ import multiprocessing
 import os
 import random
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.data.folder import source_of
 from resnet_cli.runs.execute import Settings, execute
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.spec import PAPER, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
 from resnet_cli.train import checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UPDATES = 24
 RUN = RunSpec(
@@ -38,19 +42,23 @@ class Silent:
     def progressed(self, *_: object) -> None:
         """A run has moved on."""
 
+    def noticed(self, *_: object) -> None:
+        """A run is busy with something else."""
+
     def ended(self, *_: object) -> None:
         """A run is over."""
 
 
-def train_to_the_end(root: Path) -> None:
+def train_to_the_end(run: RunSpec, root: Path, dataset_root: Path | None) -> None:
     """Executes the run with a checkpoint after every update; the body of a process that will be killed."""
     torch.set_num_threads(1)
-    execute([RUN], Store(root), Settings("cpu", Path("nowhere"), checkpoint_seconds=0), Silent())
+    settings = Settings("cpu", root.parent / "data", checkpoint_seconds=0, dataset_root=dataset_root)
+    execute([run], Store(root), settings, Silent())
 
 
-def result(root: Path) -> list[bytes]:
+def result(run: RunSpec, root: Path) -> list[bytes]:
     """The run's logs, weights and predictions."""
-    return [(Store(root).folder(RUN) / name).read_bytes() for name in FILES]
+    return [(Store(root).folder(run) / name).read_bytes() for name in FILES]
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.slow)])
@@ -59,30 +67,55 @@ def test_killed_at_random_moments_ends_the_same(kills: int, tmp_path: Path) -> N
 
     Seen to fail when the checkpoint is written in place, and when the CSVs are not cut back on resume.
     """
+    reached = kill_again_and_again(RUN, tmp_path, None, kills, longest=1.2)
+
+    assert len(reached) > 5  # the kills came while it trained, not only before and after
+
+
+def test_killed_while_it_reads_photographs(photograph_root: Path, tmp_path: Path) -> None:
+    """The same of a training on real photographs, two threads reading them, and a plateau on the way."""
+    source = source_of(photograph_root)
+    variant = Variant(dataset="folder", source=source)
+    protocol = PAPER["imagenet"].model_copy(
+        update={
+            "batch_size": 8,
+            "iterations": 12,
+            "plateau": Plateau(window=4, patience=1, improvement=99),
+            "photos": Photos(crop=32, shorter_side=(36, 68)),
+        }
+    )
+    run = RunSpec(net=Net.on("imagenet", "resnet-18"), variant=variant, protocol=protocol, seed=0)
+    reached = kill_again_and_again(run, tmp_path, photograph_root, kills=10, longest=4)
+
+    assert len(reached) > 3
+
+
+def kill_again_and_again(run: RunSpec, folder: Path, dataset_root: Path | None, kills: int, longest: float) -> set[int]:
+    """Trains, killing so often, at most `longest` seconds after each start; returns the updates that were reached."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resnet_cli.runs.execute", "torch._dynamo"])
-    train_to_the_end(tmp_path / "uninterrupted")
-    expected = result(tmp_path / "uninterrupted")
+    train_to_the_end(run, folder / "uninterrupted", dataset_root)
+    expected = result(run, folder / "uninterrupted")
     moments = random.Random(2015)  # noqa: S311  moments to kill at, not secrets
     reached = set()
     killed = finished = 0
     while killed < kills:
-        root = tmp_path / f"run-{finished}"
-        process = context.Process(target=train_to_the_end, args=(root,))
+        root = folder / f"run-{finished}"
+        process = context.Process(target=train_to_the_end, args=(run, root, dataset_root))
         process.start()
-        process.join(moments.uniform(0.05, 1.2))
+        process.join(moments.uniform(0.05, longest))
         if process.exitcode is None:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             killed += 1
-            state, _ = checkpoint.load(Store(root).folder(RUN))
+            state, _ = checkpoint.load(Store(root).folder(run))
             reached.add(state.iteration if state else 0)
             continue
         assert 0 == process.exitcode
-        assert expected == result(root)
+        assert expected == result(run, root)
         finished += 1
-    train_to_the_end(root)
+    train_to_the_end(run, root, dataset_root)
 
-    assert expected == result(root)
-    assert len(reached) > 5  # the kills came while it trained, not only before and after
+    assert expected == result(run, root)
+    return reached

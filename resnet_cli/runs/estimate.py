@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resnet_cli.complexity import multiply_adds
@@ -10,28 +11,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Precision, RunSpec
+    from resnet_cli.spec import RunSpec, Variant
 
-FEWEST_UPDATES = 50  # below that, start-up drowns the speed
+# Below both, start-up drowns the speed; an update of a large net may take seconds.
+FEWEST_UPDATES = 50
+FEWEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How fast runs were made here.
+
+    Attributes:
+        speed: Multiply-adds of forward passes a second, evaluation included.
+        basis: What was measured, and on which machine, in words.
+    """
+
+    speed: float
+    basis: str
 
 
 def work(run: RunSpec) -> int:
     """Multiply-adds of a run's forward passes; backward passes and evaluation are in proportion."""
-    return run.protocol.iterations * run.protocol.batch_size * multiply_adds(run.net)
+    per_image = multiply_adds(run.net, run.variant.benchmark, stride_3x3="stride-3x3" in (run.variant.deviations or ()))
+    if run.protocol.photos:
+        per_image = per_image * run.protocol.photos.crop**2 // 224**2
+    return run.protocol.iterations * run.protocol.batch_size * per_image
 
 
-def measured_speed(store: Store, precision: Precision) -> float | None:
-    """Multiply-adds a second in the store's longest run of this precision, evaluation included; None without one."""
-    best: tuple[int, float] | None = None
+def measured_speed(store: Store, variant: Variant) -> Measured | None:
+    """The speed of the store's longest run of this precision and this benchmark's nets; None without one.
+
+    Smoke runs do not count: their images are few or small.
+    """
+    best: tuple[int, float, RunSpec] | None = None
     for run in store.runs():
         status = store.status(run)
         seconds = status.train_seconds + status.evaluate_seconds
-        if run.variant.precision != precision or status.iteration < FEWEST_UPDATES or not seconds:
+        too_short = status.iteration < FEWEST_UPDATES and seconds < FEWEST_SECONDS
+        alike = (run.variant.precision, run.variant.benchmark) == (variant.precision, variant.benchmark)
+        if not alike or run.variant.tiny or too_short or not seconds or not status.iteration:
             continue
         done = work(run) * status.iteration // run.protocol.iterations
         if best is None or done > best[0]:
-            best = done, done / seconds
-    return best and best[1]
+            best = done, done / seconds, run
+    if best is None:
+        return None
+    _, speed, run = best
+    updates, machine = store.status(run).iteration, store.environment(run).get("device_name", "this machine")
+    return Measured(speed, f"{updates:,} updates of {run.net.name} on {machine}, {run.variant.precision}")
 
 
 def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:
@@ -45,11 +73,13 @@ def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h, 2.1 days."""
+    """A time as people say it: 40 s, 12 min, 3.5 h, 2.1 days, 3.5 years."""
     if seconds < 90:  # noqa: PLR2004
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     if seconds < 36 * 3600:
         return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
+    if seconds < 730 * 86400:
+        return f"{seconds / 86400:.1f} days"
+    return f"{seconds / 86400 / 365.25:.1f} years"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,23 +16,26 @@ import filelock
 import torch
 
 from resnet_cli import run_folder
-from resnet_cli.data import Dataset, obstacle, open_dataset
+from resnet_cli.data import Dataset, PhotoDataset, obstacle, open_dataset
+from resnet_cli.device import choose_device, prepare
 from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.trained import score_run
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.store import Store
 from resnet_cli.train import environment
 from resnet_cli.train.checkpoint import UnreadableCheckpointError
 from resnet_cli.train.interrupt import STOPPING, StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
-from resnet_cli.train.step import choose_device, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from resnet_cli.spec import RunSpec, Variant
+    from resnet_cli.spec import Photos, RunSpec, Variant, Views
 
-Ending = Literal["done", "failed", "diverged", "interrupted", "locked"]
+NOTICE_SECONDS = 10.0
+
+Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Settings:
     Attributes:
         device: cuda, mps, cpu or auto.
         data_dir: The folder of datasets.
+        dataset_root: A folder of classes in place of ImageNet, or ImageNet's own folder.
+        workers: Threads of each run that read photographs.
+        decode: What decodes JPEGs for training; CUDA's decoder differs from the CPU's in the last bits of a pixel.
         jobs: Runs side by side, each in a process of its own. CPU threads are shared out among as many, even if fewer
             runs are left: the last one resumed must have the threads it began with, to end with the same bits.
         checkpoint_seconds: Time between checkpoints.
@@ -49,6 +57,16 @@ class Settings:
     data_dir: Path
     jobs: int = 1
     checkpoint_seconds: float = 30.0
+    dataset_root: Path | None = None
+    workers: int = 2
+    decode: Literal["cpu", "cuda"] = "cpu"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to say of a run beside its status: a pass over its data, or a test, and how far it is."""
+
+    text: str
 
 
 class Monitor(Protocol):
@@ -56,6 +74,9 @@ class Monitor(Protocol):
 
     def progressed(self, run: RunSpec, status: Status) -> None:
         """A run has started or moved on."""
+
+    def noticed(self, run: RunSpec, notice: Notice) -> None:
+        """A run is busy with something else than its updates."""
 
     def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
         """A run is over; `message` says why, in one line, if it is not done."""
@@ -73,75 +94,107 @@ class Report:
         return sum(each == ending for each in self.endings.values())
 
 
-def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor) -> Report:
-    """Trains these runs; one that fails does not keep the others from running.
+def execute(
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, views: Views = "1-crop"
+) -> Report:
+    """Trains these runs and tests them over these views; one that fails does not keep the others from running.
 
     Raises:
         BadInputError: The device, the data or the results folder cannot be used; nothing was trained.
     """
+    if settings.decode == "cuda" and choose_device(settings.device).type != "cuda":
+        raise BadInputError("--decode cuda: needs a CUDA device to train on")
     for precision in {run.variant.precision for run in runs}:
         prepare(choose_device(settings.device), precision)
     for variant in {run.variant for run in runs}:
-        in_the_way = obstacle(variant, settings.data_dir)
+        in_the_way = obstacle(variant, settings.data_dir, settings.dataset_root)
         if in_the_way:
             raise BadInputError(in_the_way)
     for run in runs:
         store.create_folder(run)
     with StopSignals() as signals:
         if settings.jobs == 1:
-            endings = _one_by_one(runs, store, settings, monitor, signals)
+            endings = _one_by_one(runs, store, settings, monitor, signals, views)
         else:
-            endings = _side_by_side(runs, store, settings, monitor, signals)
+            endings = _side_by_side(runs, store, settings, monitor, signals, views)
     return Report(endings, signals.received)
 
 
 def _one_by_one(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals, views: Views
 ) -> dict[str, Ending]:
-    opened: dict[Variant, Dataset] = {}
+    opened: dict[tuple[Variant, Photos | None], Dataset | PhotoDataset] = {}
     endings: dict[str, Ending] = {}
     for run in runs:
         if signals.received:
             break
 
-        def dataset(run: RunSpec = run) -> Dataset:
+        def report(news: Status | Notice, run: RunSpec = run) -> None:
+            _pass_on(monitor, run, news)
+
+        def dataset(run: RunSpec = run, report: Callable[[Status | Notice], None] = report) -> Dataset | PhotoDataset:
             # Only one is kept: the runs of a table share theirs.
-            if run.variant not in opened:
+            key = run.variant, run.protocol.photos
+            if key not in opened:
                 opened.clear()
-                opened[run.variant] = _open(run, settings)
-            return opened[run.variant]
+                opened[key] = _open(run, settings, report, lambda: signals.received is not None)
+            return opened[key]
 
-        def report(status: Status, run: RunSpec = run) -> None:
-            monitor.progressed(run, status)
-
-        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None)
+        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None, views)
         endings[run.run_id] = ending
         monitor.ended(run, ending, message)
     return endings
 
 
-def _open(run: RunSpec, settings: Settings) -> Dataset:
+def _pass_on(monitor: Monitor, run: RunSpec, news: Status | Notice) -> None:
+    if isinstance(news, Status):
+        monitor.progressed(run, news)
+    else:
+        monitor.noticed(run, news)
+
+
+def _open(
+    run: RunSpec, settings: Settings, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
+) -> Dataset | PhotoDataset:
     device = choose_device(settings.device)
     prepare(device, run.variant.precision)
-    return open_dataset(run.variant, settings.data_dir).to(device)
+
+    def told(text: str) -> None:
+        report(Notice(text))
+        if should_stop():  # a pass over a training set may take an hour; it keeps what it has
+            raise StoppedError
+
+    dataset = open_dataset(
+        run.variant,
+        settings.data_dir,
+        photos=run.protocol.photos,
+        dataset_root=settings.dataset_root,
+        workers=settings.workers,
+        report=told,
+    ).to(device)
+    if isinstance(dataset, PhotoDataset):
+        dataset = replace(dataset, decode=settings.decode)
+        _ = dataset.statistics  # made before the training's clock starts; it may take an hour
+    return dataset
 
 
 def _train_one(
     run: RunSpec,
     store: Store,
-    open_its_dataset: Callable[[], Dataset],
+    open_its_dataset: Callable[[], Dataset | PhotoDataset],
     settings: Settings,
-    report: Callable[[Status], None],
+    report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
+    views: Views,
 ) -> tuple[Ending, str]:
-    """Trains one run under its lock; whatever goes wrong with it is its ending, not the program's."""
+    """Trains and tests one run under its lock; whatever goes wrong with it is its ending, not the program's."""
     folder = store.folder(run)
-    ending: Literal["failed", "diverged"] = "failed"
+    ending: Literal["failed", "bad input", "diverged"] = "failed"
     try:
         with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
             if not store.is_done(run):  # another process may have finished it since the plan was made
                 dataset = open_its_dataset()
-                environment.record(folder, dataset.train_labels.device, run.variant.precision, dataset)
+                environment.record(folder, dataset.device, run.variant.precision, dataset)
                 train(
                     run,
                     folder,
@@ -150,6 +203,8 @@ def _train_one(
                     should_stop=should_stop,
                     checkpoint_seconds=settings.checkpoint_seconds,
                 )
+            if not store.is_done(run, views) or not (views == "1-crop" or store.has_scores(run, views)):
+                _test(run, folder, open_its_dataset(), views, report, should_stop)
             return "done", ""
     except filelock.Timeout:
         return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
@@ -158,13 +213,41 @@ def _train_one(
     except DivergedError as error:
         ending, message = "diverged", str(error)
     except (BadInputError, UnreadableCheckpointError) as error:
-        message = str(error)
+        ending, message = "bad input" if isinstance(error, BadInputError) else "failed", str(error)
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
         message = _out_of_memory(run, error) or _where(error)
-    _note_ending(folder, ending, message)
+    # A trained net that could not be tested is still trained.
+    if not store.is_done(run):
+        _note_ending(folder, "diverged" if ending == "diverged" else "failed", message)
     return ending, message
+
+
+def _test(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset | PhotoDataset,
+    views: Views,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Tests the trained net over several views of each image, telling now and then how far it is.
+
+    Raises:
+        StoppedError: `should_stop` said so; the test begins anew next time.
+    """
+    told = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal told
+        if should_stop():
+            raise StoppedError
+        if time.monotonic() - told > NOTICE_SECONDS:
+            told = time.monotonic()
+            report(Notice(f"{views} test: {done:,} views done of {len(dataset.test_labels):,} images"))
+
+    score_run(run, folder, dataset, views, progress)
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
@@ -173,7 +256,7 @@ def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
         return None
     return (
         f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
-        "free memory, lower --jobs, or use another device"
+        "free memory, lower --jobs, take the batch in parts (--accumulate 2), or use another device"
     )
 
 
@@ -199,7 +282,7 @@ class _Worker:
 
 
 def _side_by_side(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals, views: Views
 ) -> dict[str, Ending]:
     waiting = list(runs)
     workers: list[_Worker] = []
@@ -207,7 +290,7 @@ def _side_by_side(
     told_to_stop = False
     while workers or (waiting and not signals.received):
         while waiting and len(workers) < settings.jobs and not signals.received:
-            workers.append(_start(waiting.pop(0), store, settings))
+            workers.append(_start(waiting.pop(0), store, settings, views))
         if signals.received and not told_to_stop:
             told_to_stop = True
             for worker in workers:
@@ -223,18 +306,20 @@ def _side_by_side(
                 endings[worker.run.run_id] = ending
                 monitor.ended(worker.run, ending, text)
                 continue
-            if isinstance(message, Status):
-                monitor.progressed(worker.run, message)
+            if isinstance(message, Status | Notice):
+                _pass_on(monitor, worker.run, message)
             else:
                 worker.ending = message
     return endings
 
 
-def _start(run: RunSpec, store: Store, settings: Settings) -> _Worker:
+def _start(run: RunSpec, store: Store, settings: Settings, views: Views) -> _Worker:
     # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(run, store.root, settings, theirs), name=run.run_id, daemon=True)
+    process = context.Process(
+        target=_work, args=(run, store.root, settings, theirs, views), name=run.run_id, daemon=True
+    )
     # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
     resource_tracker.ensure_running()  # started later, it would undo the mask
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -257,15 +342,15 @@ def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str
     return "failed", message
 
 
-def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection) -> None:
+def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection, views: Views) -> None:
     """The body of a worker process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
 
-    def report(status: Status) -> None:
+    def report(news: Status | Notice) -> None:
         with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved
-            pipe.send(status)
+            pipe.send(news)
 
     # A second Ctrl-C ends it at once, without a word: the launcher has said it.
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), StopSignals() as signals:
@@ -274,4 +359,5 @@ def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Conn
         def should_stop() -> bool:
             return signals.received is not None or not parent.is_alive()
 
-        pipe.send(_train_one(run, Store(results), lambda: _open(run, settings), settings, report, should_stop))
+        opened = cache(lambda: _open(run, settings, report, should_stop))
+        pipe.send(_train_one(run, Store(results), opened, settings, report, should_stop, views))

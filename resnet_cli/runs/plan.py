@@ -6,10 +6,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Net, RunSpec, Variant
+from resnet_cli.spec import RunSpec, Variant
 
 if TYPE_CHECKING:
     from resnet_cli.experiment import Experiment
+    from resnet_cli.spec import Benchmark, Net
 
 
 def plan(
@@ -21,26 +22,27 @@ def plan(
         experiment: What is asked.
         variant: Dataset, scale and precision of every run.
         only: A glob over net names, with or without the option: `*-20`, `resnet-*`, `resnet-20-A`.
-        seeds: Replicates of every net, in place of the file's numbers. A smoke run makes one unless told otherwise.
+        seeds: Replicates of every net, in place of the file's numbers. A smoke run makes one unless told otherwise, or
+            unless an ensemble has the net more than once.
 
     Raises:
         BadInputError: No net matches.
     """
-    chosen = {net for net in experiment.nets if only is None or _matches(net, only)}
-    if not chosen:
-        names = ", ".join(net.name for net in experiment.nets)
+    chosen = {net for net in experiment.nets if only is None or _matches(net, only, experiment.benchmark)}
+    if not chosen and experiment.runs:
+        names = ", ".join(net.short_name(experiment.benchmark) for net in experiment.nets)
         raise BadInputError(f"--only '{only}': matches no net of {experiment.name}; it has {names}")
     runs = {}
     for group in experiment.runs:
         for net in group.nets:
             if net not in chosen:
                 continue
-            for seed in range(seeds or (1 if variant.tiny else group.seeds)):
+            for seed in range(seeds or (experiment.fewest_seeds(net) if variant.tiny else group.seeds)):
                 run = RunSpec.of(net, variant, experiment.protocol, seed)
                 runs[run.run_id] = run
     # All nets' first seeds come before any second one: an interrupted table has a number in each row early.
     return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, run.net.name)))
 
 
-def _matches(net: Net, glob: str) -> bool:
-    return fnmatchcase(net.name, glob) or fnmatchcase(net.full_name, glob)
+def _matches(net: Net, glob: str, benchmark: Benchmark) -> bool:
+    return any(fnmatchcase(name, glob) for name in (net.name, net.full_name, net.short_name(benchmark)))

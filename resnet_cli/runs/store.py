@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Precision, RunSpec, Variant
+from resnet_cli.spec import Precision, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from resnet_cli.experiment import Experiment
@@ -66,14 +67,35 @@ class Store:
         """Where the run stands."""
         return run_folder.read_status(self.folder(run))
 
-    def is_done(self, run: RunSpec) -> bool:
-        """Whether the run has ended and its result is there."""
-        return self.status(run).state == "done"
+    def is_done(self, run: RunSpec, views: Views = "1-crop") -> bool:
+        """Whether the run has ended and its result is there, that of a test over several views included."""
+        return self.status(run).state == "done" and (views == "1-crop" or self.test_result(run, views) is not None)
 
-    def is_done_at_any_precision(self, run: RunSpec) -> bool:
+    def is_done_at_any_precision(self, run: RunSpec, views: Views = "1-crop") -> bool:
         """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
         variants = [run.variant.model_copy(update={"precision": each}) for each in get_args(Precision)]
-        return any(self.is_done(run.model_copy(update={"variant": variant})) for variant in variants)
+        return any(self.is_done(run.model_copy(update={"variant": variant}), views) for variant in variants)
+
+    def has_scores(self, run: RunSpec, views: Views) -> bool:
+        """Whether the scores of such a test, which ensembles need, are there too."""
+        return (self.folder(run) / run_folder.scores_file(views)).is_file()
+
+    def test_result(self, run: RunSpec, views: Views) -> run_folder.TestResult | None:
+        """What the run's final weights gave over these views of each image; None if that was not tested yet."""
+        try:
+            return run_folder.TestResult.model_validate_json(
+                (self.folder(run) / run_folder.test_file(views)).read_bytes()
+            )
+        except (OSError, ValidationError):
+            return None
+
+    def scores(self, run: RunSpec, views: Views) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of such a test: the log of the averaged probabilities (N, C) float32, and the labels (N,).
+
+        Raises:
+            BadInputError: They are missing or damaged.
+        """
+        return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
 
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read; others are not ours to judge."""
@@ -100,11 +122,12 @@ class Store:
         """
 
         def worth(variant: Variant) -> tuple[bool, bool, bool, float, int]:
-            done = sum(self.is_done(run) for run in plan(experiment, variant, seeds=1))
+            done = sum(self.is_done(run, experiment.test) for run in plan(experiment, variant, seeds=1))
             return done > 0, not variant.tiny, variant.dataset == experiment.dataset, variant.schedule, done
 
         default = Variant(dataset=experiment.dataset)
-        return max([default, *dict.fromkeys(run.variant for run in self.runs())], key=worth)
+        variants = dict.fromkeys(run.variant for run in self.runs() if experiment.suits(run.variant))
+        return max([default, *variants], key=worth)
 
     def environment(self, run: RunSpec) -> dict[str, Any]:
         """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""

@@ -29,9 +29,15 @@ class TrainState:
     eval_csv_bytes: int = 0
     warmup_ended_at: int | None = None
     recent_errors: list[float] = field(default_factory=list)
+    window_wrong: int = 0
+    window_errors: list[float] = field(default_factory=list)
+    rate_drops: list[int] = field(default_factory=list)
     test_error: float | None = None
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+
+
+ADDED_LATER = {"window_wrong", "window_errors", "rate_drops"}  # a checkpoint from before has its defaults
 
 
 class UnreadableCheckpointError(Exception):
@@ -90,6 +96,7 @@ def read(path: Path) -> TrainState:
         values = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # a whole file with foreign content can raise nearly anything
         raise UnreadableCheckpointError(f"not a training's state: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict) or set(values) != {each.name for each in fields(TrainState)}:
+    known = {each.name for each in fields(TrainState)}
+    if not isinstance(values, dict) or not known - ADDED_LATER <= set(values) <= known:
         raise UnreadableCheckpointError("written by another version of this program")
     return TrainState(**values)

@@ -16,11 +16,11 @@ import torch
 from resnet_cli import __version__, run_folder
 
 if TYPE_CHECKING:
-    from resnet_cli.data import Dataset
+    from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.spec import Precision
 
 
-def describe(device: torch.device, precision: Precision, dataset: Dataset) -> dict[str, Any]:
+def describe(device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset) -> dict[str, Any]:
     """Versions, device, precision, threads, commit, data and time, for environment.json."""
     return {
         "resnet_cli": __version__,
@@ -69,7 +69,7 @@ def _cpu_name() -> str:
     return next(names, platform.machine())
 
 
-def record(folder: Path, device: torch.device, precision: Precision, dataset: Dataset) -> None:
+def record(folder: Path, device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset) -> None:
     """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
     path = folder / run_folder.ENVIRONMENT
     now = describe(device, precision, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections import deque
@@ -12,19 +13,18 @@ import safetensors.torch
 import torch
 
 from resnet_cli import run_folder
-from resnet_cli.data.stream import TrainStream
-from resnet_cli.model import cifar_net
+from resnet_cli.evaluate.evaluate import Evaluation, evaluate
+from resnet_cli.model import build
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
-from resnet_cli.train.evaluate import Evaluation, evaluate
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from resnet_cli.data import Dataset
+    from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.spec import RunSpec
 
 REPORT_SECONDS = 0.5
@@ -44,13 +44,13 @@ class StoppedError(Exception):
 def train(
     run: RunSpec,
     folder: Path,
-    dataset: Dataset,
+    dataset: Dataset | PhotoDataset,
     *,
     report: Callable[[Status], None],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float = 30.0,
 ) -> None:
-    """Trains one net to the end of its schedule, from its last checkpoint if there is one (section 4.2).
+    """Trains one net to the end of its schedule, from its last checkpoint if there is one (sections 3.4 and 4.2).
 
     The folder then holds the logs, the final weights and the final logits. However often it is killed and started
     again, on the same machine with as many threads, weights and logs come out the same, bit for bit.
@@ -69,13 +69,13 @@ def train(
         OSError: The folder cannot be written.
     """
     training = _Training(run, folder, dataset, report)
-    with training.train_log, training.eval_log:
+    with training.train_log, training.eval_log, contextlib.closing(training.stream):
         _run_updates(training, should_stop, checkpoint_seconds)
         evaluation = training.evaluate()
         training.eval_log.sync()
-    if not all(parameter.isfinite().all() for parameter in training.step.net.parameters()):
+    if not all(parameter.isfinite().all() for parameter in training.net.parameters()):
         raise DivergedError("the weights are not finite after the last update")
-    _save_results(folder, training.step.net, evaluation)
+    _save_results(folder, training.net, evaluation)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
@@ -118,18 +118,20 @@ def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation) ->
 class _Training:
     """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
 
-    def __init__(self, run: RunSpec, folder: Path, dataset: Dataset, report: Callable[[Status], None]) -> None:
+    def __init__(
+        self, run: RunSpec, folder: Path, dataset: Dataset | PhotoDataset, report: Callable[[Status], None]
+    ) -> None:
         self.run = run
         self.folder = folder
         self.dataset = dataset
         self.report = report
-        self.stream = TrainStream(dataset, run.seed, run.protocol.batch_size)
-        net = cifar_net(run.net, run.seed, classes=len(dataset.classes))
-        self.step = EagerStep(net, run.protocol, run.variant.precision, dataset.train_labels.device)
+        self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        accumulate = run.variant.accumulate or 1
+        self.step = EagerStep(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
         loaded, self.warnings = checkpoint.load(folder)
         self.state = loaded or TrainState()
         if loaded:
-            net.load_state_dict(loaded.net)
+            self.net.load_state_dict(loaded.net)
             self.step.optimizer.load_state_dict(loaded.optimizer)
         self.train_log = log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, self.state.train_csv_bytes)
         self.eval_log = log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, self.state.eval_csv_bytes)
@@ -138,6 +140,7 @@ class _Training:
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
         self.clock = time.monotonic()
         self.seconds_here = 0.0
+        self.stream = dataset.train_stream(run)
         self.tell("running")
 
     def update(self) -> None:
@@ -148,8 +151,10 @@ class _Training:
             assert protocol.warmup is not None
             if schedule.warmup_is_over(protocol.warmup, state.recent_errors):
                 state.warmup_ended_at = state.iteration
+        if protocol.plateau and state.iteration % protocol.plateau.window == 0:
+            self.flush()
         state.iteration += 1
-        rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at)
+        rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at, state.rate_drops)
         loss, wrong = self.step(*self.stream.batch(state.iteration), rate)
         self.pending.append((state.iteration, rate, loss, wrong))
         if len(self.pending) >= PENDING_UPDATES:
@@ -185,17 +190,33 @@ class _Training:
             if self.is_warming:
                 assert self.run.protocol.warmup is not None
                 self.state.recent_errors = [*self.state.recent_errors, error][-self.run.protocol.warmup.window :]
+            self._watch_plateau(iteration, count)
         self.train_log.write(lines)
         if not finite.all():
             at = self.pending[len(lines)][0]
             raise DivergedError(f"the loss became {losses[len(lines)]} at iteration {at}")
         self.pending.clear()
 
+    def _watch_plateau(self, iteration: int, wrong: int) -> None:
+        """Notes an update's wrong answers; at the end of a window, whether the rate is to drop (section 3.4)."""
+        plateau, state = self.run.protocol.plateau, self.state
+        if plateau is None:
+            return
+        state.window_wrong += wrong
+        if iteration % plateau.window:
+            return
+        images = plateau.window * self.run.protocol.batch_size
+        state.window_errors.append(100 * state.window_wrong / images)
+        state.window_wrong = 0
+        if len(state.rate_drops) < plateau.drops and schedule.has_plateaued(plateau, state.window_errors):
+            state.rate_drops.append(iteration)
+            state.window_errors.clear()
+
     def evaluate(self) -> Evaluation:
         """Tests the net as it is and logs it."""
         self.flush()
         self._book_train_time()
-        result = evaluate(self.step.net, self.dataset, self.run.variant.precision)
+        result = evaluate(self.net, self.dataset, self.run.variant.precision)
         self.state.evaluate_seconds += self._lap()
         self.state.test_error = result.top1_error
         line = log.eval_line(self.state.iteration, result.loss, result.top1_error, result.top5_error, result.images)
@@ -208,7 +229,7 @@ class _Training:
         self._book_train_time()
         self.state.train_csv_bytes = self.train_log.sync()
         self.state.eval_csv_bytes = self.eval_log.sync()
-        self.state.net = self.step.net.state_dict()
+        self.state.net = self.net.state_dict()
         self.state.optimizer = self.step.optimizer.state_dict()
         checkpoint.save(self.state, self.folder)
 
@@ -222,7 +243,9 @@ class _Training:
             state=state,
             iteration=reached,
             iterations=protocol.iterations,
-            learning_rate=schedule.learning_rate(protocol, max(1, reached), self.state.warmup_ended_at),
+            learning_rate=schedule.learning_rate(
+                protocol, max(1, reached), self.state.warmup_ended_at, self.state.rate_drops
+            ),
             train_error=float(np.mean(self.errors_on_screen)) if self.errors_on_screen else None,
             test_error=self.state.test_error,
             images_per_second=images / self.seconds_here if images else None,

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the iteration and of when the warm-up ended (section 4.2)."""
+"""The learning rate as a pure function of the iteration and of what the training error did (sections 3.4 and 4.2)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resnet_cli.spec import Protocol, Warmup
+    from resnet_cli.spec import Plateau, Protocol, Warmup
 
 
-def learning_rate(protocol: Protocol, iteration: int, warmup_ended_at: int | None) -> float:
+def learning_rate(protocol: Protocol, iteration: int, warmup_ended_at: int | None, drops: Sequence[int] = ()) -> float:
     """The rate of an update, counted from 1: at milestone 32,000, update 32,001 is the first at a tenth.
 
     Args:
         protocol: Rates and milestones.
         iteration: The update.
         warmup_ended_at: The last update of the warm-up; None while it lasts. Without a warm-up it has no meaning.
+        drops: Updates after which the error had plateaued.
     """
     warming = protocol.warmup is not None and (warmup_ended_at is None or iteration <= warmup_ended_at)
     base = protocol.warmup.learning_rate if warming and protocol.warmup else protocol.learning_rate
-    return base / 10.0 ** sum(iteration > milestone for milestone in protocol.milestones)
+    return base / 10.0 ** sum(iteration > milestone for milestone in (*protocol.milestones, *drops))
 
 
 def warmup_is_over(warmup: Warmup, recent_errors: Sequence[float]) -> bool:
     """Whether the training error (percent, mean of the last `window` updates) has fallen below the threshold."""
     window = recent_errors[-warmup.window :]
     return len(window) == warmup.window and sum(window) / warmup.window < warmup.until_train_error
+
+
+def has_plateaued(plateau: Plateau, window_errors: Sequence[float]) -> bool:
+    """Whether the last `patience` windows since the last drop were no real improvement on the best before (percent)."""
+    best, waited = float("inf"), 0
+    for error in window_errors:
+        if error < best - plateau.improvement:
+            best, waited = error, 0
+        else:
+            waited += 1
+    return waited >= plateau.patience

@@ -7,7 +7,7 @@ import pytest
 from resnet_cli import run_folder
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.estimate import duration, measured_speed, seconds_left, work
-from resnet_cli.spec import Net, Precision, Protocol, RunSpec, Variant
+from resnet_cli.spec import PAPER, Net, Precision, Protocol, RunSpec, Variant
 
 if TYPE_CHECKING:
     from resnet_cli.runs.store import Store
@@ -43,13 +43,15 @@ def test_work() -> None:
 
 def test_no_speed_yet(store: Store) -> None:
     """Without a run of this precision, or with the first updates of one only, the speed is not known."""
-    assert measured_speed(store, "fp32") is None
+    assert measured_speed(store, Variant()) is None
 
     reach(store, spec(), 49, 10.0)
     reach(store, spec(seed=1), 500, 0.0)
     reach(store, spec(precision="bf16"), 500, 10.0)
+    smoke = RunSpec.of(Net.model_validate("resnet-8"), Variant(dataset="synthetic", tiny=True), Protocol(), 0)
+    reach(store, smoke, 8, 100.0)
 
-    assert measured_speed(store, "fp32") is None
+    assert measured_speed(store, Variant()) is None
 
 
 def test_speed_is_that_of_the_longest_run(store: Store) -> None:
@@ -59,8 +61,38 @@ def test_speed_is_that_of_the_longest_run(store: Store) -> None:
     reach(store, spec("resnet-20", seed=0), 200, 20.0)  # as many updates would be less work than ResNet-8's 500
     reach(store, spec(precision="bf16"), 900, 1.0)
 
-    assert pytest.approx(200 * 10 * MACS_20 / 20.0) == measured_speed(store, "fp32")
-    assert pytest.approx(900 * 10 * MACS_8 / 1.0) == measured_speed(store, "bf16")
+    fp32, bf16 = (measured_speed(store, Variant(precision=precision)) for precision in ("fp32", "bf16"))
+
+    assert fp32
+    assert pytest.approx(200 * 10 * MACS_20 / 20.0) == fp32.speed
+    assert "200 updates of resnet-20 on this machine, fp32" == fp32.basis
+    assert bf16
+    assert pytest.approx(900 * 10 * MACS_8 / 1.0) == bf16.speed
+
+
+def test_imagenets_nets_have_a_speed_of_their_own(store: Store) -> None:
+    """Large nets compute faster per multiply-add than small ones: each benchmark is judged by its own runs.
+
+    An update may take seconds there, so half a minute of updates is enough.
+    """
+    folder = Variant(dataset="folder", source="flowers-01234567")
+    few = RunSpec.of(Net.on("imagenet", "resnet-50"), folder, PAPER["imagenet"], 0)
+    reach(store, spec(), 100, 1.0)
+    reach(store, few, 6, 60.0)
+    measured = measured_speed(store, Variant(dataset="imagenet"))
+
+    assert 600_000 * 256 * 3_857_973_248 == work(few)
+    assert measured
+    assert pytest.approx(6 * 256 * 3_857_973_248 / 60.0) == measured.speed
+    assert "6 updates of resnet-50-B on this machine, fp32" == measured.basis
+
+
+def test_work_of_small_photographs_is_small() -> None:
+    """A smoke run's photographs of 32 pixels are a forty-ninth of the work of those of 224."""
+    smoke = Variant(dataset="synthetic-photos", tiny=True)
+    run = RunSpec.of(Net.on("imagenet", "resnet-50"), smoke, PAPER["imagenet"], 0)
+
+    assert 8 * 16 * (3_857_973_248 // 49) == work(run)
 
 
 def test_seconds_left(store: Store) -> None:
@@ -87,6 +119,8 @@ def test_seconds_left(store: Store) -> None:
         (35.9 * 3600, "35.9 h"),
         (36 * 3600, "1.5 days"),
         (2.1 * 86400, "2.1 days"),
+        (729 * 86400, "729.0 days"),
+        (3.5 * 365.25 * 86400, "3.5 years"),
     ],
 )
 def test_duration(seconds: float, words: str) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytest
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.data import statistics
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs import execute as execute_module
-from resnet_cli.runs.execute import Ending, Settings, execute
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant
+from resnet_cli.runs.execute import Ending, Notice, Settings, execute
+from resnet_cli.scores import top_errors
+from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
 from resnet_cli.train.loop import DivergedError
 
 if TYPE_CHECKING:
@@ -32,10 +35,15 @@ class Watcher:
     def __init__(self) -> None:
         self.statuses: list[tuple[str, Status]] = []
         self.endings: list[tuple[str, Ending, str]] = []
+        self.notices: list[tuple[str, str]] = []
 
     def progressed(self, run: RunSpec, status: Status) -> None:
         """A run has started or moved on."""
         self.statuses.append((run.run_id, status))
+
+    def noticed(self, run: RunSpec, notice: Notice) -> None:
+        """A run is busy with something else than its updates."""
+        self.notices.append((run.run_id, notice.text))
 
     def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
         """A run is over."""
@@ -215,3 +223,114 @@ def test_missing_data_is_bad_input(store: Store, tmp_path: Path) -> None:
         execute([run], store, Settings("cpu", tmp_path), Watcher())
 
     assert not store.root.exists()
+
+
+PHOTOS = Variant(dataset="synthetic-photos", tiny=True)
+
+
+def test_a_trained_net_is_tested_over_several_views(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its training a run is tested as its table asks; a run that is trained already is tested only.
+
+    The errors can be computed again from the scores that are kept. Nothing is done twice.
+    """
+    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    execute([run], store, SETTINGS, Watcher())
+    trained = (store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns
+
+    assert store.is_done(run)
+    assert not store.is_done(run, "10-crop")
+
+    report = execute([run], store, SETTINGS, Watcher(), "10-crop")
+    result = store.test_result(run, "10-crop")
+    scores, labels = store.scores(run, "10-crop")
+
+    assert {run.run_id: "done"} == report.endings
+    assert trained == (store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns
+    assert result
+    assert (result.top1_error, result.top5_error) == top_errors(scores, labels)
+    assert (16, 10) == scores.shape
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(execute_module, "score_run", never)
+
+    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher(), "10-crop").endings
+
+
+def test_a_test_that_fails_leaves_the_training_done(store: Store) -> None:
+    """Weights that are damaged are named, and the run stays trained."""
+    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    execute([run], store, SETTINGS, Watcher())
+    weights = store.folder(run) / run_folder.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:1000])
+    watcher = Watcher()
+    report = execute([run], store, SETTINGS, watcher, "dense")
+
+    assert {run.run_id: "bad input"} == report.endings
+    assert f"{weights}: not the weights of resnet-18; delete" in watcher.endings[0][2]
+    assert store.is_done(run)
+
+
+def test_a_stop_during_the_test_is_obeyed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to stop while it tests, a run ends as interrupted, and is tested the next time."""
+    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    execute([run], store, SETTINGS, Watcher())
+    real = execute_module.score_run
+
+    def stopped(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute_module, "score_run", stopped)
+        report = execute([run], store, SETTINGS, Watcher(), "10-crop")
+
+    assert ({run.run_id: "interrupted"}, signal.SIGTERM) == (report.endings, report.stopped_by)
+    assert store.test_result(run, "10-crop") is None
+    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher(), "10-crop").endings
+
+
+def test_scores_that_are_gone_are_made_again(store: Store) -> None:
+    """A run whose errors are there but whose scores are not is tested once more when it is executed."""
+    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    execute([run], store, SETTINGS, Watcher(), "dense")
+    scores = store.folder(run) / run_folder.scores_file("dense")
+    content = scores.read_bytes()
+    scores.unlink()
+
+    assert store.is_done(run, "dense")
+    assert not store.has_scores(run, "dense")
+
+    execute([run], store, SETTINGS, Watcher(), "dense")
+
+    assert content == scores.read_bytes()
+
+
+def test_the_pass_over_the_photographs_is_not_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean is made before the training's clock starts; asked to stop meanwhile, the run ends as interrupted."""
+    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    real = statistics.summarize
+
+    def slow(*arguments: Any) -> statistics.Statistics:
+        time.sleep(5)
+        return real(*arguments)
+
+    def stopped(*arguments: Any) -> statistics.Statistics:
+        os.kill(os.getpid(), signal.SIGTERM)
+        arguments[-1]("mean of the training images: 1 of 64")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "summarize", stopped)
+        watcher = Watcher()
+        report = execute([run], store, SETTINGS, watcher)
+
+    assert {run.run_id: "interrupted"} == report.endings
+    assert [(run.run_id, "mean of the training images: 1 of 64")] == watcher.notices
+    assert "running" != store.status(run).state
+
+    monkeypatch.setattr(statistics, "summarize", slow)
+    execute([run], store, SETTINGS, Watcher())
+
+    assert store.status(run).train_seconds < 5

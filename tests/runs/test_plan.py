@@ -100,3 +100,14 @@ def test_variant_scales_each_run() -> None:
     assert [(640, (320, 480))] * 2 == [(run.protocol.iterations, run.protocol.milestones) for run in short]
     assert [(8, 16), (8, 16)] == [(run.protocol.iterations, run.protocol.batch_size) for run in plan(own, TINY)]
     assert [True, False] == [run.protocol.warmup is None for run in short]
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [("resnet-152", ["resnet-152-B"]), ("resnet-152-B", ["resnet-152-B"]), ("resnet-34", ["resnet-34"])],
+)
+def test_only_by_the_papers_names(only: str, expected: list[str]) -> None:
+    """On ImageNet resnet-152 is the paper's, with option B; resnet-34 is option A's, as Table 2 has it."""
+    runs = plan(load_experiment("table3"), Variant(dataset="imagenet"), only=only)
+
+    assert expected == [run.net.name for run in runs]

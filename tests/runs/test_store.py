@@ -280,3 +280,24 @@ def test_logs_are_not_mixed_up(store: Store) -> None:
     (folder / run_folder.EVAL_CSV).write_text(HEADER + "1,0.1,2.3,90\n")
     with pytest.raises(BadInputError, match="want iteration, test_loss, test_error, test_error_top5, images"):
         store.eval_log(spec())
+
+
+def test_done_with_its_test(store: Store, add_run: AddRun) -> None:
+    """A trained run counts as done with a test over several views once that test's result is there, and whole."""
+    run = add_run("resnet-20", [50.0])
+    result = store.folder(run) / run_folder.test_file("10-crop")
+
+    assert store.is_done(run)
+    assert not store.is_done(run, "10-crop")
+
+    result.write_text("{")
+
+    assert not store.is_done(run, "10-crop")
+
+    result.write_text('{"views": "10-crop", "top1_error": 25.0, "top5_error": 7.5, "images": 40}')
+
+    assert store.is_done(run, "10-crop")
+    assert not store.is_done(run, "dense")
+    found = store.test_result(run, "10-crop")
+    assert found
+    assert (25.0, 7.5, 40) == (found.top1_error, found.top5_error, found.images)

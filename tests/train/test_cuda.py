@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.data import open_dataset
 from resnet_cli.data.stream import TrainStream
+from resnet_cli.device import prepare
 from resnet_cli.model import cifar_net
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant
-from resnet_cli.train.step import EagerStep, prepare
+from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
+from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +79,21 @@ def test_fp32_follows_the_cpu(
     here, there = (pd.read_csv(tmp_path / name / "train.csv").loss[:6].tolist() for name in ("cpu", "cuda"))
 
     assert here == pytest.approx(there, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_resume_is_exact_on_photographs(precision: Precision, train_in: Callable[..., None], tmp_path: Path) -> None:
+    """The same of an ImageNet net on photographs that threads decode."""
+    variant = Variant(dataset="synthetic-photos", tiny=True, precision=precision)
+    run = RunSpec.of(Net.on("imagenet", "resnet-50"), variant, PAPER["imagenet"], 0)
+    prepare(CUDA, precision)
+    photographs = open_dataset(variant, tmp_path, photos=run.protocol.photos, workers=2).to(CUDA)
+    train_in(run, tmp_path / "whole", dataset=photographs)
+    train_in(run, tmp_path / "cut", stop_at=3, dataset=photographs)
+    train_in(run, tmp_path / "cut", dataset=photographs)
+
+    for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
 def test_1202_layers_fit_in_24_gb(on_cuda: Dataset) -> None:

@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.model import cifar_net
 from resnet_cli.train import checkpoint, loop
-from resnet_cli.train.evaluate import evaluate
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
 if TYPE_CHECKING:

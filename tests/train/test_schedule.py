@@ -1,11 +1,11 @@
-"""The learning rate of section 4.2, to the update."""
+"""The learning rate of sections 3.4 and 4.2, to the update."""
 
 from __future__ import annotations
 
 import pytest
 
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
-from resnet_cli.train.schedule import learning_rate, warmup_is_over
+from resnet_cli.spec import PAPER, Net, Plateau, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.train.schedule import has_plateaued, learning_rate, warmup_is_over
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,27 @@ def test_warm_up_holds_the_low_rate_until_it_ended() -> None:
 def test_warm_up_ends_when_the_window_is_below_80(errors: list[float], expected: bool) -> None:
     """The mean training error of the last `window` updates decides, and one lucky batch does not."""
     assert expected == warmup_is_over(Warmup(window=3), errors)
+
+
+def test_rate_falls_when_the_error_plateaued() -> None:
+    """On ImageNet the rate is a tenth from the update after each drop on (section 3.4)."""
+    rates = [learning_rate(PAPER["imagenet"], iteration, None, drops=[100, 300]) for iteration in (100, 101, 300, 301)]
+
+    assert [0.1, 0.01, 0.01, 0.001] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([], False),
+        ([90.0], False),
+        ([90.0, 89.0, 88.0, 87.0], False),  # falling
+        ([90.0, 89.9, 89.8], True),  # two windows in a row without a real improvement on 90
+        ([90.0, 89.9, 89.4], False),  # the third improves on the best, 90, by more than half a point
+        ([90.0, 95.0, 89.0, 88.9], False),  # rising once is no plateau
+        ([90.0, 89.5, 89.5], True),  # exactly half a point is no improvement
+    ],
+)
+def test_plateau(errors: list[float], expected: bool) -> None:
+    """The error plateaus when `patience` windows in a row are not `improvement` below the best before."""
+    assert expected == has_plateaued(Plateau(patience=2, improvement=0.5), errors)

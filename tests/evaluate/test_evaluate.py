@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from resnet_cli.model import cifar_net
-from resnet_cli.spec import Net
-from resnet_cli.train import evaluate as evaluate_module
-from resnet_cli.train.evaluate import evaluate
+from resnet_cli.data import open_dataset, synthetic
+from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.model import cifar_net, imagenet_net
+from resnet_cli.spec import Net, Photos, Variant
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Sixty-four training and sixty-four test images."""
+    return synthetic.load(train=64, test=64)
 
 
 @torch.no_grad()
@@ -40,17 +47,6 @@ def test_errors_are_those_of_the_running_statistics(dataset: Dataset) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
-def test_the_batch_size_does_not_matter(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last short batch counts like any other."""
-    net = cifar_net(Net.model_validate("plain-8"), 1)
-    whole = evaluate(net, dataset, "fp32")
-    monkeypatch.setattr(evaluate_module, "BATCH_SIZE", 10)
-    parts = evaluate(net, dataset, "fp32")
-
-    assert whole.top1_error == parts.top1_error
-    torch.testing.assert_close(whole.logits, parts.logits)
-
-
 def test_an_overflowing_net_is_wrong(dataset: Dataset) -> None:
     """Logits that are not finite answer nothing: 100% error, not the tenth that an arbitrary class would get."""
     net = cifar_net(Net.model_validate("plain-8"), 1)
@@ -60,3 +56,21 @@ def test_an_overflowing_net_is_wrong(dataset: Dataset) -> None:
 
     assert 100.0 == result.top1_error
     assert 100.0 == result.top5_error
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("crop", [32, 64, 100])
+def test_dense_at_the_crops_own_size_is_the_single_view(crop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dense test of an image of the crop's size sees one window, the whole map, whatever the crop."""
+    photos = Photos(crop=crop, shorter_side=(crop, crop))
+    photographs = open_dataset(Variant(dataset="synthetic-photos", tiny=True), Path("nowhere"), photos=photos)
+    images = torch.rand(3, 3, crop, crop, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(
+        type(photographs),
+        "test_views",
+        lambda *_: iter([(torch.arange(3), images), (torch.arange(3, 16), images[:1].expand(13, -1, -1, -1))]),
+    )
+    net = imagenet_net(Net.on("imagenet", "resnet-18"), 0, classes=10)
+    expected = net.eval()(images).log_softmax(dim=1)
+
+    torch.testing.assert_close(expected, evaluate(net, photographs, "fp32", "dense").logits[:3], rtol=1e-4, atol=1e-4)

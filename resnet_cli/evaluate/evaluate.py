@@ -1,0 +1,89 @@
+"""Error of a net on the test set, over one view of each image or the average of several (section 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from resnet_cli.data.photos import PhotoDataset
+from resnet_cli.device import autocast, memory_format
+from resnet_cli.scores import top_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.model import ResNet
+    from resnet_cli.spec import Precision, Views
+
+MAP_STRIDE = 32  # pixels of the input to a place of the last map in ImageNet's nets
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a net does on the test set: mean cross-entropy, errors in percent, logits (N, classes) on the CPU.
+
+    Over several views of an image the logits are the log of the probabilities averaged over them.
+    """
+
+    loss: float
+    top1_error: float
+    top5_error: float
+    images: int
+    logits: Tensor
+
+
+@torch.no_grad()
+def evaluate(
+    net: ResNet,
+    dataset: Dataset | PhotoDataset,
+    precision: Precision,
+    views: Views = "1-crop",
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Tests a net with its running BN statistics, at the precision it trains with. Leaves it in training mode.
+
+    Args:
+        net: On the dataset's device.
+        dataset: Its test set is used.
+        precision: Arithmetic of the forward pass.
+        views: `1-crop` is section 4.2's single view and Figure 4's centre crop; the others are for photographs.
+        progress: Called with the number of inputs done so far.
+    """
+    net.eval()
+    labels = dataset.test_labels
+    layout = memory_format(labels.device, precision)
+    scores = torch.zeros(len(labels), net.fc.out_features, device=labels.device)
+    seen = torch.zeros(len(labels), 1, device=labels.device)
+    done = 0
+    for image, inputs in dataset.test_views(views):
+        with autocast(labels.device, precision):
+            logits = _logits(net, inputs.contiguous(memory_format=layout), dataset, views).float()
+        if views == "1-crop":
+            scores[image] = logits
+        else:
+            scores.index_add_(0, image, logits.softmax(dim=1))
+            seen.index_add_(0, image, torch.ones_like(seen[image]))
+        done += len(image)
+        if progress:
+            progress(done)
+    net.train()
+    if views != "1-crop":
+        scores = (scores / seen).log()
+    top1, top5 = top_errors(scores.cpu().numpy(), labels.cpu().numpy())
+    # The log of a probability that is 0 in float32 is no number; a loss is told all the same.
+    loss = functional.cross_entropy(scores if views == "1-crop" else scores.clamp(min=-1e4), labels)
+    return Evaluation(loss=float(loss), top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
+
+
+def _logits(net: ResNet, inputs: Tensor, dataset: Dataset | PhotoDataset, views: Views) -> Tensor:
+    if views == "dense" and isinstance(dataset, PhotoDataset):
+        return net.dense(inputs, -(-dataset.photos.crop // MAP_STRIDE))
+    logits: Tensor = net(inputs)
+    return logits

@@ -1,0 +1,69 @@
+"""Testing a trained run over several views of each image: scores and errors for tables and ensembles."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors
+import safetensors.torch
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.model import build
+from resnet_cli.scores import top_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.spec import RunSpec, Views
+
+FLOAT16_LOWEST = float(np.finfo(np.float16).min)
+
+
+def score_run(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset | PhotoDataset,
+    views: Views,
+    progress: Callable[[int], None] | None = None,
+) -> run_folder.TestResult:
+    """Tests a finished run's final weights; writes the scores, and last the errors, into its folder.
+
+    Raises:
+        BadInputError: Its weights are missing or damaged.
+        OSError: The folder cannot be written.
+    """
+    net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+    path = folder / run_folder.WEIGHTS
+    try:
+        net.load_state_dict(safetensors.torch.load(path.read_bytes()))
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise BadInputError(f"{path}: not the weights of {run.net.name}; delete {folder} and run it again") from error
+    net.to(dataset.device)
+    evaluation = evaluate(net, dataset, run.variant.precision, views, progress=progress)
+    labels = dataset.test_labels.cpu().numpy()
+    content, scores = scores_content(evaluation.logits, labels)
+    run_folder.replace_file(folder / run_folder.scores_file(views), content)
+    top1, top5 = top_errors(scores, labels)
+    result = run_folder.TestResult(views=views, top1_error=top1, top5_error=top5, images=len(labels))
+    content = (result.model_dump_json(indent=1) + "\n").encode()
+    run_folder.replace_file(folder / run_folder.test_file(views), content)
+    return result
+
+
+def scores_content(logits: Tensor, labels: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """A file of scores as bytes, and the scores (N, C) that it holds, as exact as it holds them: float16."""
+    # An infinite score is a probability of 0, and ranks last; what is not a number at all stays so, and is wrong.
+    scores = logits.numpy().clip(FLOAT16_LOWEST, -FLOAT16_LOWEST).astype(np.float16)
+    buffer = io.BytesIO()
+    np.savez(buffer, scores=scores, labels=labels)
+    return buffer.getvalue(), scores
