@@ -1,21 +1,34 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from resnet_cli import complexity
-from resnet_cli.experiment import experiment_names, experiments_folder, load_experiment
+from resnet_cli.cli.plot import EXPERIMENT_OF_ALIAS
+from resnet_cli.experiment import BetterTogether, Experiment, experiment_names, experiments_folder, load_experiment
 from resnet_cli.model import cifar_net
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net, Variant
+from resnet_cli.spec import SYNTHETIC, Net, Variant
 
-TINY = Variant(dataset="synthetic", tiny=True)
+TRAINED = [name for name in experiment_names() if load_experiment(name).runs]
 
 
-def all_nets() -> list[str]:
-    """Every net that an experiment trains, once."""
-    return sorted({net.full_name for name in experiment_names() for net in load_experiment(name).nets})
+def paper_scale(experiment: Experiment) -> Variant:
+    """The paper's own variant of an experiment."""
+    return Variant(dataset=experiment.dataset)
+
+
+def smoke(experiment: Experiment) -> Variant:
+    """The smoke run of an experiment."""
+    return Variant(dataset=SYNTHETIC[experiment.benchmark], tiny=True)
+
+
+def all_nets() -> list[tuple[str, str]]:
+    """Every net that an experiment trains, once, with its benchmark."""
+    experiments = [load_experiment(name) for name in experiment_names()]
+    return sorted({(each.benchmark, net.full_name) for each in experiments for net in each.nets})
 
 
 def run_ids(name: str, variant: Variant) -> set[str]:
@@ -23,21 +36,21 @@ def run_ids(name: str, variant: Variant) -> set[str]:
     return {run.run_id for run in plan(load_experiment(name), variant)}
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", TRAINED)
 def test_each_experiment_plans(name: str) -> None:
     """Every file that comes with the program plans its runs, at paper scale and as a smoke run."""
     experiment = load_experiment(name)
     expected = sum(group.seeds * len(group.nets) for group in experiment.runs)
 
-    assert expected == len(plan(experiment, Variant()))
-    assert len(experiment.nets) == len(plan(experiment, TINY))
+    assert expected == len(plan(experiment, paper_scale(experiment)))
+    assert set(experiment.nets) == {run.net for run in plan(experiment, smoke(experiment))}
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", TRAINED)
 def test_each_net_shown_is_trained(name: str) -> None:
     """Every net in a row, a claim or a panel is in the experiment's plan."""
     experiment = load_experiment(name)
-    trained = {run.net for run in plan(experiment, Variant())}
+    trained = {run.net for run in plan(experiment, paper_scale(experiment))}
 
     assert set() == set(experiment.nets_named()) - trained
 
@@ -51,14 +64,31 @@ def test_header_names_the_command(name: str) -> None:
     assert any(re.match(rf"#   resnet run {name}\b", line) for line in header)
 
 
-@pytest.mark.parametrize("name", all_nets())
+@pytest.mark.parametrize("name", [name for benchmark, name in all_nets() if benchmark == "cifar10"])
 def test_each_net_builds(name: str) -> None:
-    """Every net that is trained can be built, with as many parameters as are shown in tables."""
+    """Every net that is trained on CIFAR-10 can be built, with as many parameters as are shown in tables."""
     net = Net.model_validate(name)
     built = cifar_net(net, seed=0)
 
     assert complexity.parameters(net) == sum(parameter.numel() for parameter in built.parameters())
     assert complexity.multiply_adds(net) > 0
+
+
+def test_imagenet_nets() -> None:
+    """ImageNet's nets are those of Tables 1 to 4, option B unsaid from 50 layers on."""
+    names = {name for benchmark, name in all_nets() if benchmark == "imagenet"}
+
+    assert names == {
+        "plain-18",
+        "plain-34",
+        "resnet-18-A",
+        "resnet-34-A",
+        "resnet-34-B",
+        "resnet-34-C",
+        "resnet-50-B",
+        "resnet-101-B",
+        "resnet-152-B",
+    }
 
 
 def test_table6_is_the_papers() -> None:
@@ -108,8 +138,146 @@ def test_table6_seeds() -> None:
     }
 
 
+def test_aliases_have_figures() -> None:
+    """`resnet plot cifar` and `resnet plot imagenet` are the paper's learning curves."""
+    titles = {alias: load_experiment(name).title for alias, name in EXPERIMENT_OF_ALIAS.items()}
+
+    assert titles == {
+        "cifar": "Figure 6. Learning curves on CIFAR-10",
+        "imagenet": "Figure 4. Learning curves on ImageNet",
+    }
+    assert all(load_experiment(name).figure for name in EXPERIMENT_OF_ALIAS.values())
+
+
+def test_figure4_has_the_papers_axes() -> None:
+    """Figure 4 shows errors from 20 to 60%, plain nets left and residual nets right."""
+    figure = load_experiment("fig4").figure
+    assert figure
+
+    assert (20.0, 60.0) == (figure.y_min, figure.y_max)
+    assert [["plain-18", "plain-34"], ["resnet-18", "resnet-34"]] == [
+        [net.name for net in panel.nets] for panel in figure.panels
+    ]
+
+
+def test_table1_is_the_papers() -> None:
+    """Table 1 describes the paper's nets, and VGG, with the multiply-adds that the paper gives; it trains nothing."""
+    table1 = load_experiment("table1")
+    described = [
+        (each.label, each.net if isinstance(each.net, str) else each.net.name, each.flops)
+        for each in table1.architectures
+    ]
+
+    assert () == table1.runs
+    assert described == [
+        ("ResNet-18", "resnet-18", 1.8e9),
+        ("ResNet-34", "resnet-34", 3.6e9),
+        ("ResNet-50", "resnet-50-B", 3.8e9),
+        ("ResNet-101", "resnet-101-B", 7.6e9),
+        ("ResNet-152", "resnet-152-B", 11.3e9),
+        ("plain-34", "plain-34", 3.6e9),
+        ("VGG-16", "vgg-16", 15.3e9),
+        ("VGG-19", "vgg-19", 19.6e9),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "expected"),
+    [
+        (
+            "table2",
+            "10-crop",
+            [
+                ("plain", "plain-18", 27.94, None),
+                ("ResNet", "resnet-18", 27.88, None),
+                ("plain", "plain-34", 28.54, None),
+                ("ResNet", "resnet-34", 25.03, None),
+            ],
+        ),
+        (
+            "table3",
+            "10-crop",
+            [
+                ("VGG-16", None, 28.07, 9.33),
+                ("GoogLeNet", None, None, 9.15),
+                ("PReLU-net", None, 24.27, 7.38),
+                ("plain-34", "plain-34", 28.54, 10.02),
+                ("ResNet-34 A", "resnet-34", 25.03, 7.76),
+                ("ResNet-34 B", "resnet-34-B", 24.52, 7.46),
+                ("ResNet-34 C", "resnet-34-C", 24.19, 7.40),
+                ("ResNet-50", "resnet-50-B", 22.85, 6.71),
+                ("ResNet-101", "resnet-101-B", 21.75, 6.05),
+                ("ResNet-152", "resnet-152-B", 21.43, 5.71),
+            ],
+        ),
+        (
+            "table4",
+            "dense",
+            [
+                ("VGG, ILSVRC'14 (test)", None, None, 8.43),
+                ("GoogLeNet, ILSVRC'14", None, None, 7.89),
+                ("VGG, v5", None, 24.4, 7.1),
+                ("PReLU-net", None, 21.59, 5.71),
+                ("BN-inception", None, 21.99, 5.81),
+                ("ResNet-34 B", "resnet-34-B", 21.84, 5.71),
+                ("ResNet-34 C", "resnet-34-C", 21.53, 5.60),
+                ("ResNet-50", "resnet-50-B", 20.74, 5.25),
+                ("ResNet-101", "resnet-101-B", 19.87, 4.60),
+                ("ResNet-152", "resnet-152-B", 19.38, 4.49),
+            ],
+        ),
+        (
+            "table5",
+            "dense",
+            [
+                ("VGG, ILSVRC'14", None, None, 7.32),
+                ("GoogLeNet, ILSVRC'14", None, None, 6.66),
+                ("VGG, v5", None, None, 6.8),
+                ("PReLU-net", None, None, 4.94),
+                ("BN-inception", None, None, 4.82),
+                ("ResNet, six nets", None, None, 3.57),
+            ],
+        ),
+    ],
+)
+def test_imagenet_tables_are_the_papers(
+    name: str, views: str, expected: list[tuple[str, str | None, float | None, float | None]]
+) -> None:
+    """The rows of Tables 2 to 5 hold the paper's top-1 and top-5 errors, and the paper's test."""
+    experiment = load_experiment(name)
+
+    assert views == experiment.test
+    assert expected == [(row.label, row.net.name if row.net else None, row.error, row.top5) for row in experiment.rows]
+
+
+def test_table5_is_an_ensemble_of_six() -> None:
+    """Table 5's ensemble has six nets of different depth, two of 152 layers, and is judged against its best member."""
+    table5 = load_experiment("table5")
+    ensemble = next(row.ensemble for row in table5.rows if row.ensemble)
+
+    assert [34, 34, 50, 101, 152, 152] == [net.depth for net in ensemble]
+    assert [ensemble] == [claim.nets for claim in table5.claims if isinstance(claim, BetterTogether)]
+
+
+@pytest.mark.parametrize("variant", [{}, {"schedule": 0.05, "precision": "bf16"}, {"deviations": ("fixed-steps",)}])
+def test_imagenet_experiments_share_runs(variant: dict[str, Any]) -> None:
+    """Figure 4 and Table 2 have the same runs; Table 4's are Table 3's, and Table 5 adds one ResNet-152 to them."""
+    ids = {
+        name: run_ids(name, Variant(dataset="imagenet", **variant)) for name in ("fig4", *map("table{}".format, "2345"))
+    }
+
+    assert ids["fig4"] == ids["table2"]
+    assert 2 == len(ids["table2"] & ids["table3"])
+    assert 5 == len(ids["table4"])
+    assert ids["table4"] < ids["table3"]
+    assert 1 == len(ids["table5"] - ids["table4"])
+    assert ids["table4"] < ids["table5"]
+
+
 @pytest.mark.parametrize("name", ["fig1", "table6"])
-@pytest.mark.parametrize("variant", [Variant(), Variant(schedule=0.05, precision="bf16"), TINY])
+@pytest.mark.parametrize(
+    "variant", [Variant(), Variant(schedule=0.05, precision="bf16"), smoke(load_experiment("fig6"))]
+)
 def test_figures_and_tables_share_runs(name: str, variant: Variant) -> None:
     """Figure 6 holds all runs of Figure 1 and of Table 6, so that they are trained once."""
     assert set() < run_ids(name, variant) < run_ids("fig6", variant)

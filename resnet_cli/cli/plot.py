@@ -9,8 +9,12 @@ import typer
 
 from resnet_cli.cli.answer import write_file
 from resnet_cli.cli.options import (
+    Accumulate,
+    Asked,
     DatasetOption,
+    DatasetRoot,
     Depths,
+    Deviations,
     PrecisionOption,
     ResultsDir,
     Schedule,
@@ -25,12 +29,15 @@ from resnet_cli.runs.store import Store
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
-EXPERIMENT_OF_ALIAS = {"cifar": "fig6"}
+EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4"}
 
 
 def plot(
     name: Annotated[
-        str, typer.Argument(help="An experiment with a figure, a .toml file of your own, or cifar for figure 6.")
+        str,
+        typer.Argument(
+            help="An experiment with a figure, a .toml file of your own, cifar (figure 6) or imagenet (figure 4)."
+        ),
     ],
     *,
     form: Annotated[
@@ -43,6 +50,9 @@ def plot(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     precision: PrecisionOption = None,
+    dataset_root: DatasetRoot = None,
+    deviation: Deviations = None,
+    accumulate: Accumulate = None,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -52,15 +62,8 @@ def plot(
 
     source = EXPERIMENT_OF_ALIAS.get(name, name)
     experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)
-    variant = shown_variant(
-        store,
-        experiment,
-        schedule=schedule,
-        tiny=tiny,
-        dataset=dataset,
-        split=split,
-        precision=precision,
-    )
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    variant = shown_variant(store, experiment, asked)
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
     if experiment.figure is None:
         raise BadInputError(f"{experiment.name}: has no [figure]; 'resnet table {source}' shows its numbers")

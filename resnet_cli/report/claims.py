@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 import numpy as np
 from scipy import stats
 
-from resnet_cli.experiment import Less, Monotone, Within
+from resnet_cli.experiment import BetterTogether, Less, Monotone, Within
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
     from resnet_cli.experiment import Claim
+    from resnet_cli.report.ensemble import Ensemble
     from resnet_cli.report.summarize import Summary
 
 Verdict = Literal["reproduced", "not reproduced", "too few runs", "not run"]
@@ -25,7 +26,8 @@ RULE = (
     "'Lower' is a one-sided t-test over runs (Welch's between two nets, one-sample against a number): reproduced if "
     f"p < {SIGNIFICANCE}, not reproduced if p > {1 - SIGNIFICANCE} or if {ENOUGH_RUNS} runs a side decide nothing; a "
     "sequence needs every neighbouring pair, without correction for their number. 'Within' compares the mean. Fewer "
-    "than two runs, or a smoke run, decide nothing."
+    "than two runs, or a smoke run, decide nothing. An ensemble and its best member are compared image by image: a "
+    "one-sided sign test, which speaks of these very nets and of no others."
 )
 
 
@@ -64,17 +66,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a claim, why, and the comparisons behind it."""
+    """The verdict on a claim, why, the comparisons behind it, and the error that it is about."""
 
     claim: Claim
     verdict: Verdict
     reason: str
     comparisons: tuple[Comparison, ...]
-
-    @property
-    def metric_in_words(self) -> str:
-        """The error that the claim is about."""
-        return "training error" if self.claim.metric == "train_error" else "test error"
+    metric_in_words: str
 
     def as_json(self) -> dict[str, Any]:
         """The judgement as plain values for JSON."""
@@ -94,8 +92,10 @@ def judge(summary: Summary) -> list[Judgement]:
     lies between is too few runs while a side has fewer than five, and not reproduced from there on. Against a number:
     the one-sample t-test, by the same rule. A side with fewer than two runs is too few. If no side varies, the values
     themselves are compared. Within: whether the mean of two runs or more lies within the tolerance. Monotone: Less
-    for every neighbouring pair; one pair not reproduced decides, then one with too few runs. A claim about a net
-    without a finished run is not run. A smoke run reproduces nothing and refutes nothing: too few runs.
+    for every neighbouring pair; one pair not reproduced decides, then one with too few runs. Ensemble: the exact
+    one-sided sign test on the images that only one of the two gets right, the ensemble or the member that errs least
+    on the same images; p < 0.05 is reproduced, all else not. A claim about a net without a finished run is not run. A
+    smoke run reproduces nothing and refutes nothing: too few runs.
     """
     return [_judge(claim, summary) for claim in summary.experiment.claims]
 
@@ -113,6 +113,8 @@ def _judge(claim: Claim, summary: Summary) -> Judgement:
             comparisons = [_within(sample(claim.net), sample(claim.value), claim.tolerance)]
         case Monotone():
             comparisons = [_lower(sample(later), sample(former)) for former, later in pairwise(claim.nets)]
+        case BetterTogether():
+            comparisons = [_better_together(summary.ensemble(claim.nets), claim.metric)]
         case _:
             assert_never(claim)
     if summary.variant.tiny:
@@ -123,8 +125,18 @@ def _judge(claim: Claim, summary: Summary) -> Judgement:
     order: tuple[Verdict, ...] = ("not run", "not reproduced", "too few runs", "reproduced")
     verdict = min((comparison.verdict for comparison in comparisons), key=order.index)
     return Judgement(
-        claim, verdict, _reason(claim, verdict, comparisons, smoke=summary.variant.tiny), tuple(comparisons)
+        claim, verdict, _reason(verdict, claim, comparisons, summary), tuple(comparisons), _words(summary, claim)
     )
+
+
+def _words(summary: Summary, claim: Claim) -> str:
+    after_training = summary.test_error_in_words
+    return {
+        "test_error": after_training,
+        "test_error_top5": f"top-5 {after_training}",
+        "train_error": "training error",
+        "early_test_error": f"{after_training}, mean over the first quarter",
+    }[claim.metric]
 
 
 def _sample(name: str, values: list[float]) -> Sample:
@@ -180,13 +192,36 @@ def _within(net: Sample, value: Sample, tolerance: float) -> Comparison:
     return Comparison(net, value, test, None, "reproduced" if close else "not reproduced")
 
 
-def _reason(claim: Claim, verdict: Verdict, comparisons: list[Comparison], *, smoke: bool) -> str:
+def _better_together(ensemble: Ensemble, metric: str) -> Comparison:
+    """Whether an ensemble errs less than its best member, on the same images."""
+    together = f"{len(ensemble.nets)} nets together"
+    if ensemble.missing:
+        return Comparison(
+            Sample(together, 0, None, None), Sample("the best of them", 0, None, None), None, None, "not run"
+        )
+    best = ensemble.best_member(metric)
+    ours, its = ensemble.wrong[metric][-1], ensemble.wrong[metric][best]
+    won, lost = int((its & ~ours).sum()), int((ours & ~its).sum())
+    p = float(stats.binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
+    return Comparison(
+        Sample(together, 1, 100 * float(ours.mean()), None),
+        Sample(ensemble.members[best], 1, 100 * float(its.mean()), None),
+        f"on {len(ours):,} images; {won} that only the ensemble gets right, {lost} only the net: sign test",
+        p,
+        "reproduced" if p < SIGNIFICANCE else "not reproduced",
+    )
+
+
+def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Summary) -> str:
     """What a reader must know beside the figures; empty where they say it all."""
+    if verdict == "not run" and isinstance(claim, BetterTogether):
+        return f"tested runs are missing: {summary.ensemble(claim.nets).missing}"
     if verdict == "not run":
         sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
         missing = dict.fromkeys(side.name for side in sides if side.mean is None)
-        return f"no finished run of {', '.join(missing)}"
-    if smoke:
+        early = " with an evaluation in the first quarter" if claim.metric == "early_test_error" else ""
+        return f"no finished run of {', '.join(missing)}{early}"
+    if summary.variant.tiny:
         return "smoke run"
     if verdict == "too few runs":
         needed = 2 if isinstance(claim, Within) else ENOUGH_RUNS

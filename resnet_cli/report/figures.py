@@ -110,6 +110,7 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, curves: 
     of_curves = [panel for panel in panels if panel.kind == "curves"]
     share = len(of_curves) == len(panels)
     all_axes = figure.subplots(1, len(panels), sharey=share, squeeze=False)[0]
+    colours = net_colours(of_curves, summary.experiment.benchmark)
     pairs = list(zip(all_axes, panels, strict=True))
     for axes, panel in pairs:
         axes.set_title(panel.title)
@@ -119,16 +120,17 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, curves: 
             draw_depth(axes, panel, summary)
             axes.set_ylim(bottom=0)
         else:
-            draw_curves(axes, panel, curves, net_colours(of_curves), _protocol(summary, panel.nets[0]).iterations)
+            draw_curves(axes, panel, curves, colours, _protocol(summary, panel.nets[0]).iterations)
     all_axes[0].set_ylabel("error (%)")
-    # At paper scale the paper's own limit; a short run errs more, and its first tenth would hide the rest.
+    # At paper scale the paper's own limits; a short run errs more, and its first tenth would hide the rest.
     assert summary.experiment.figure
-    top = summary.experiment.figure.y_max
+    bottom, top = summary.experiment.figure.y_min, summary.experiment.figure.y_max
     if not summary.is_paper:
+        bottom = 0.0
         top = 1.05 * max((highest_after_start(axes) for axes, panel in pairs if panel in of_curves), default=0) or 100.0
     for axes, panel in pairs:
         if panel.kind == "curves":
-            axes.set_ylim(0, top)
+            axes.set_ylim(bottom, top)
 
 
 def _protocol(summary: Summary, net: Net) -> Protocol:
@@ -138,14 +140,15 @@ def _protocol(summary: Summary, net: Net) -> Protocol:
 def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
     window = averaging_window(_protocol(summary, next(iter(nets))))
-    updates = "1 update" if window == 1 else f"{window} updates"
+    updates = "1 update" if window == 1 else f"{window:,} updates"
     sentences = []
     if curves:
+        crop = "of the centre crop, " if summary.experiment.benchmark == "imagenet" else ""
         several = any(found.n > 1 for found in curves.values())
         band = ", the band from the lowest to the highest" if several else ""
         sentences += [
             f"Training error (dashed): running, on augmented batches, trailing mean over {updates}.",
-            f"Test error (bold): at each evaluation. Mean over n runs{band}.",
+            f"{summary.test_error_in_words.capitalize()} (bold): {crop}at each evaluation. Mean over n runs{band}.",
         ]
     if any(panel.kind == "depth" for panel in panels):
         sentences.append(

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from resnet_cli.report.claims import RULE, judge
 from resnet_cli.report.figures import draw, figure_bytes
-from resnet_cli.report.tables import in_words, make_table
+from resnet_cli.report.tables import make_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ class Section:
     """An experiment on the page.
 
     Attributes:
+        parts: The table's cells; Table 1 has two parts.
         figure: An SVG as a data URL, empty if the experiment has none: as images, figures cannot mix up their ids.
         environments: What the runs were trained with, each once, with the number of runs.
     """
@@ -35,7 +36,7 @@ class Section:
     experiment: Experiment
     scale: str
     is_paper: bool
-    table: pd.DataFrame
+    parts: tuple[pd.DataFrame, ...]
     notes: tuple[str, ...]
     figure: str
     judgements: list[Judgement]
@@ -51,7 +52,7 @@ def make_section(store: Store, summary: Summary) -> Section:
         summary.experiment,
         summary.scale,
         summary.is_paper,
-        in_words(table),
+        table.parts,
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
         judge(summary),

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Metric, Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
-    from resnet_cli.spec import Net
+    from resnet_cli.spec import Benchmark, Net
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; to each depth about the hue of the paper's figure 6.
-DEPTH_COLOURS = {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D55E00", 110: "#000000", 1202: "#CC79A7"}
-OTHER_COLOURS = ("#0072B2", "#999999", *DEPTH_COLOURS.values())
+# Okabe and Ito's colours, which colour-blind readers tell apart; to each depth about the hue of the paper's figures 6
+# and 4.
+DEPTH_COLOURS: dict[Benchmark, dict[int, str]] = {
+    "cifar10": {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D55E00", 110: "#000000", 1202: "#CC79A7"},
+    "imagenet": {18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"},
+}
+OTHER_COLOURS = ("#0072B2", "#999999", *DEPTH_COLOURS["cifar10"].values())
 SERIES_COLOURS = {"plain": "#D55E00", "residual": "#0072B2", "residual, B": "#009E73", "residual, C": "#CC79A7"}
 
 TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 2}
@@ -33,14 +37,14 @@ FEW_POINTS = 10
 WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press the shallow nets together
 
 
-def net_colours(panels: Iterable[Panel]) -> dict[Net, str]:
+def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]:
     """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth."""
     nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
     if any(len({net.depth for net in panel.nets}) < len(panel.nets) for panel in panels):
         return {net: SERIES_COLOURS[_series(net)] for net in nets}
     others = cycle(OTHER_COLOURS)
     depths = sorted({net.depth for net in nets})
-    by_depth = {depth: DEPTH_COLOURS.get(depth) or next(others) for depth in depths}
+    by_depth = {depth: DEPTH_COLOURS[benchmark].get(depth) or next(others) for depth in depths}
     return {net: by_depth[net.depth] for net in nets}
 
 
@@ -76,7 +80,7 @@ def label_ends(axes: Axes, panel: Panel) -> None:
     """Names each net in the right margin, beside the end of its (bold, if there are two) line.
 
     Where lines end together the names are pushed apart, by the panel's height, so its layout must be known; an arrow
-    up marks a line that ends above the panel.
+    marks a line that ends above or below the panel.
     """
     low, high = axes.get_ylim()
     lines: dict[str, Line2D] = {}
@@ -95,9 +99,10 @@ def label_ends(axes: Axes, panel: Panel) -> None:
     for name, place in zip(names, np.clip(nearest, low, high - steps[-1]) + steps, strict=True):
         x, y = ends[name]
         colour = lines[name].get_color()
+        arrow = " ↑" if y > high else " ↓" if y < low else ""
         axes.annotate(
-            f"{name} ↑" if y > high else name,
-            xy=(x, min(y, high)),
+            f"{name}{arrow}",
+            xy=(x, np.clip(y, low, high)),
             xytext=(1.05, (place - low) / (high - low)),
             textcoords="axes fraction",
             color=colour,

@@ -12,18 +12,25 @@ import pandas as pd
 
 from resnet_cli import complexity, run_folder
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.plan import plan
+from resnet_cli.experiment import BetterTogether
+from resnet_cli.report.ensemble import Ensemble, make_ensemble
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, Protocol, Variant
+    from resnet_cli.spec import Benchmark, Net, Protocol, Variant, Views
 
-TRAINING_IMAGES = 50_000
+TRAINING_IMAGES: dict[Benchmark, int] = {"cifar10": 50_000, "imagenet": 1_281_167}
 POINTS_PER_CURVE = 500
+EARLY = 1 / 4  # of the schedule
+
+COUNTED = "counted from the layers; nothing is trained"
+
+# What a net is tested on has another name in each paper's section: CIFAR-10's test set, ImageNet's validation set.
+TEST_ERROR: dict[Benchmark, str] = {"cifar10": "test error", "imagenet": "validation error"}
 
 RUN_COLUMNS = [
     "net",
@@ -32,8 +39,10 @@ RUN_COLUMNS = [
     "shortcut",
     "seed",
     "test_error",
+    "test_error_top5",
     "best_test_error",
     "train_error",
+    "early_test_error",
     "test_iterations",
     "test_images",
     "parameters",
@@ -49,31 +58,45 @@ class Summary:
         experiment: What was asked.
         variant: At which scale, with which data and precision.
         runs: One row a finished run, columns `RUN_COLUMNS`; errors in percent. Besides the experiment's own nets it
-            holds those that only a claim, a row or a panel names, for they may have run under another name.
+            holds those that only a claim, a row or a panel names, for they may have run under another name. The final
+            errors are of the experiment's test, the best and the early one of the evaluations during the training.
         unfinished: Net name and state of every run that was started and has no result.
+        ensembles: One for each that a row or a claim names.
     """
 
     experiment: Experiment
     variant: Variant
     runs: pd.DataFrame
     unfinished: tuple[tuple[str, str], ...]
+    ensembles: tuple[Ensemble, ...] = ()
+
+    @property
+    def only_describes(self) -> bool:
+        """Whether the experiment trains nothing; it is then always complete."""
+        return not self.experiment.runs
 
     @property
     def scale(self) -> str:
         """Scale, data and precision in words; stands on everything made of it."""
-        return self.experiment.scale(self.variant)
+        return COUNTED if self.only_describes else self.experiment.scale(self.variant)
 
     @property
     def is_paper(self) -> bool:
         """Whether its numbers may stand beside the paper's without a mark."""
-        return self.experiment.is_paper(self.variant)
+        return self.only_describes or self.experiment.is_paper(self.variant)
+
+    @property
+    def test_error_in_words(self) -> str:
+        """What the error of a net after its training is called."""
+        return TEST_ERROR[self.experiment.benchmark]
 
     @cached_property
     def by_net(self) -> pd.DataFrame:
         """Over the finished runs of each net: their number, means and standard deviations. Indexed by net name.
 
-        Columns n, test_error, test_error_std, best_test_error (of all evaluations of all runs), train_error,
-        train_error_std. A standard deviation is the sample's (n-1), NaN for a single run.
+        Columns n, test_error, test_error_std, test_error_top5, test_error_top5_std, best_test_error (of all
+        evaluations of all runs), train_error, train_error_std. A standard deviation is the sample's (n-1), NaN for a
+        single run.
         """
         groups = self.runs.groupby("net", sort=False)
         return pd.DataFrame(
@@ -81,6 +104,8 @@ class Summary:
                 "n": groups.size(),
                 "test_error": groups["test_error"].mean(),
                 "test_error_std": groups["test_error"].std(ddof=1),
+                "test_error_top5": groups["test_error_top5"].mean(),
+                "test_error_top5_std": groups["test_error_top5"].std(ddof=1),
                 "best_test_error": groups["best_test_error"].min(),
                 "train_error": groups["train_error"].mean(),
                 "train_error_std": groups["train_error"].std(ddof=1),
@@ -88,8 +113,12 @@ class Summary:
         )
 
     def values(self, net: Net, metric: str) -> list[float]:
-        """One metric of a net's finished runs, by seed. Percent."""
-        return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric]]
+        """One metric of a net's finished runs that have it, by seed. Percent."""
+        return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric].dropna()]
+
+    def ensemble(self, nets: Sequence[Net]) -> Ensemble:
+        """The ensemble of these nets, which a row or a claim names."""
+        return next(ensemble for ensemble in self.ensembles if ensemble.nets == tuple(nets))
 
     @property
     def unfinished_text(self) -> str:
@@ -123,9 +152,11 @@ class LearningCurves:
 def averaging_window(protocol: Protocol) -> int:
     """Updates over which a running training error is averaged: one epoch, or a tenth of the run if that is fewer.
 
-    One epoch is taken as 50,000 images, so 391 updates of 128. The tenth keeps a short run's average to its end.
+    One epoch is taken as CIFAR-10's 50,000 images, so 391 updates of 128, or as ImageNet's 1,281,167, 5,005 updates of
+    256. The tenth keeps a short run's average to its end.
     """
-    return max(1, min(math.ceil(TRAINING_IMAGES / protocol.batch_size), protocol.iterations // 10))
+    images = TRAINING_IMAGES["imagenet" if protocol.photos else "cifar10"]
+    return max(1, min(math.ceil(images / protocol.batch_size), protocol.iterations // 10))
 
 
 def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
@@ -136,20 +167,32 @@ def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
 def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary:
     """Gathers what the store holds of an experiment: all replicates of each net, however many were asked for.
 
+    A run that was trained but not tested over the experiment's views has no result.
+
     Raises:
         BadInputError: A finished run's files are not whole.
     """
-    planned = {run.net: run for run in plan(experiment, variant, seeds=1)}
-    finished, unfinished = [], []
+    measured: dict[Net, dict[RunSpec, dict[str, object]]] = {}
+    unfinished = []
     for net in dict.fromkeys([*experiment.nets, *experiment.nets_named()]):
-        run = planned.get(net) or RunSpec.of(net, variant, experiment.protocol, seed=0)
-        for replicate in store.replicates(run):
-            state = _state(store, replicate)
-            if state == "done":
-                finished.append(_measure(store, replicate))
+        measured[net] = {}
+        for run in store.replicates(RunSpec.of(net, variant, experiment.protocol, seed=0)):
+            state = _state(store, run)
+            record = _measure(store, run, experiment.test) if state == "done" else None
+            if record:
+                measured[net][run] = record
             elif state != "planned":
-                unfinished.append((net.name, state))
-    return Summary(experiment, variant, pd.DataFrame(finished, columns=RUN_COLUMNS), tuple(unfinished))
+                unfinished.append((net.name, "not tested" if state == "done" else state))
+    named = [row.ensemble for row in experiment.rows if row.ensemble]
+    named += [claim.nets for claim in experiment.claims if isinstance(claim, BetterTogether)]
+    finished = {net: list(runs) for net, runs in measured.items()}
+    return Summary(
+        experiment,
+        variant,
+        pd.DataFrame([record for runs in measured.values() for record in runs.values()], columns=RUN_COLUMNS),
+        tuple(unfinished),
+        tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
+    )
 
 
 def learning_curves(store: Store, experiment: Experiment, variant: Variant, net: Net) -> LearningCurves | None:
@@ -181,7 +224,8 @@ def _state(store: Store, run: RunSpec) -> str:
     return "interrupted" if status.is_stale else status.state
 
 
-def _measure(store: Store, run: RunSpec) -> dict[str, object]:
+def _measure(store: Store, run: RunSpec, views: Views) -> dict[str, object] | None:
+    """A finished run's numbers; None if it has not been tested over these views."""
     evaluations, updates = store.eval_log(run), store.train_log(run)
     for log, name in ((evaluations, run_folder.EVAL_CSV), (updates, run_folder.TRAIN_CSV)):
         last = log["iteration"].iloc[-1] if len(log) else 0
@@ -190,18 +234,28 @@ def _measure(store: Store, run: RunSpec) -> dict[str, object]:
                 f"{store.folder(run) / name}: ends at iteration {last} of {run.protocol.iterations}, though the run is "
                 "done; remove the run's folder and run it again"
             )
+    if views == "1-crop":
+        last = evaluations.iloc[-1]
+        top1, top5, images = float(last["test_error"]), float(last["test_error_top5"]), int(last["images"])
+    elif result := store.test_result(run, views):
+        top1, top5, images = result.top1_error, result.top5_error, result.images
+    else:
+        return None
+    early = evaluations["iteration"] <= EARLY * run.protocol.iterations
     return {
         "net": run.net.name,
         "family": run.net.family,
         "depth": run.net.depth,
         "shortcut": run.net.shortcut,
         "seed": run.seed,
-        "test_error": float(evaluations["test_error"].iloc[-1]),
+        "test_error": top1,
+        "test_error_top5": top5,
         "best_test_error": float(evaluations["test_error"].min()),
         "train_error": final_training_error(updates, run.protocol),
+        "early_test_error": float(evaluations["test_error"][early].mean()),
         "test_iterations": len(evaluations),
-        "test_images": int(evaluations["images"].iloc[-1]),
-        "parameters": complexity.parameters(run.net),
+        "test_images": images,
+        "parameters": complexity.parameters(run.net, run.variant.benchmark),
         "run_id": run.run_id,
     }
 

@@ -15,29 +15,40 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from resnet_cli import complexity
 from resnet_cli.experiment import Row
+from resnet_cli.report import architecture
 from resnet_cli.report.summarize import averaging_window
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from resnet_cli.experiment import Experiment
     from resnet_cli.report.summarize import Summary
+    from resnet_cli.spec import Photos, Views
 
 TextFormat = Literal["csv", "md", "latex", "json"]
 
+TOP1, TOP5 = "paper top-1", "paper top-5"
+TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
 NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
+DIFFERENCE = f"ours {MINUS} paper"
 NUMBERS = [
     "paper_error",
+    "paper_top5",
     "paper_mean",
     "paper_std",
     "test_error",
     "test_error_std",
+    "test_error_top5",
+    "test_error_top5_std",
     "best_test_error",
     "train_error",
     "train_error_std",
     "difference",
+    "difference_top5",
 ]
+PAPERS = 4  # of these, the first
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,16 @@ class ResultTable:
 
     Attributes:
         summary: Where its numbers are from.
-        frame: One row a row of the paper's table, at full precision: label, net (None in a row from the literature),
-            layers, params (the paper's), parameters (ours, counted), `NUMBERS` (percent), and n, the finished runs.
+        frame: One row a row of the paper's table, at full precision: label, net (None in a row from the literature,
+            an ensemble's joined by +), layers, params (the paper's), parameters (ours, counted), `NUMBERS` (percent),
+            and n, the finished runs, or 1 for an ensemble that is complete. Table 1's: `architecture.describe`.
+        parts: Its cells as every format for people shows them, under their headers; Table 1 has two parts.
         notes: What a reader must know to read it.
     """
 
     summary: Summary
     frame: pd.DataFrame
+    parts: tuple[pd.DataFrame, ...]
     notes: tuple[str, ...]
 
     @property
@@ -67,12 +81,22 @@ class ResultTable:
 
 
 def make_table(summary: Summary) -> ResultTable:
-    """The paper's rows in the file's order, then nets of the experiment that no row names."""
-    in_rows = {row.net for row in summary.experiment.rows}
-    ours_only = [Row(label=net.name, net=net) for net in summary.experiment.nets if net not in in_rows]
-    records = [_record(row, summary) for row in (*summary.experiment.rows, *ours_only)]
+    """The paper's rows in the file's order, then nets of the experiment that no row names; and its architectures.
+
+    The frame is of the architectures where there is nothing else.
+    """
+    experiment = summary.experiment
+    described = architecture.describe(experiment)
+    parts, notes = architecture.in_words(described), architecture.notes(experiment)
+    if summary.only_describes:
+        return ResultTable(summary, described, parts, notes)
+    in_rows = {row.net for row in experiment.rows}
+    ours_only = [
+        Row(label=net.short_name(experiment.benchmark), net=net) for net in experiment.nets if net not in in_rows
+    ]
+    records = [_record(row, summary) for row in (*experiment.rows, *ours_only)]
     frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(NUMBERS, "float")})
-    return ResultTable(summary, frame, _notes(summary))
+    return ResultTable(summary, frame, (_in_words(frame, summary), *parts), (*_notes(summary), *notes))
 
 
 def render(table: ResultTable, form: TextFormat) -> str:
@@ -90,19 +114,27 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 def rich_table(table: ResultTable) -> RenderableType:
     """The table for a terminal: title, variant, rows, notes. In a narrow one numbers wrap; none is cut off."""
-    # Without these spaces, and the training error's deviation, a full table fits into 80 columns.
-    cells = in_words(table).map(lambda cell: cell.replace(" ± ", "±"))
-    cells["train"] = [cell.partition("±")[0] for cell in cells["train"]]
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for position, header in enumerate(cells.columns):
-        grid.add_column(
-            header.replace(f"{MINUS} ", f"{MINUS}\n"), justify="left" if position == 0 else "right", overflow="fold"
-        )
-    for label, *rest in cells.itertuples(index=False):
-        grid.add_row(Text(label), *rest)
+    grids = [renderable for part in table.parts for renderable in (_grid(part), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
-    return Group(Text(table.title, style="bold"), scale, Text(), grid, Text(), *notes)
+    return Group(Text(table.title, style="bold"), scale, Text(), *grids, *notes)
+
+
+def _grid(cells: pd.DataFrame) -> RichTable:
+    # Without these spaces, and the deviations of all but the error, a full table fits into 80 columns.
+    cells = cells.map(lambda cell: cell.replace(" ± ", "±"))
+    for column in cells.columns.intersection(["train", TOP5_OURS]):
+        cells[column] = [cell.partition("±")[0] for cell in cells[column]]
+    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for position, header in enumerate(cells.columns):
+        grid.add_column(_in_two_lines(header), justify="left" if position == 0 else "right", overflow="fold")
+    for label, *rest in cells.itertuples(index=False):
+        grid.add_row(Text(label), *(Text(cell.replace("; ", ";\n").replace("] ", "]\n")) for cell in rest))
+    return grid
+
+
+def _in_two_lines(header: str) -> str:
+    return header.replace(f"{MINUS} ", f"{MINUS}\n").replace(" top", "\ntop").replace("'s ", "'s\n")
 
 
 def as_json(table: ResultTable) -> dict[str, Any]:
@@ -128,61 +160,127 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
     net = row.net
     record: dict[str, Any] = {
         "label": row.label,
-        "net": net and net.name,
+        "net": net.name if net else "+".join(member.name for member in row.ensemble) or None,
         "layers": row.layers or (str(net.depth) if net else ""),
         "params": row.params,
-        "parameters": complexity.parameters(net) if net else None,
+        "parameters": complexity.parameters(net, summary.experiment.benchmark) if net else None,
         "paper_error": row.error,
+        "paper_top5": row.top5,
         "paper_mean": row.mean,
         "paper_std": row.std,
-        **dict.fromkeys(NUMBERS[3:]),
+        **dict.fromkeys(NUMBERS[PAPERS:]),
         "n": 0,
     }
     if net and net.name in summary.by_net.index:
         record.update({str(column): value for column, value in summary.by_net.loc[net.name].items()})
         record["n"] = int(record["n"])
+    if row.ensemble and not (ensemble := summary.ensemble(row.ensemble)).missing:
+        record |= {"n": 1, **{metric: ensemble.error(metric) for metric in ("test_error", "test_error_top5")}}
+    if record["n"]:
         paper = row.error if row.mean is None else row.mean
         record["difference"] = None if paper is None else record["test_error"] - paper
+        record["difference_top5"] = None if row.top5 is None else record["test_error_top5"] - row.top5
     return record
 
 
 def _notes(summary: Summary) -> tuple[str, ...]:
-    spec = RunSpec.of(summary.experiment.nets[0], summary.variant, summary.experiment.protocol, seed=0)
-    window = averaging_window(spec.protocol)
-    updates = "1 update" if window == 1 else f"{window} updates"
-    notes = [
-        "ours: test error (%) after the last update, mean ± standard deviation over n runs.",
-        "best: the lowest of all evaluations, chosen on the test set, so only shown beside it.",
-        f"train: running training error (%) on augmented batches, mean over the last {updates}.",
-    ]
-    if any(row.mean is not None for row in summary.experiment.rows):
+    experiment = summary.experiment
+    protocol = RunSpec.of(experiment.nets[0], summary.variant, experiment.protocol, seed=0).protocol
+    window = averaging_window(protocol)
+    updates = "1 update" if window == 1 else f"{window:,} updates"
+    error = summary.test_error_in_words
+    notes = [f"ours: {error} (%) after the last update, mean ± standard deviation over n runs."]
+    if protocol.photos:
+        notes.append(_test(experiment.test, protocol.photos))
+    if _has_top5(experiment):
+        either = "top-1" if _compares_top1(experiment) else "top-5"
+        notes.append(f"ours {MINUS} paper: of the {either} error.")
+    else:
+        if experiment.test == "1-crop":
+            on = "validation" if protocol.photos else "test"
+            notes.append(f"best: the lowest of all evaluations, chosen on the {on} set, so only shown beside it.")
+        notes.append(f"train: running training error (%) on augmented batches, mean over the last {updates}.")
+    if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
+    for row in experiment.rows:
+        if row.ensemble:
+            waits = summary.ensemble(row.ensemble).missing
+            names = ", ".join(net.short_name(experiment.benchmark) for net in row.ensemble)
+            state = f" Waits for tested runs of {waits}." if waits else ""
+            notes.append(f"{row.label}: the probabilities of {names}, averaged.{state}")
+    if protocol.photos and summary.variant.dataset != "imagenet":
+        notes.append("params: with ImageNet's 1,000 classes.")
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return tuple(notes)
 
 
-def in_words(table: ResultTable) -> pd.DataFrame:
-    """The table's cells as every format for people shows them, under their headers."""
-    frame = table.frame
+def _test(views: Views, photos: Photos) -> str:
+    """How an image is tested, as section 3.4 says it."""
+    match views:
+        case "1-crop":
+            return f"Tested on the centre {photos.crop}x{photos.crop} crop, shorter side {photos.test_side}."
+        case "10-crop":
+            return (
+                f"Tested on 10 crops: {photos.crop}x{photos.crop} at the corners and the centre, shorter side "
+                f"{photos.test_side}, and their mirrors; probabilities averaged (section 3.4)."
+            )
+        case "dense":
+            sides = ", ".join(map(str, photos.dense_sides))
+            return (
+                f"Tested fully convolutionally at shorter sides {sides}, each image and its mirror; probabilities "
+                "averaged (section 3.4)."
+            )
+
+
+def _has_top5(experiment: Experiment) -> bool:
+    return any(row.top5 is not None for row in experiment.rows)
+
+
+def _compares_top1(experiment: Experiment) -> bool:
+    return any(row.error is not None for row in experiment.rows if row.net or row.ensemble)
+
+
+def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     ours = frame["net"].notna()
-    cells = pd.DataFrame(
-        {
-            "method": frame["label"],
-            "layers": frame["layers"],
-            "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
-            "paper": [_paper(*row) for row in frame[NUMBERS[:3]].itertuples(index=False)],
-            "ours": [_mean(*row) for row in frame[["test_error", "test_error_std"]].itertuples(index=False)],
-            "best": [_mean(value) for value in frame["best_test_error"]],
-            "train": [_mean(*row) for row in frame[["train_error", "train_error_std"]].itertuples(index=False)],
-            "n": frame["n"].astype(str),
-            f"ours {MINUS} paper": [_signed(value) for value in frame["difference"]],
-        }
-    )
-    cells.loc[~ours, ["ours", "best", "train", "n", f"ours {MINUS} paper"]] = ""
-    if frame["paper_error"].isna().all() and frame["paper_mean"].isna().all():
-        cells = cells.drop(columns=["paper", f"ours {MINUS} paper"])
-    return cells
+    error = [_mean(*row) for row in frame[["test_error", "test_error_std"]].itertuples(index=False)]
+    if _has_top5(summary.experiment):
+        top5 = frame[["test_error_top5", "test_error_top5_std"]]
+        difference = frame["difference" if _compares_top1(summary.experiment) else "difference_top5"]
+        cells = pd.DataFrame(
+            {
+                "method": frame["label"],
+                TOP1: [_paper(value) for value in frame["paper_error"]],
+                TOP5: [_paper(value) for value in frame["paper_top5"]],
+                TOP1_OURS: error,
+                TOP5_OURS: [_mean(*row) for row in top5.itertuples(index=False)],
+                "n": frame["n"].astype(str),
+                DIFFERENCE: [_signed(value) for value in difference],
+            }
+        )
+    else:
+        papers = frame[["paper_error", "paper_mean", "paper_std"]]
+        cells = pd.DataFrame(
+            {
+                "method": frame["label"],
+                "layers": frame["layers"],
+                "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
+                "paper": [_paper(*row) for row in papers.itertuples(index=False)],
+                "ours": error,
+                "best": [_mean(value) for value in frame["best_test_error"]],
+                "train": [_mean(*row) for row in frame[["train_error", "train_error_std"]].itertuples(index=False)],
+                "n": frame["n"].astype(str),
+                DIFFERENCE: [_signed(value) for value in frame["difference"]],
+            }
+        )
+    cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
+    # Beside a test over many views the best centre crop says nothing.
+    left_out = [] if summary.experiment.test == "1-crop" else ["best"]
+    if frame["paper_error"].isna().all():
+        left_out.append(TOP1)
+    if frame[["paper_error", "paper_top5", "paper_mean"]].isna().all(axis=None):
+        left_out += ["paper", DIFFERENCE]
+    return cells.drop(columns=left_out, errors="ignore")
 
 
 def _mean(mean: float, std: float = float("nan")) -> str:
@@ -191,7 +289,7 @@ def _mean(mean: float, std: float = float("nan")) -> str:
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
 
 
-def _paper(error: float, mean: float, std: float) -> str:
+def _paper(error: float, mean: float = float("nan"), std: float = float("nan")) -> str:
     if pd.isna(mean):
         return "" if pd.isna(error) else f"{error:.2f}"
     return _mean(mean, std) if pd.isna(error) else f"{error:.2f} ({_mean(mean, std)})"
@@ -202,19 +300,13 @@ def _signed(difference: float) -> str:
 
 
 def _markdown(table: ResultTable) -> str:
-    cells = in_words(table).map(lambda cell: cell.replace("|", "\\|"))
-    align = ["left", *["right"] * (len(cells.columns) - 1)]
-    body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
+    body = "\n\n".join(_body(part.map(lambda cell: cell.replace("|", "\\|")), "pipe") for part in table.parts)
     notes = "\n".join(f"- {note}" for note in table.notes)
     return f"**{table.title}** ({table.scale})\n\n{body}\n\n{notes}\n"
 
 
 def _latex(table: ResultTable) -> str:
-    cells = in_words(table)
-    align = ["left", *["right"] * (len(cells.columns) - 1)]
-    body = tabulate(
-        cells.to_numpy().tolist(), list(cells.columns), tablefmt="latex_booktabs", disable_numparse=True, colalign=align
-    )
+    body = "\n\n\\medskip\n".join(_body(part, "latex_booktabs") for part in table.parts)
     caption = "".join(
         LATEX_ESCAPE_RULES.get(character, character)
         for character in f"{table.title} ({table.scale}). {' '.join(table.notes)}"
@@ -224,3 +316,9 @@ def _latex(table: ResultTable) -> str:
     for character, command in (("±", "$\\pm$"), (MINUS, "$-$"), (NOT_RUN, "--")):
         text = text.replace(character, command)
     return text
+
+
+def _body(cells: pd.DataFrame, form: Literal["pipe", "latex_booktabs"]) -> str:
+    align = ["left", *["right"] * (len(cells.columns) - 1)]
+    rows, headers = cells.to_numpy().tolist(), list(cells.columns)
+    return tabulate(rows, headers, tablefmt=form, disable_numparse=True, colalign=align)

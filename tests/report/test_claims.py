@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from resnet_cli.experiment import Experiment
+from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.claims import judge
 from resnet_cli.report.summarize import summarize
 from resnet_cli.spec import Variant
@@ -118,6 +118,43 @@ def test_training_error_is_judged_where_claimed(store: Store, add_run: AddRun) -
     summary = summarize(store, experiment(LESS, {**LESS, "metric": "train_error"}), Variant(schedule=0.01))
 
     assert ["not reproduced", "reproduced"] == [judgement.verdict for judgement in judge(summary)]
+
+
+def test_the_metric_is_named(store: Store, short: Variant, photos: Variant) -> None:
+    """Each metric has its words; what CIFAR-10 calls the test error is the validation error on ImageNet."""
+    summaries = [
+        summarize(store, load_experiment(name), variant)
+        for name, variant in (("fig6", short), ("table3", photos), ("fig4", photos))
+    ]
+
+    assert [
+        {"test error", "training error"},
+        {"validation error", "top-5 validation error"},
+        {"validation error", "training error", "validation error, mean over the first quarter"},
+    ] == [{judgement.metric_in_words for judgement in judge(summary)} for summary in summaries]
+
+
+def test_no_early_evaluation(store: Store, add_run: AddRun, photos: Variant) -> None:
+    """Runs that were evaluated only later say nothing about convergence, and the reason says so."""
+    fig4 = load_experiment("fig4")
+    for net in ("resnet-18", "plain-18"):
+        add_run(net, [40.0, 30.0], variant=photos, experiment=fig4)
+    found = judge(summarize(store, fig4, photos))[-1]
+
+    assert "not run" == found.verdict
+    assert "no finished run of resnet-18, plain-18 with an evaluation in the first quarter" == found.reason
+
+
+def test_faster_convergence(store: Store, add_run: AddRun, photos: Variant) -> None:
+    """Who converges faster is judged by the evaluations of the first quarter, whoever is better in the end."""
+    fig4 = load_experiment("fig4")
+    for seed in range(2):
+        add_run("resnet-18", [60.0, 50.0, 40.0, 30.0], seed=seed, variant=photos, experiment=fig4)
+        add_run("plain-18", [70.0, 50.0, 40.0, 20.0], seed=seed, variant=photos, experiment=fig4)
+    found = judge(summarize(store, fig4, photos))[-1]
+
+    assert "reproduced" == found.verdict
+    assert (60.0, 70.0) == (found.comparisons[0].left.mean, found.comparisons[0].right.mean)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from matplotlib.text import Text
 
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.figures import draw, figure_bytes
+from resnet_cli.report.panels import DEPTH_COLOURS
 from resnet_cli.report.summarize import summarize
 from resnet_cli.spec import Net, Variant
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.report.figures import FigureFormat
     from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Benchmark
 
 
 def drawn(store: Store, experiment: str | Experiment, variant: Variant) -> Figure:
@@ -91,6 +93,36 @@ def test_paper_scale(store: Store, add_run: AddRun) -> None:
         figure.get_suptitle()
     )
     assert ["plain-20", "plain-56 ↑"] == names(figure.axes[1])
+
+
+def test_imagenet(store: Store, add_run: AddRun, photos: Variant) -> None:
+    """On ImageNet the bold line is the centre crop's validation error; a short run's axis begins at 0."""
+    add_run("plain-18", [50.0] * 20, variant=photos, experiment=load_experiment("fig4"))
+    figure = drawn(store, "fig4", photos)
+
+    assert "Validation error (bold): of the centre crop, at each evaluation." in footnote(figure)
+    assert "trailing mean over 60 updates" in footnote(figure)
+    assert pytest.approx((0.0, 84.0)) == figure.axes[0].get_ylim()
+
+
+def test_lower_limit(store: Store, add_run: AddRun) -> None:
+    """At paper scale a figure's lower limit holds too; an arrow down marks a line that ends below it."""
+    add_run("plain-20", [50.0, 9.0], variant=Variant())
+    add_run("plain-56", [50.0, 30.0], variant=Variant())
+    panels = [{"title": "", "show": "test"}]
+    limits = {"title": "T", "y_min": 20, "y_max": 60, "panels": panels}
+    axes = drawn(store, own(protocol=load_experiment("fig1").protocol, figure=limits), Variant()).axes[0]
+
+    assert (20.0, 60.0) == axes.get_ylim()
+    assert ["plain-20 ↓", "plain-56"] == names(axes)
+
+
+@pytest.mark.parametrize("benchmark", ["cifar10", "imagenet"])
+def test_depths_have_colours_of_their_own(benchmark: Benchmark) -> None:
+    """No two depths that the paper draws have one colour."""
+    colours = DEPTH_COLOURS[benchmark].values()
+
+    assert len(colours) == len(set(colours))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +278,7 @@ def test_nothing_to_draw(store: Store, add_run: AddRun, short: Variant) -> None:
     assert draw(store, summarize(store, load_experiment("fig1"), short)) is None
     assert draw(store, summarize(store, load_experiment("depth"), short)) is None
     assert draw(store, summarize(store, load_experiment("table6"), short)) is None
+    assert draw(store, summarize(store, load_experiment("table1"), short)) is None
 
 
 @pytest.mark.parametrize(("form", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])

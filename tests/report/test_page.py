@@ -86,6 +86,16 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert "<script" not in page
 
 
+def test_an_experiment_that_trains_nothing(store: Store, short: Variant) -> None:
+    """Table 1 has a section of its own: layers and counts, two tables, and no environment."""
+    page = render_page([make_section(store, summarize(store, load_experiment("table1"), short))])
+    text = read(page).text
+
+    assert (2, 0) == (page.count("<table>"), text.count("Environments"))
+    assert "counted from the layers; nothing is trained" in text
+    assert "11,282,415,616" in text
+
+
 def test_text_is_escaped(store: Store, add_run: AddRun, short: Variant) -> None:
     """A title of one's own cannot break the page."""
     add_run("plain-20", [9.0])

@@ -10,10 +10,10 @@ from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.report.summarize import averaging_window, final_training_error, learning_curves, summarize
-from resnet_cli.spec import Net, Protocol, Variant
+from resnet_cli.spec import PAPER, Net, Protocol, Variant
 
 if TYPE_CHECKING:
-    from conftest import AddRun
+    from conftest import AddRun, AddTest
 
     from resnet_cli.runs.store import Store
 
@@ -28,6 +28,8 @@ RESNET_20 = Net.model_validate("resnet-20")
         (Protocol().scaled(0.1), 391),
         (Protocol().scaled(0.01), 64),
         (Protocol().tiny(), 1),
+        (PAPER["imagenet"], 5_005),
+        (PAPER["imagenet"].scaled(0.01), 600),
     ],
 )
 def test_averaging_window(protocol: Protocol, window: int) -> None:
@@ -55,8 +57,10 @@ def test_a_run_is_measured_at_its_end(store: Store, add_run: AddRun, short: Vari
             "shortcut": "A",
             "seed": 0,
             "test_error": 8.7,
+            "test_error_top5": 0.5,
             "best_test_error": 8.5,
             "train_error": 0.5,
+            "early_test_error": pytest.approx(float("nan"), nan_ok=True),
             "test_iterations": 3,
             "test_images": 10_000,
             "parameters": 269_722,
@@ -73,7 +77,7 @@ def test_means_and_deviations(store: Store, add_run: AddRun, short: Variant) -> 
     by_net = summarize(store, load_experiment("table6"), short).by_net
 
     assert [3, 1] == by_net["n"].tolist()
-    assert pytest.approx([8.9, math.sqrt(0.07), 8.0, 2.0, 1.0]) == by_net.loc["resnet-20"].tolist()[1:]
+    assert pytest.approx([8.9, math.sqrt(0.07), 0.5, 0.0, 8.0, 2.0, 1.0]) == by_net.loc["resnet-20"].tolist()[1:]
     assert math.isnan(by_net.loc["resnet-1202", "test_error_std"])
 
 
@@ -199,3 +203,52 @@ def test_unfinished_curves_end_together(store: Store, add_run: AddRun, short: Va
     assert curves
 
     assert {160: 70.0} == curves.test["mean"].to_dict()
+
+
+def test_early_error_is_of_the_first_quarter(store: Store, add_run: AddRun, short: Variant) -> None:
+    """The early error is the mean of the evaluations in the first quarter; a run that has none has no such value."""
+    add_run("resnet-20", [90.0, 70.0, 50.0, 40.0, 30.0, 20.0, 10.0, 8.0])
+    add_run("resnet-20", [50.0, 8.0], seed=1)
+    summary = summarize(store, load_experiment("table6"), short)
+
+    assert [80.0] == summary.values(RESNET_20, "early_test_error")
+    assert [8.0, 8.0] == summary.values(RESNET_20, "test_error")
+
+
+def test_ten_crops_are_the_final_errors(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> None:
+    """Where an experiment tests ten crops, those are the final errors; evaluations during the training are not."""
+    table2 = load_experiment("table2")
+    run = add_run("resnet-18", [60.0, 30.5], 28.0, variant=photos, experiment=table2)
+    add_test(run, "10-crop", 27.88, 9.5)
+    record = summarize(store, table2, photos).runs.iloc[0]
+
+    assert [27.88, 9.5, 30.5, 28.0, 50_000, 11_515_688] == [
+        record[column]
+        for column in (
+            "test_error",
+            "test_error_top5",
+            "best_test_error",
+            "train_error",
+            "test_images",
+            "parameters",
+        )
+    ]
+
+
+def test_an_untested_run_is_unfinished(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> None:
+    """A trained run without the experiment's test gives no number there, and does where the centre crop is asked."""
+    run = add_run("resnet-18", [60.0, 30.5], variant=photos, experiment=load_experiment("table2"))
+    add_test(run, "dense", 26.0, 8.0)
+    tested, trained = (summarize(store, load_experiment(name), photos) for name in ("table2", "fig4"))
+
+    assert ("resnet-18 (1 not tested)", 0) == (tested.unfinished_text, len(tested.runs))
+    assert ("", [30.5]) == (trained.unfinished_text, trained.values(Net.model_validate("resnet-18"), "test_error"))
+
+
+def test_an_experiment_that_trains_nothing(store: Store) -> None:
+    """Table 1 has no runs and needs none: it is complete, at no scale."""
+    summary = summarize(store, load_experiment("table1"), Variant(dataset="synthetic-photos", tiny=True))
+
+    assert summary.runs.empty
+    assert (True, True) == (summary.only_describes, summary.is_paper)
+    assert "counted from the layers; nothing is trained" == summary.scale

@@ -15,7 +15,7 @@ from resnet_cli.report.tables import make_table, render, rich_table
 from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
-    from conftest import AddRun
+    from conftest import AddRun, AddTest
 
     from resnet_cli.report.tables import ResultTable, TextFormat
     from resnet_cli.runs.store import Store
@@ -77,6 +77,47 @@ MARKDOWN = """\
 """
 
 
+TABLE3 = """\
+Table 3. Error on ImageNet validation (%, 10-crop)
+schedule 0.001 of the paper's; ImageNet; fp32
+
+             paper  paper        ours   ours     ours −
+method       top-1  top-5       top-1  top-5  n   paper
+───────────────────────────────────────────────────────
+VGG-16       28.07   9.33
+GoogLeNet            9.15
+PReLU-net    24.27   7.38
+plain-34     28.54  10.02       29.00  10.50  1   +0.46
+ResNet-34 A  25.03   7.76  24.50±0.71   7.50  2   −0.53
+ResNet-34 B  24.52   7.46           –      –  0       –
+ResNet-34 C  24.19   7.40           –      –  0       –
+ResNet-50    22.85   6.71           –      –  0       –
+ResNet-101   21.75   6.05           –      –  0       –
+ResNet-152   21.43   5.71           –      –  0       –
+
+ours: validation error (%) after the last update, mean ± standard deviation over
+n runs.
+Tested on 10 crops: 224x224 at the corners and the centre, shorter side 256, and
+their mirrors; probabilities averaged (section 3.4).
+ours − paper: of the top-1 error.
+Runs without a result, in no number here: resnet-34-B (1 not tested).
+"""
+
+
+@pytest.fixture
+def table3(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> ResultTable:
+    """Table 3 with one net run twice, one once, and one not tested."""
+    experiment = load_experiment("table3")
+    for net, seed, errors in (
+        ("plain-34", 0, (29.0, 10.5)),
+        ("resnet-34", 0, (24.0, 7.0)),
+        ("resnet-34", 1, (25.0, 8.0)),
+    ):
+        add_test(add_run(net, [60.0, 30.0], seed=seed, variant=photos, experiment=experiment), "10-crop", *errors)
+    add_run("resnet-34-B", [60.0, 30.0], variant=photos, experiment=experiment)
+    return make_table(summarize(store, experiment, photos))
+
+
 @pytest.fixture
 def table6(store: Store, add_run: AddRun, short: Variant) -> ResultTable:
     """Table 6 with two nets run twice, one once, and one diverged."""
@@ -100,6 +141,78 @@ def printed(table: ResultTable, width: int) -> str:
 def test_rich(table6: ResultTable) -> None:
     """In 80 columns the paper's table stands with ours beside it, and nothing wraps."""
     assert RICH == printed(table6, 80)
+
+
+def test_top1_and_top5(table3: ResultTable) -> None:
+    """In 80 columns Table 3 has both errors, the paper's and ours, how they were tested, and no best centre crop."""
+    assert TABLE3 == printed(table3, 80)
+
+
+def test_top1_and_top5_in_other_formats(table3: ResultTable) -> None:
+    """Both errors, their deviations and their distances to the paper's are there for other programs."""
+    row = json.loads(render(table3, "json"))["rows"][4]
+
+    assert "| ResNet-34 A |         25.03 |          7.76 | 24.50 ± 0.71 |  7.50 ± 0.71 |   2 |          −0.53 |" in (
+        render(table3, "md")
+    )
+    assert pytest.approx([24.5, 0.5**0.5, 7.5, 0.5**0.5, -0.53, -0.26]) == [
+        row[column]
+        for column in (
+            "test_error",
+            "test_error_std",
+            "test_error_top5",
+            "test_error_top5_std",
+            "difference",
+            "difference_top5",
+        )
+    ]
+
+
+def test_one_error_over_many_views(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> None:
+    """Table 2 has top-1 errors only; beside ten crops there is no best centre crop, and no note on it."""
+    experiment = load_experiment("table2")
+    add_test(add_run("plain-18", [60.0, 30.0], 28.5, variant=photos, experiment=experiment), "10-crop", 27.5)
+    table = make_table(summarize(store, experiment, photos))
+
+    assert ["method", "layers", "params", "paper", "ours", "train", "n", "ours − paper"] == list(table.parts[0].columns)
+    assert ["plain", "18", "11,515,688", "27.94", "27.50", "28.50", "1", "−0.44"] == table.parts[0].loc[0].tolist()
+    assert not any(note.startswith("best") for note in table.notes)
+
+
+def test_only_top5(store: Store, photos: Variant) -> None:
+    """Table 5 has no top-1 error of the paper's, so no column for it; the differences are of the top-5 error."""
+    table = make_table(summarize(store, load_experiment("table5"), photos))
+
+    assert ["method", "paper top-5", "ours top-1", "ours top-5", "n", "ours − paper"] == list(table.parts[0].columns)
+    assert "ours − paper: of the top-5 error." in table.notes
+    assert ["resnet-34-B", "resnet-34-C", "resnet-50", "resnet-101", "resnet-152"] == table.frame["label"].tolist()[6:]
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "note"),
+    [
+        (
+            "table4",
+            Variant(dataset="imagenet"),
+            (
+                "Tested fully convolutionally at shorter sides 224, 256, 384, 480, 640, each image and its mirror; "
+                "probabilities averaged (section 3.4)."
+            ),
+        ),
+        (
+            "table3",
+            Variant(dataset="synthetic-photos", tiny=True),
+            (
+                "Tested on 10 crops: 32x32 at the corners and the centre, shorter side 37, and their mirrors; "
+                "probabilities averaged (section 3.4)."
+            ),
+        ),
+        ("fig4", Variant(dataset="imagenet"), "Tested on the centre 224x224 crop, shorter side 256."),
+    ],
+)
+def test_the_test_is_named(store: Store, name: str, variant: Variant, note: str) -> None:
+    """A table of ImageNet says how it tests, in the sizes that were used."""
+    assert note in make_table(summarize(store, load_experiment(name), variant)).notes
 
 
 def test_rich_loses_no_digit(table6: ResultTable) -> None:

@@ -1,0 +1,133 @@
+"""Table 1: the nets stage by stage, their parameters and multiply-adds beside the paper's FLOPs. Trains nothing."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from resnet_cli import complexity
+from resnet_cli.spec import FIRST_BOTTLENECK, Net
+
+if TYPE_CHECKING:
+    from resnet_cli.experiment import Architecture, Experiment
+    from resnet_cli.spec import Benchmark
+
+STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
+FULLY_CONNECTED = ("fc", "classifier")  # how the layers' names begin
+
+
+def describe(experiment: Experiment) -> pd.DataFrame:
+    """One row an architecture.
+
+    Columns label, net, conv1 to conv5_x (their layers in words; None where Table 1 does not have the net), layers,
+    parameters, multiply_adds, convolution_multiply_adds (of these, those of convolutions), paper_multiply_adds, and
+    difference_percent of ours to the paper's.
+    """
+    return pd.DataFrame([_record(each, experiment.benchmark) for each in experiment.architectures])
+
+
+def in_words(frame: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The layers as the paper lays them out, a column a depth; then the counts, a row a net. Empty for no nets."""
+    if frame.empty:
+        return ()
+    counts = pd.DataFrame(
+        {
+            "net": frame["label"],
+            "layers": frame["layers"].astype(str),
+            "parameters": [f"{count:,}" for count in frame["parameters"]],
+            "multiply-adds": [f"{count:,}" for count in frame["multiply_adds"]],
+            "paper's FLOPs": [_billions(flops) for flops in frame["paper_multiply_adds"]],
+            "difference": [_signed(percent) for percent in frame["difference_percent"]],
+        }
+    )
+    drawn = frame.dropna(subset="conv1").drop_duplicates("layers").sort_values("layers")
+    if drawn.empty:
+        return (counts,)
+    stages = ("conv1", *STAGES)
+    sizes = (2 * complexity.IMAGENET_SIZES[0], *complexity.IMAGENET_SIZES)
+    layout = pd.DataFrame({"stage": stages, "output": [f"{size}x{size}" for size in sizes]})
+    for _, row in drawn.iterrows():
+        layout[f"{row['layers']}-layer"] = row[list(stages)].to_list()
+    return layout, counts
+
+
+def notes(experiment: Experiment) -> tuple[str, ...]:
+    """What is counted, and what makes a count the paper's; nothing that the counts do not show."""
+    if not experiment.architectures:
+        return ()
+    result = ["multiply-adds: of one image's convolutions and fully connected layers, which the paper calls FLOPs."]
+    nets = [(each.label, each.net) for each in experiment.architectures if isinstance(each.net, Net)]
+    on_imagenet = experiment.benchmark == "imagenet"
+    if nets and on_imagenet:
+        result.append(
+            "conv1 has stride 2; conv2_x opens with a 3x3 max pooling of stride 2, each later stage with a block of "
+            "stride 2; average pooling and a fully connected layer follow. A plain net has the same layers."
+        )
+    rows = describe(experiment).to_dict(orient="records")
+    agree = [row["label"] for row in rows if _billions(row["multiply_adds"]) == _billions(row["paper_multiply_adds"])]
+    if agree:
+        result.append(f"Rounded to the paper's digits, the same: {', '.join(agree)}.")
+    result += [_difference(row) for row in rows if row["label"] not in agree]
+    otherwise = [
+        f"{label} {_billions(complexity.multiply_adds(net, 'imagenet', stride_3x3=True), 3)}"
+        for label, net in nets
+        if on_imagenet and net.depth >= FIRST_BOTTLENECK
+    ]
+    if otherwise:
+        result.append(f"A bottleneck's stride is in its first 1x1; were it in its 3x3: {', '.join(otherwise)}.")
+    return tuple(result)
+
+
+def _difference(row: dict[Any, Any]) -> str:
+    """Why a count is not the paper's."""
+    label, count, paper = row["label"], row["multiply_adds"], _billions(row["paper_multiply_adds"])
+    if _billions(floor(count / 1e8) * 1e8) == paper:
+        return f"{label}: {_billions(count, 3)} is the paper's {paper} if it is cut off, not rounded."
+    convolutions = row["convolution_multiply_adds"]
+    if _billions(convolutions) == paper:
+        return f"{label}: without its fully connected layers {_billions(convolutions, 3)}, the paper's {paper}."
+    return f"{label}: {_billions(count, 3)} is not the paper's {paper}."
+
+
+def _record(architecture: Architecture, benchmark: Benchmark) -> dict[str, Any]:
+    net = architecture.net
+    if isinstance(net, Net):
+        name, depth, layers = net.name, net.depth, complexity.layers(net, benchmark)
+    else:
+        vgg: Literal[16, 19] = 16 if net == "vgg-16" else 19
+        name, depth, layers = net, vgg, complexity.vgg_layers(vgg)
+    count = sum(layer.multiply_adds for layer in layers)
+    convolutions = [layer for layer in layers if not layer.name.startswith(FULLY_CONNECTED)]
+    return {
+        "label": architecture.label,
+        "net": name,
+        **dict.fromkeys(("conv1", *STAGES)),
+        **(_stages(net) if isinstance(net, Net) and benchmark == "imagenet" else {}),
+        "layers": depth,
+        "parameters": sum(layer.parameters for layer in layers),
+        "multiply_adds": count,
+        "convolution_multiply_adds": sum(layer.multiply_adds for layer in convolutions),
+        "paper_multiply_adds": architecture.flops,
+        "difference_percent": 100 * (count / architecture.flops - 1),
+    }
+
+
+def _stages(net: Net) -> dict[str, str]:
+    """An ImageNet net's layers: `[3x3, 64; 3x3, 64] x 2`, kernel and filters of each layer of a block, and blocks."""
+    result = {"conv1": f"7x7, {complexity.IMAGENET_STEM_WIDTH}"}
+    for stage, width, count in zip(STAGES, complexity.IMAGENET_WIDTHS, net.blocks("imagenet"), strict=True):
+        block = [f"3x3, {width}", f"3x3, {width}"]
+        if net.depth >= FIRST_BOTTLENECK:
+            block = [f"1x1, {width}", f"3x3, {width}", f"1x1, {4 * width}"]
+        result[stage] = f"[{'; '.join(block)}] x {count}"
+    return result
+
+
+def _billions(count: float, digits: int = 1) -> str:
+    return f"{count / 1e9:.{digits}f}e9"
+
+
+def _signed(percent: float) -> str:
+    return f"{percent:+.1f}%".replace("-", "−")  # noqa: RUF001  a minus sign, as in the other tables
