@@ -3,8 +3,9 @@
     python benchmarks/on_gpu.py --data-dir DATA --results-dir RESULTS --out OUT [--minutes 8]
     python benchmarks/on_gpu.py --results-dir /tmp/results --out /tmp/out --device cpu --tiny    # a rehearsal
 
-In this order: the GPU tests (first call only), Figure 6 and Table 6 at paper scale, cheap nets first, one seed of
-each before more seeds. Training is stopped with SIGTERM when the minutes are over and goes on in the next call.
+In this order: the GPU tests and, with --photographs FOLDER, the speed of ImageNet's nets (first call only), then
+Figure 6 and Table 6 at paper scale, cheap nets first, one seed of each before more seeds. Training is stopped with
+SIGTERM when the minutes are over and goes on in the next call.
 Logs, statuses and environments (no weights) are packed into OUT/results.tar.gz; a short table is printed last.
 """
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--results-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--photographs", type=Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--jobs", default="6")
@@ -44,6 +46,12 @@ def main() -> None:
             with tests_log.open("w") as log:
                 command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q"]
                 run_until(deadline, subprocess.Popen(command, stdout=log, stderr=log))
+        speed = options.results_dir / "imagenet-speed.json"
+        if options.photographs and not speed.exists():
+            command = [sys.executable, str(Path(__file__).with_name("imagenet.py")), "--out", str(speed)]
+            command += ["--dataset-root", str(options.photographs), "--device", options.device]
+            command += ["--precision", options.precision, *(["--batch-size", "4"] if options.tiny else [])]
+            run_until(deadline, subprocess.Popen(command))
         for experiment, seeds in (("fig6", "1"), ("table6", "5")):
             train(experiment, seeds, options, deadline)
     finally:
@@ -81,7 +89,7 @@ def run_until(deadline: float, process: subprocess.Popen[bytes]) -> None:
 def pack(results: Path, out: Path) -> None:
     """Packs logs, tables and figures; weights and checkpoints stay."""
     with tarfile.open(out / "results.tar.gz", "w:gz") as archive:
-        for path in [*measured_files(results), *results.glob("*.log")]:
+        for path in [*measured_files(results), *results.glob("*.log"), *results.glob("*.json")]:
             archive.add(path, path.relative_to(results))
 
 

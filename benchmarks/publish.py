@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUN_FILES = {"spec.json", "environment.json", "status.json", "train.csv", "eval.csv"}
+RUN_FILES = {
+    "spec.json",
+    "environment.json",
+    "status.json",
+    "train.csv",
+    "eval.csv",
+    "test-10-crop.json",
+    "test-dense.json",
+}
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 
 

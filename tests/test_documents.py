@@ -10,7 +10,7 @@ import typer.main
 from resnet_cli.cli.main import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.experiment import experiment_names
-from resnet_cli.spec import Warmup
+from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, Plateau, Warmup
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,6 +73,10 @@ def test_readme_lists_the_assumptions_with_their_values() -> None:
     assert f"last {Warmup().window} updates" in assumptions
     assert f"{Warmup().from_depth} layers and more" in assumptions
     assert f"pad {PADDING}" in assumptions
+    plateau = Plateau()
+    assert f"{plateau.window:,} updates (an epoch) is not {plateau.improvement:g} points below" in assumptions
+    assert f"{plateau.patience} times in a row; at most {plateau.drops} drops" in assumptions
+    assert f"not below {FEWEST_UPDATES_OF_A_WINDOW:,} updates" in assumptions
     for word in ("fan-in", "1/255", "BN", "momentum", "epoch", "running", "zero channels", "last 5,000"):
         assert word in assumptions, word
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 from resnet_cli import run_folder
@@ -66,6 +67,22 @@ def print_verdicts(judgements: list[Judgement], console: Console) -> None:
         console.print(verdict + Text(f": {judgement.claim.text}{reason}"))
         for comparison in judgement.comparisons:
             console.print(Padding(Text(f"{judgement.metric_in_words}: {comparison}", style="dim"), (0, 0, 0, 4)))
+
+
+def check_writable(path: Path) -> None:
+    """Whether a file can be written there; makes the folders above it.
+
+    Raises:
+        BadInputError: It cannot.
+    """
+    if path.is_dir():
+        raise BadInputError(f"{path}: is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_file(path: Path, content: bytes) -> Path:

@@ -8,14 +8,19 @@ import typer
 
 from resnet_cli.cli.answer import print_verdicts
 from resnet_cli.cli.options import (
+    Accumulate,
+    Asked,
     DatasetOption,
+    DatasetRoot,
     Depths,
+    Deviations,
     PrecisionOption,
     ResultsDir,
     Schedule,
     SplitOption,
     Tiny,
     every_experiment,
+    fits,
     parse_depths,
     shown_variant,
 )
@@ -34,6 +39,9 @@ def check(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     precision: PrecisionOption = None,
+    dataset_root: DatasetRoot = None,
+    deviation: Deviations = None,
+    accumulate: Accumulate = None,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -48,22 +56,10 @@ def check(
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
     experiments = [load_experiment(name, chosen)] if name else every_experiment(chosen)
-    summaries = [
-        summarize(
-            store,
-            experiment,
-            shown_variant(
-                store,
-                experiment,
-                schedule=schedule,
-                tiny=tiny,
-                dataset=dataset,
-                split=split,
-                precision=precision,
-            ),
-        )
-        for experiment in experiments
-    ]
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    if name is None:  # options that are about some experiments only leave the others out
+        experiments = [each for each in experiments if each.claims and fits(each, asked)]
+    summaries = [summarize(store, each, shown_variant(store, each, asked)) for each in experiments]
     if form == "json":
         content = [
             {

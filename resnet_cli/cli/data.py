@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
+from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +30,25 @@ def download(*, data_dir: options.DataDir = None) -> None:
 
 
 @data_app.command()
-def verify(*, data_dir: options.DataDir = None) -> None:
-    """Check every file of CIFAR-10 by its official MD5."""
-    from resnet_cli.data import cifar10
+def verify(
+    dataset: Annotated[Literal["cifar10", "imagenet"], typer.Argument(help="Which one.")] = "cifar10",
+    *,
+    data_dir: options.DataDir = None,
+    dataset_root: options.DatasetRoot = None,
+) -> None:
+    """Check CIFAR-10's files by their official MD5; of ImageNet, or a folder of classes, the layout and the counts."""
+    from resnet_cli.data import obstacle
+    from resnet_cli.data.folder import source_of
 
     folder = options.data_folder(data_dir)
-    problem = cifar10.problem(folder)
-    if problem:
-        raise BadInputError(problem)
-    typer.echo(f"CIFAR-10 is whole in {folder}")
+    source = None
+    if dataset_root:
+        dataset, source = "imagenet", source_of(dataset_root)
+    in_the_way = obstacle(Variant(dataset="folder" if source else dataset, source=source), folder, dataset_root)
+    if in_the_way:
+        raise BadInputError(in_the_way)
+    name = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}[dataset]
+    typer.echo(f"{source} can be used" if source else f"{name} is whole in {dataset_root or folder}")
 
 
 @data_app.command()
@@ -50,6 +61,10 @@ def where(*, data_dir: options.DataDir = None) -> None:
     for name in cifar10.FILES:
         there = "there" if (folder / cifar10.FOLDER / name).is_file() else "missing"
         typer.echo(f"  {cifar10.FOLDER}/{name}: {there}")
+    for part in ("train", "val"):
+        there = "there" if (folder / "imagenet" / part).is_dir() else "missing"
+        typer.echo(f"  imagenet/{part}/<wnid>/*.JPEG: {there}")
+    typer.echo("Any folder of classes (train/<class>/, val/<class>/) stands in for ImageNet by --dataset-root.")
 
 
 def fetch_cifar10(data_dir: Path, console: Console) -> None:

@@ -7,7 +7,7 @@ from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
+from resnet_cli.spec import PAPER, Variant
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
@@ -17,19 +17,22 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     from rich.table import Table
 
     store = Store.open(results_dir)
-    speed = measured_speed(store, "fp32")
+    measured = {benchmark: measured_speed(store, Variant(dataset=benchmark)) for benchmark in PAPER}
     table = Table(
         "experiment", "question", "runs", "done", "time left here", box=SIMPLE_HEAD, title="Experiments at paper scale"
     )
     for name in experiment_names():
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))
-        missing = [run for run in runs if not store.is_done_at_any_precision(run)]
-        left = duration(seconds_left(missing, store, speed)) if speed else "unknown yet"
+        missing = [run for run in runs if not store.is_done_at_any_precision(run, experiment.test)]
+        here = measured[experiment.benchmark]
+        left = duration(seconds_left(missing, store, here.speed)) if here else "unknown yet"
         done = len(runs) - len(missing)
         table.add_row(name, experiment.question, str(len(runs)), str(done), left if missing else "-")
     console = Console()
     console.print(table)
     console.print("Next: resnet show table6, resnet run table6 --tiny, resnet run table6", highlight=False)
-    if speed is None:
-        console.print("The time is judged by runs made here; 50 updates of any run are enough.", highlight=False)
+    for benchmark, here in measured.items():
+        nets = {"cifar10": "CIFAR-10's nets", "imagenet": "ImageNet's nets"}[benchmark]
+        basis = f"by {here.basis}" if here else "by runs made here; 50 updates or 30 seconds of any run are enough"
+        console.print(f"The time of {nets} is judged {basis}.", highlight=False)

@@ -12,6 +12,7 @@ from resnet_cli import __version__
 from resnet_cli.cli.check import check
 from resnet_cli.cli.data import data_app
 from resnet_cli.cli.doctor import doctor
+from resnet_cli.cli.eval import evaluate_weights
 from resnet_cli.cli.list import list_experiments
 from resnet_cli.cli.plot import plot
 from resnet_cli.cli.report import report
@@ -35,6 +36,7 @@ app.command()(status)
 app.command()(table)
 app.command()(plot)
 app.command()(check)
+app.command("eval")(evaluate_weights)
 app.command()(report)
 app.add_typer(data_app, name="data")
 app.command()(doctor)

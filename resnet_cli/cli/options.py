@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
+from pydantic import ValidationError
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import Experiment, experiment_names, load_experiment
+from resnet_cli.experiment import Experiment, experiment_names, first_problem, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import DatasetName, Precision, Split, Variant
+from resnet_cli.spec import SYNTHETIC, DatasetName, Deviation, Precision, Split, Variant
 
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[
@@ -25,6 +27,25 @@ DataDir = Annotated[
 Schedule = Annotated[
     float | None,
     typer.Option("--schedule", help="The paper's schedule, this many times as long: 0.1 is a tenth."),
+]
+DatasetRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset-root", help="A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/."
+    ),
+]
+Deviations = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deviation", help=f"From ImageNet's protocol: {', '.join(get_args(Deviation))}; may be given several times."
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option("--accumulate", min=2, max=256, help="Take each batch in so many parts; BN sees a part at a time."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=0, max=256, help="Threads that read photographs (default: one a core).")
 ]
 Tiny = Annotated[bool, typer.Option("--tiny", help="A smoke run: embedded data, eight updates, seconds.")]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=1000, help="Runs of each net (default: the file's).")]
@@ -64,44 +85,100 @@ def every_experiment(depths: tuple[int, ...] | None) -> list[Experiment]:
     return [load_experiment(each.name, depths) if depths and each.depths else each for each in experiments]
 
 
-def wanted_variant(
-    experiment: Experiment,
-    *,
-    schedule: float | None = None,
-    tiny: bool = False,
-    dataset: DatasetName | None = None,
-    split: Split | None = None,
-    precision: Precision | None = None,
-) -> Variant:
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says of the variant; None where it says nothing."""
+
+    schedule: float | None = None
+    tiny: bool = False
+    dataset: DatasetName | None = None
+    dataset_root: Path | None = None
+    split: Split | None = None
+    precision: Precision | None = None
+    deviations: list[str] | None = None
+    accumulate: int | None = None
+
+
+def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
     """The variant that these options ask for; what is not said is the paper's. A smoke run uses embedded data.
 
     Raises:
-        BadInputError: The options contradict one another, or a schedule is out of range.
+        BadInputError: The options contradict one another or the experiment, or a value is out of range.
     """
-    if tiny and (schedule is not None or dataset == "cifar10"):
-        raise BadInputError("--tiny: has a schedule and data of its own; leave out --schedule and --dataset")
-    if schedule is not None and not 0 < schedule <= 100:  # noqa: PLR2004  Variant's own bounds
-        raise BadInputError(f"--schedule {schedule:g}: must be above 0 and at most 100")
-    return Variant(
-        dataset="synthetic" if tiny else dataset or experiment.dataset,
-        split=split or "full",
-        schedule=1.0 if schedule is None else schedule,
-        tiny=tiny,
-        precision=precision or "fp32",
-    )
+    own_data = asked.dataset in ("cifar10", "imagenet") or asked.dataset_root is not None
+    if asked.tiny and (asked.schedule is not None or own_data):
+        raise BadInputError(
+            "--tiny: has a schedule and data of its own; leave out --schedule, --dataset, --dataset-root"
+        )
+    if asked.schedule is not None and not 0 < asked.schedule <= 100:  # noqa: PLR2004  Variant's own bounds
+        raise BadInputError(f"--schedule {asked.schedule:g}: must be above 0 and at most 100")
+    dataset, source = asked.dataset or experiment.dataset, None
+    if asked.tiny:
+        dataset = SYNTHETIC[experiment.benchmark]
+    elif asked.dataset_root is not None:
+        dataset, source = _folder_of_classes(experiment, asked)
+    try:
+        variant = Variant(
+            dataset=dataset,
+            split=asked.split or "full",
+            schedule=1.0 if asked.schedule is None else asked.schedule,
+            tiny=asked.tiny,
+            precision=asked.precision or "fp32",
+            source=source,
+            deviations=_deviations(asked.deviations or []),
+            accumulate=asked.accumulate,
+        )
+    except ValidationError as error:
+        raise BadInputError(first_problem(error)) from error
+    if variant.benchmark != experiment.benchmark:
+        own = f"{experiment.dataset} or {SYNTHETIC[experiment.benchmark]}"
+        raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
+    batch = experiment.protocol.tiny().batch_size if variant.tiny else experiment.protocol.batch_size
+    if variant.accumulate and batch % variant.accumulate:
+        raise BadInputError(f"--accumulate {variant.accumulate}: does not divide the batch of {batch}")
+    return variant
 
 
-def shown_variant(
-    store: Store,
-    experiment: Experiment,
-    *,
-    schedule: float | None = None,
-    tiny: bool = False,
-    dataset: DatasetName | None = None,
-    split: Split | None = None,
-    precision: Precision | None = None,
-) -> Variant:
+def fits(experiment: Experiment, asked: Asked) -> bool:
+    """Whether these options can be asked of an experiment."""
+    try:
+        wanted_variant(experiment, asked)
+    except BadInputError:
+        return False
+    return True
+
+
+def _deviations(names: list[str]) -> tuple[Deviation, ...] | None:
+    """The named deviations, sorted, each once; None if there are none.
+
+    Raises:
+        BadInputError: There is none of this name.
+    """
+    known: tuple[Deviation, ...] = get_args(Deviation)
+    for name in names:
+        if name not in known:
+            raise BadInputError(f"--deviation {name}: there are {', '.join(known)}")
+    return tuple(each for each in known if each in names) or None
+
+
+def _folder_of_classes(experiment: Experiment, asked: Asked) -> tuple[DatasetName, str | None]:
+    """The dataset that lies at --dataset-root, and its name: ImageNet itself, or a folder of other classes."""
+    from resnet_cli.data import folder
+
+    assert asked.dataset_root is not None
+    if experiment.benchmark != "imagenet":
+        raise BadInputError(f"--dataset-root: in place of ImageNet; {experiment.name} is on CIFAR-10")
+    if asked.dataset not in (None, "imagenet", "folder"):
+        raise BadInputError(f"--dataset-root: names the data, and so does --dataset {asked.dataset}; leave one out")
+    source = folder.source_of(asked.dataset_root)
+    return ("imagenet", None) if source is None else ("folder", source)
+
+
+def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant:
     """The variant to present: the one asked for, or, when nothing is said, the one with the most to show."""
-    if schedule is None and not tiny and dataset is None and split is None and precision is None:
-        return store.variant_to_show(experiment)
-    return wanted_variant(experiment, schedule=schedule, tiny=tiny, dataset=dataset, split=split, precision=precision)
+    return store.variant_to_show(experiment) if asked == Asked() else wanted_variant(experiment, asked)
+
+
+def worker_count(workers: int | None) -> int:
+    """The threads that read photographs: as asked, else one a core."""
+    return (os.cpu_count() or 1) if workers is None else workers

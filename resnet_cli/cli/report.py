@@ -11,7 +11,7 @@ from resnet_cli.runs.store import Store
 
 
 def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
-    """Write one self-contained HTML page on every experiment that has a finished run, and print its path.
+    """Write one self-contained HTML page on every experiment with a finished run, and on Table 1; print its path.
 
     --depths holds for the experiments that sweep depths.
     """
@@ -21,9 +21,9 @@ def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
     store = Store.open(results_dir)
     experiments = every_experiment(parse_depths(depths))
     summaries = [summarize(store, experiment, store.variant_to_show(experiment)) for experiment in experiments]
-    sections = [make_section(store, summary) for summary in summaries if len(summary.runs)]
-    if not sections:
+    if all(summary.runs.empty for summary in summaries):
         raise BadInputError(
             f"{store.root}: no run of any experiment is finished; 'resnet run fig1 --tiny' takes seconds"
         )
+    sections = [make_section(store, each) for each in summaries if len(each.runs) or each.only_describes]
     typer.echo(write_file(store.root / "report.html", render_page(sections).encode()))

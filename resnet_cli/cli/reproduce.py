@@ -32,19 +32,22 @@ def reproduce(
 
     from resnet_cli.cli.answer import present
     from resnet_cli.data import obstacle
+    from resnet_cli.runs.execute import Settings
 
     store, folder, progress = Store.open(results_dir), options.data_folder(data_dir), Console(stderr=True)
     code, left_out = 0, []
     look = cache(obstacle)  # all experiments on one dataset share its answer, which takes reading every byte
     for name in experiment_names():
         question = load_experiment(name)
-        variant = options.wanted_variant(question, schedule=schedule, tiny=tiny, precision=precision)
-        in_the_way = look(variant, folder)
+        asked = options.Asked(schedule=schedule, tiny=tiny, precision=precision)
+        variant = options.wanted_variant(question, asked if question.runs else options.Asked())
+        in_the_way = look(variant, folder) if question.runs else None
         if in_the_way:
             left_out.append(f"{name}: left out: {in_the_way}")
             continue
         runs = plan(question, variant, seeds=seeds)
-        ending = train_missing(name, runs, store, progress, device, folder, jobs, checkpoint_seconds)
+        settings = Settings(device, folder, jobs, checkpoint_seconds, workers=options.worker_count(None))
+        ending = train_missing(question, runs, store, progress, settings)
         code = ending if ending == EXIT_SOME_FAILED else code or ending
         present(store, question, variant, console=Console())
     for line in left_out:

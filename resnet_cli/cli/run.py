@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.errors import EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import DatasetName
+from resnet_cli.spec import DatasetName, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from resnet_cli.runs.execute import Report
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.runs.execute import Report, Settings
+    from resnet_cli.spec import Benchmark, RunSpec
 
 
 def run(
@@ -33,16 +34,23 @@ def run(
     schedule: options.Schedule = None,
     tiny: options.Tiny = False,
     dataset: Annotated[
-        Literal["cifar10", "synthetic", "auto"] | None,
+        Literal["cifar10", "synthetic", "imagenet", "synthetic-photos", "auto"] | None,
         typer.Option(
             "--dataset",
-            help="In place of the experiment's. auto: CIFAR-10 if it is there or can be downloaded, else synthetic.",
+            help="In place of the experiment's. auto: the experiment's, if it is there or can be had, else synthetic.",
         ),
     ] = None,
     split: options.SplitOption = None,
     precision: options.PrecisionOption = None,
+    dataset_root: options.DatasetRoot = None,
+    deviation: options.Deviations = None,
+    accumulate: options.Accumulate = None,
     device: options.Device = "auto",
     jobs: options.Jobs = 1,
+    workers: options.Workers = None,
+    decode: Annotated[
+        Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
+    ] = "cpu",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs it would make; train nothing.")] = False,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
@@ -59,30 +67,40 @@ def run(
     progress = Console(stderr=True)
     question = load_experiment(experiment, options.parse_depths(depths))
     folder = options.data_folder(data_dir)
-    variant = options.wanted_variant(
-        question,
-        schedule=schedule,
-        tiny=tiny,
-        dataset=None if dataset == "auto" else dataset,
-        split=split,
-        precision=precision,
+    asked = options.Asked(
+        schedule, tiny, None if dataset == "auto" else dataset, dataset_root, split, precision, deviation, accumulate
     )
-    runs = plan(question, variant, only=only, seeds=seeds)
-    if dataset == "auto" and not tiny:
-        found = _auto_dataset(folder, progress, may_download=not dry_run)
+    variant = options.wanted_variant(question, asked if question.runs else options.Asked())
+    if dataset == "auto" and question.runs and not tiny and dataset_root is None:
+        found = _auto_dataset(question.benchmark, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
-        runs = plan(question, variant, only=only, seeds=seeds)
+    runs = plan(question, variant, only=only, seeds=seeds)
     store = Store.open(results_dir)
     if dry_run:
         _print_plan(runs, store, question.scale(variant))
         return
-    code = train_missing(question.name, runs, store, progress, device, folder, jobs, checkpoint_seconds)
+    code = 0
+    if runs:
+        from resnet_cli.runs.execute import Settings
+
+        settings = Settings(
+            device,
+            folder,
+            jobs,
+            checkpoint_seconds,
+            dataset_root,
+            workers=options.worker_count(workers),
+            decode=decode,
+        )
+        code = train_missing(question, runs, store, progress, settings)
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     where = "" if results_dir is None else f" --results-dir {results_dir}"
     swept = "" if depths is None else f" --depths {depths}"
-    same = f"{swept}{variant.flags(question.dataset)}{where}"
+    same = f"{swept}{variant.flags(question.dataset)}{where}".replace(
+        "--dataset-root DIR", f"--dataset-root {dataset_root}"
+    )
     draw = f"resnet plot {experiment}{same} --format pdf, " if question.figure else ""
     next_steps = f"Next: {draw}resnet table {experiment}{same} --format latex, resnet report{swept}{where}"
     progress.print(next_steps, markup=False, highlight=False, soft_wrap=True)
@@ -90,29 +108,26 @@ def run(
 
 
 def train_missing(
-    title: str,
-    runs: Sequence[RunSpec],
-    store: Store,
-    console: Console,
-    device: str,
-    data_dir: Path,
-    jobs: int,
-    checkpoint_seconds: float,
+    question: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
 ) -> int:
-    """Trains those of these runs that are not done yet; returns the exit code.
+    """Trains and tests those of these runs that are not done yet; returns the exit code.
 
     Raises:
         typer.Exit: A signal stopped it.
     """
     from resnet_cli.cli.screen import Screen
-    from resnet_cli.runs.execute import Settings, execute
+    from resnet_cli.runs.execute import execute
 
-    missing = [each for each in runs if not store.is_done(each)]
+    together = any(row.ensemble for row in question.rows)  # an ensemble needs the scores, not their errors alone
+    missing = [
+        each
+        for each in runs
+        if not store.is_done(each, question.test) or (together and not store.has_scores(each, question.test))
+    ]
     if not missing:
         return 0
-    settings = Settings(device=device, data_dir=data_dir, jobs=jobs, checkpoint_seconds=checkpoint_seconds)
-    with Screen(title, missing, console) as screen:
-        report = execute(missing, store, settings, screen)
+    with Screen(question.name, missing, console) as screen:
+        report = execute(missing, store, settings, screen, question.test)
     if report.stopped_by:
         console.print("Stopped. The same command goes on from here.", highlight=False)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
@@ -122,13 +137,22 @@ def train_missing(
 def _exit_code(report: Report) -> int:
     if report.count("failed") or report.count("diverged"):
         return EXIT_SOME_FAILED
+    if report.count("bad input"):  # a photograph that cannot be read, say, found in the middle of a run
+        return EXIT_BAD_INPUT
     return EXIT_LOCKED if report.count("locked") else 0
 
 
-def _auto_dataset(data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
+def _auto_dataset(benchmark: Benchmark, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
     from resnet_cli.cli.data import fetch_cifar10
-    from resnet_cli.data import cifar10
+    from resnet_cli.data import cifar10, obstacle
 
+    if benchmark == "imagenet":
+        in_the_way = obstacle(Variant(dataset="imagenet"), data_dir)
+        if in_the_way is None:
+            return "imagenet"
+        console.print(f"ImageNet is not to be had: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
+        console.print("Using the embedded synthetic photographs instead; nothing they show is about ImageNet.")
+        return "synthetic-photos"
     is_there = cifar10.is_there(data_dir)
     if not is_there and may_download:
         try:
@@ -151,12 +175,19 @@ def _print_plan(runs: Sequence[RunSpec], store: Store, scale: str) -> None:
 
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
 
+    console = Console()
+    if not runs:
+        console.print("Nothing to train: it describes nets.", highlight=False)
+        return
     table = Table("run", "updates", "state", box=SIMPLE_HEAD, title=f"{len(runs)} runs; {scale}")
     for each in runs:
         table.add_row(each.run_id, f"{each.protocol.iterations:,}", store.status(each).state)
-    console = Console()
     console.print(table)
-    speed = measured_speed(store, runs[0].variant.precision)
+    measured = measured_speed(store, runs[0].variant)
     missing = sum(not store.is_done(each) for each in runs)
-    time = f"about {duration(seconds_left(runs, store, speed))} here" if speed else "time unknown: nothing has run here"
+    time = (
+        f"about {duration(seconds_left(runs, store, measured.speed))} here"
+        if measured
+        else "time unknown: nothing has run here"
+    )
     console.print(f"{missing} to train, {time}.", highlight=False)

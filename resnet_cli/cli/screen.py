@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from resnet_cli.run_folder import Status
-    from resnet_cli.runs.execute import Ending
+    from resnet_cli.runs.execute import Ending, Notice
     from resnet_cli.spec import RunSpec
 
 LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this
@@ -114,6 +114,10 @@ class Screen:
         elif time.monotonic() - self.spoke.get(key, float("-inf")) >= LINE_SECONDS:
             self.spoke[key] = time.monotonic()
             self._say(f"{_name(run)}: {describe(run, status)}" + (f", {left_text}" if left_text else ""))
+
+    def noticed(self, run: RunSpec, notice: Notice) -> None:
+        """A run is busy with something else than its updates."""
+        self._say(f"{_name(run)}: {notice.text}")
 
     def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
         """A run is over."""

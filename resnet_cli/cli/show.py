@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from resnet_cli import complexity
 from resnet_cli.cli import options
 from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.runs.estimate import duration, measured_speed, work
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Protocol, Variant
+from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from resnet_cli.runs.estimate import Measured
 
 
 def show(
@@ -27,18 +30,34 @@ def show(
     console = Console()
     console.print(f"[bold]{escape(question.title)}[/]  (section {escape(question.section)})", highlight=False)
     console.print(question.question, markup=False, highlight=False)
-    console.print(_protocol(question.protocol), markup=False, highlight=False)
-    console.print(_nets(question, store))
+    if question.runs:
+        console.print(_protocol(question), markup=False, highlight=False)
+        measured = measured_speed(store, Variant(dataset=question.dataset))
+        console.print(_nets(question, store, measured))
+        basis = f"judged by {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
+        console.print(f"Time here at paper scale: {basis}.", highlight=False)
+    if question.architectures:
+        from resnet_cli.report.summarize import summarize
+        from resnet_cli.report.tables import make_table, rich_table
+
+        console.print(rich_table(make_table(summarize(store, question, Variant(dataset=question.dataset)))))
     if question.claims:
         console.print("Claims:", highlight=False)
         for claim in question.claims:
             console.print(f"  - {claim.text}", markup=False, highlight=False)
 
 
-def _protocol(protocol: Protocol) -> str:
-    milestones = " and ".join(f"{milestone:,}" for milestone in protocol.milestones)
+def _protocol(experiment: Experiment) -> str:
+    protocol = experiment.protocol
+    steps = [f"update {milestone:,}" for milestone in protocol.milestones]
+    plateau = protocol.plateau
+    if plateau:
+        steps.append(
+            f"{plateau.patience} windows of {plateau.window:,} updates whose training error is not "
+            f"{plateau.improvement:g} points below the best before (at most {plateau.drops} times)"
+        )
     text = (
-        f"SGD, batch {protocol.batch_size}, lr {protocol.learning_rate:g}, a tenth of it after update {milestones}, "
+        f"SGD, batch {protocol.batch_size}, lr {protocol.learning_rate:g}, a tenth of it after {' and '.join(steps)}, "
         f"{protocol.iterations:,} updates in all; momentum {protocol.momentum:g}, "
         f"weight decay {protocol.weight_decay:g}."
     )
@@ -48,30 +67,41 @@ def _protocol(protocol: Protocol) -> str:
             f" Nets of {warmup.from_depth} layers and more start at lr {warmup.learning_rate:g} until the training "
             f"error over {warmup.window} updates is below {warmup.until_train_error:g}%."
         )
+    photos = protocol.photos
+    if photos:
+        low, high = photos.shorter_side
+        text += (
+            f" Photographs: shorter side {low} to {high}, random crop of {photos.crop} or its mirror, mean subtracted "
+            f"per {photos.mean}, colour PCA; tested by {experiment.test}."
+        )
     return text
 
 
-def _nets(experiment: Experiment, store: Store) -> Table:
+def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
-    table = Table("net", "parameters", "multiply-adds", "runs", "done", "paper's error (%)", box=SIMPLE_HEAD)
+    time = ["time here"] if measured else []
+    table = Table("net", "parameters", "multiply-adds", "done", *time, "paper's error (%)", box=SIMPLE_HEAD)
     for net in dict.fromkeys(run.net for run in runs):
         mine = [run for run in runs if run.net == net]
         row = paper.get(net.name)
         error = "" if row is None or row.error is None else f"{row.error:.2f}"
         if row and row.mean is not None and row.std is not None:
             error += f" ({row.mean:.2f} ± {row.std:.2f})"
+        if row and row.top5 is not None:
+            error += f" / {row.top5:.2f}" if error else f"top-5 {row.top5:.2f}"
         table.add_row(
-            net.name,
-            f"{complexity.parameters(net):,}",
-            f"{complexity.multiply_adds(net):,}",
-            str(len(mine)),
-            str(sum(store.is_done_at_any_precision(run) for run in mine)),
+            net.short_name(experiment.benchmark),
+            f"{complexity.parameters(net, experiment.benchmark):,}",
+            f"{complexity.multiply_adds(net, experiment.benchmark):,}",
+            f"{sum(store.is_done_at_any_precision(run, experiment.test) for run in mine)} of {len(mine)}",
+            *([duration(sum(map(work, mine)) / measured.speed)] if measured else []),
             error,
         )
     for column in table.columns[1:]:
         column.justify = "right"
+        column.no_wrap = column.header != "paper's error (%)"
     return table

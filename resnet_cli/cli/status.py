@@ -31,7 +31,7 @@ def status(
         question = load_experiment(experiment, options.parse_depths(depths))
         wanted = {
             planned.model_copy(update={"seed": 0}).run_id
-            for variant in {run.variant for run in runs}
+            for variant in {run.variant for run in runs if question.suits(run.variant)}
             for planned in plan(question, variant, seeds=1)
         }
         runs = [run for run in runs if run.model_copy(update={"seed": 0}).run_id in wanted]

@@ -9,8 +9,12 @@ import typer
 
 from resnet_cli.cli.answer import write_file
 from resnet_cli.cli.options import (
+    Accumulate,
+    Asked,
     DatasetOption,
+    DatasetRoot,
     Depths,
+    Deviations,
     ExperimentName,
     PrecisionOption,
     ResultsDir,
@@ -41,6 +45,9 @@ def table(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     precision: PrecisionOption = None,
+    dataset_root: DatasetRoot = None,
+    deviation: Deviations = None,
+    accumulate: Accumulate = None,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -51,15 +58,8 @@ def table(
     from resnet_cli.report.tables import make_table, render, rich_table
 
     experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
-    variant = shown_variant(
-        store,
-        experiment,
-        schedule=schedule,
-        tiny=tiny,
-        dataset=dataset,
-        split=split,
-        precision=precision,
-    )
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    variant = shown_variant(store, experiment, asked)
     result = make_table(summarize(store, experiment, variant))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
     if output is None and form == "rich":

@@ -9,8 +9,8 @@ import pytest
 from resnet_cli import __version__, run_folder
 from resnet_cli.cli import reproduce as reproduce_module
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import cifar10
-from resnet_cli.experiment import experiment_names
+from resnet_cli.data import cifar10, folder
+from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
@@ -185,3 +185,36 @@ def test_reproduce_runs_what_can_run_and_writes_the_report(
     assert 0 == code
     assert "SMOKE RUN" in out
     assert "fig1" in (tmp_path / "results/report.html").read_text()
+
+
+def test_status_with_runs_of_both_benchmarks(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """An experiment's runs are found among those of the other benchmark's nets, and of batches it cannot have."""
+    add_run("resnet-20", [50.0])
+    add_run(
+        "resnet-18", [50.0], variant=Variant(dataset="imagenet", schedule=0.001), experiment=load_experiment("fig4")
+    )
+    add_run("resnet-20", [50.0], variant=Variant(accumulate=64))
+    for name, net in (("table6", "resnet-20 s0"), ("fig4", "resnet-18 s0")):
+        assert 0 == _exit_code(["status", name, "--results-dir", str(store.root)])
+        out = capsys.readouterr().out
+
+        assert net in out
+    assert "resnet-20" not in out
+    assert 0 == _exit_code(["table", "fig4", "--results-dir", str(store.root)])
+
+
+def test_verify_looks_at_the_folder_that_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --dataset-root it is never CIFAR-10 that is checked, nor where the folder is ImageNet itself."""
+    for part in ("train", "val"):
+        for label in "ab":
+            (tmp_path / "mine" / part / label).mkdir(parents=True)
+            (tmp_path / "mine" / part / label / "1.jpg").write_bytes(b"")
+    assert 0 == _exit_code(["data", "verify", "--dataset-root", str(tmp_path / "mine")])
+    assert capsys.readouterr().out.startswith("mine-")
+
+    monkeypatch.setattr(folder.Folder, "is_imagenet", True)
+
+    assert 0 == _exit_code(["data", "verify", "--dataset-root", str(tmp_path / "mine")])
+    assert f"ImageNet is whole in {tmp_path / 'mine'}\n" == capsys.readouterr().out

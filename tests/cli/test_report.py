@@ -20,6 +20,7 @@ def test_page_file(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[
     page = (store.root / "report.html").read_text()
     assert 'id="fig1"' in page
     assert 'id="table6"' not in page
+    assert 'id="table1"' in page  # needs no run
 
 
 def test_nothing_to_report(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,154 @@
+"""What `resnet eval` is asked to test: its options together, and what they leave unsaid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.convention import CONVENTIONS, ConventionName, find_convention, net_under
+from resnet_cli.experiment import first_problem
+from resnet_cli.spec import BENCHMARK_OF, PAPER, Benchmark, Net, Precision, RunSpec, Variant, Views
+
+if TYPE_CHECKING:
+    from resnet_cli.spec import Photos
+
+TORCHVISION = "torchvision"  # as --weights: its own
+GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to test, with everything that the options leave unsaid.
+
+    Attributes:
+        run: The run whose weights they are, if it is one of ours.
+        sides: Shorter sides of the fully convolutional test, where they were asked for.
+    """
+
+    net: Net
+    weights: str
+    run: RunSpec | None
+    variant: Variant
+    convention: ConventionName
+    views: Views
+    photos: Photos | None
+    sides: tuple[int, ...] | None
+
+
+def _run_of(weights: str) -> RunSpec | None:
+    path = Path(weights) / run_folder.SPEC
+    if weights == TORCHVISION or not path.is_file():
+        return None
+    try:
+        return RunSpec.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BadInputError(f"{path}: not the spec of a run; give the weights file itself") from error
+
+
+def ask(
+    name: str,
+    weights: str,
+    dataset: GivenDataset | None,
+    dataset_root: Path | None,
+    convention: ConventionName | None,
+    crops: Literal["1", "10"] | None,
+    scales: str | None,
+    precision: Precision | None,
+) -> Question:
+    """The options together, and what they leave unsaid.
+
+    Raises:
+        BadInputError: They contradict one another.
+    """
+    if dataset_root and dataset not in (None, "imagenet"):
+        raise BadInputError(f"--dataset-root: a folder of classes in ImageNet's place; leave out --dataset {dataset}")
+    run = _run_of(weights)
+    convention = convention or ("torchvision" if weights == TORCHVISION else "paper")
+    if dataset or dataset_root:
+        benchmark = BENCHMARK_OF[dataset or "imagenet"]
+    else:
+        benchmark = run.variant.benchmark if run else _benchmark(name, convention)
+    try:
+        net = net_under(find_convention(convention, benchmark), benchmark, name)
+    except ValueError as error:
+        raise BadInputError(_problem(error)) from error
+    if run and run.net != net:
+        raise BadInputError(f"{weights}: a run of {run.net.full_name}, not of {net.full_name}")
+    if dataset_root:
+        from resnet_cli.data.folder import source_of
+
+        source = source_of(dataset_root)
+        variant = Variant(dataset="folder" if source else "imagenet", source=source)
+    elif run and dataset in (None, run.variant.dataset):
+        variant = run.variant
+        if variant.dataset == "folder":
+            raise BadInputError(f"--dataset-root: say where the run's data are, the folder of {variant.source}")
+    else:
+        variant = Variant(dataset=dataset or benchmark)
+    photos = None
+    if benchmark == "imagenet":
+        photos = (run and run.protocol.photos) or PAPER[benchmark].photos
+    return Question(
+        net=net,
+        weights=weights,
+        run=run,
+        variant=variant.model_copy(update={"precision": precision or (run.variant.precision if run else "fp32")}),
+        convention=convention,
+        views=_views(photos, crops, scales),
+        photos=photos,
+        sides=_sides(scales, photos) if scales and photos else None,
+    )
+
+
+def _benchmark(name: str, convention: ConventionName) -> Benchmark:
+    """The benchmark that has a net of this name, and weights of this convention.
+
+    Raises:
+        BadInputError: None has, or both.
+    """
+    there: list[Benchmark] = []
+    problems = []
+    for benchmark in CONVENTIONS[convention]:
+        try:
+            Net.on(benchmark, name)
+        except ValueError as error:
+            problems.append(_problem(error))
+        else:
+            there.append(benchmark)
+    if not there:
+        raise BadInputError("; ".join(dict.fromkeys(problems)))
+    if len(there) > 1:
+        raise BadInputError(
+            f"{name}: CIFAR-10 has a net of this depth and ImageNet too; add --dataset cifar10 or imagenet"
+        )
+    return there[0]
+
+
+def _problem(error: ValueError) -> str:
+    return first_problem(error) if isinstance(error, ValidationError) else str(error)
+
+
+def _views(photos: Photos | None, crops: str | None, scales: str | None) -> Views:
+    if crops and scales:
+        raise BadInputError("--scales: a test of its own; leave out --crops")
+    if photos is None and (scales or crops == "10"):
+        given = "--scales" if scales else "--crops 10"
+        raise BadInputError(f"{given}: of ImageNet's nets; CIFAR-10's are tested on the single view (section 4.2)")
+    if scales:
+        return "dense"
+    return "10-crop" if crops == "10" else "1-crop"
+
+
+def _sides(scales: str, photos: Photos) -> tuple[int, ...]:
+    try:
+        sides = tuple(int(part) for part in scales.split(","))
+    except ValueError:
+        raise BadInputError(f"--scales '{scales}': write whole numbers with commas: 224,256,384,480,640") from None
+    if min(sides) < photos.crop:
+        raise BadInputError(f"--scales {min(sides)}: no side may be below the crop, {photos.crop}")
+    return sides
