@@ -115,7 +115,7 @@ def test_an_image_that_cannot_be_read_ends_the_training(
 def test_a_net_memorises_100_photographs(net: str, photograph_root: Path, tmp_path: Path) -> None:
     """The overfitting check: 100 real photographs, through the whole pipeline, are learned by heart.
 
-    The net knows every centre crop, and on augmented batches hardly errs.
+    The net knows every one of them, and hardly errs on random crops in changed colours.
     """
     photos = Photos(crop=64, shorter_side=(73, 80))
     variant = Variant(dataset="folder", source=source_of(photograph_root))
@@ -127,5 +127,5 @@ def test_a_net_memorises_100_photographs(net: str, photograph_root: Path, tmp_pa
     train(run, tmp_path, dataset, report=lambda status: None, should_stop=lambda: False)  # noqa: ARG005
     log = pd.read_csv(tmp_path / run_folder.TRAIN_CSV)
 
-    assert log.train_error[-20:].mean() < 1
+    assert log.train_error[-20:].mean() < 3
     assert 0 == pd.read_csv(tmp_path / run_folder.EVAL_CSV).test_error.iloc[-1]
