@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resnet_cli.model import ResNet
     from resnet_cli.spec import Precision, Views
 
+LOWEST = -1e4  # the log of a probability of 0, within float16's range
 MAP_STRIDE = 32  # pixels of the input to a place of the last map in ImageNet's nets
 
 
@@ -75,11 +76,11 @@ def evaluate(
             progress(done)
     net.train()
     if views != "1-crop":
-        scores = (scores / seen).log()
+        # A probability that is 0 in float32 ranks last; what is not a number at all stays so.
+        scores = (scores / seen).log().clamp(min=LOWEST)
     top1, top5 = top_errors(scores.cpu().numpy(), labels.cpu().numpy())
-    # The log of a probability that is 0 in float32 is no number; a loss is told all the same.
-    loss = functional.cross_entropy(scores if views == "1-crop" else scores.clamp(min=-1e4), labels)
-    return Evaluation(loss=float(loss), top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
+    loss = float(functional.cross_entropy(scores, labels))
+    return Evaluation(loss=loss, top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
 
 
 def _logits(net: ResNet, inputs: Tensor, dataset: Dataset | PhotoDataset, views: Views) -> Tensor:

@@ -10,11 +10,14 @@ import torch
 
 from resnet_cli.data import open_dataset, synthetic
 from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.evaluate.trained import scores_content
 from resnet_cli.model import cifar_net, imagenet_net
+from resnet_cli.scores import top_errors
 from resnet_cli.spec import Net, Photos, Variant
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset
+    from resnet_cli.spec import Views
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +77,26 @@ def test_dense_at_the_crops_own_size_is_the_single_view(crop: int, monkeypatch: 
     expected = net.eval()(images).log_softmax(dim=1)
 
     torch.testing.assert_close(expected, evaluate(net, photographs, "fp32", "dense").logits[:3], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("views", ["10-crop", "dense"])
+def test_a_net_that_is_all_too_sure_is_right_where_it_is(views: Views) -> None:
+    """Probabilities of 0 in float32 rank last and make no image wrong; logits that are no numbers do."""
+    photographs = open_dataset(Variant(dataset="synthetic-photos", tiny=True), Path("nowhere"))
+    net = imagenet_net(Net.on("imagenet", "resnet-18"), 0, classes=10)
+    net.fc.weight.zero_()
+    net.fc.bias.copy_(torch.eye(10)[3] * 1e4)  # the fourth class, beyond doubt
+    sure = evaluate(net, photographs, "fp32", views)
+    labels = photographs.test_labels
+
+    assert 100 * float((labels != 3).float().mean()) == sure.top1_error
+    assert sure.logits.isfinite().all()
+    assert sure.loss > 1_000
+    assert (sure.top1_error, sure.top5_error) == top_errors(
+        scores_content(sure.logits, labels.numpy())[1], labels.numpy()
+    )
+
+    net.fc.bias.fill_(float("nan"))
+
+    assert 100.0 == evaluate(net, photographs, "fp32", views).top5_error
