@@ -260,4 +260,4 @@ def build(net: Net, variant: Variant, seed: int, classes: int) -> ResNet:
     """Builds the net that a run trains: CIFAR-10's or ImageNet's, as its variant says."""
     if variant.benchmark == "cifar10":
         return cifar_net(net, seed, classes)
-    return imagenet_net(net, seed, classes, stride_3x3="stride-3x3" in (variant.deviations or ()))
+    return imagenet_net(net, seed, classes, stride_3x3=variant.stride_3x3)

@@ -29,6 +29,7 @@ BENCHMARK_OF: dict[DatasetName, Benchmark] = {
     "synthetic-photos": "imagenet",
     "folder": "imagenet",
 }
+BENCHMARK_NAMES: dict[Benchmark, str] = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 SYNTHETIC: dict[Benchmark, DatasetName] = {"cifar10": "synthetic", "imagenet": "synthetic-photos"}
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -301,6 +302,11 @@ class Variant(Frozen):
         return BENCHMARK_OF[self.dataset]
 
     @property
+    def stride_3x3(self) -> bool:
+        """Whether a bottleneck's stride is on its 3x3 ("v1.5"), not on the first 1x1."""
+        return "stride-3x3" in (self.deviations or ())
+
+    @property
     def is_paper(self) -> bool:
         """Whether a number of this variant may stand beside the paper's without a mark."""
         return self == Variant(dataset=self.benchmark, precision=self.precision)
@@ -308,13 +314,9 @@ class Variant(Frozen):
     @property
     def label(self) -> str:
         """The variant in words, for titles: empty of nothing that differs from the paper."""
-        data = {
-            "cifar10": "CIFAR-10",
-            "synthetic": "embedded synthetic set, not CIFAR-10",
-            "imagenet": "ImageNet",
-            "synthetic-photos": "embedded synthetic set, not ImageNet",
-            "folder": f"{self.source}, not ImageNet",
-        }[self.dataset]
+        data = BENCHMARK_NAMES[self.benchmark]
+        if self.dataset != self.benchmark:
+            data = f"{self.source or 'embedded synthetic set'}, not {data}"
         if self.tiny:
             scale = "SMOKE RUN (--tiny), not a result"
         elif self.schedule == 1:

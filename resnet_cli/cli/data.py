@@ -8,7 +8,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Variant
+from resnet_cli.spec import BENCHMARK_NAMES, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,9 @@ def verify(
     in_the_way = obstacle(Variant(dataset="folder" if source else dataset, source=source), folder, dataset_root)
     if in_the_way:
         raise BadInputError(in_the_way)
-    name = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}[dataset]
-    typer.echo(f"{source} can be used" if source else f"{name} is whole in {dataset_root or folder}")
+    typer.echo(
+        f"{source} can be used" if source else f"{BENCHMARK_NAMES[dataset]} is whole in {dataset_root or folder}"
+    )
 
 
 @data_app.command()

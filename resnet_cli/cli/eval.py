@@ -15,7 +15,7 @@ from resnet_cli.cli.given import TORCHVISION, GivenDataset, Question, ask
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.convention import ConventionName, find_convention
 from resnet_cli.experiment import load_experiment
-from resnet_cli.spec import PAPER, Benchmark, Precision, RunSpec, Variant, Views
+from resnet_cli.spec import BENCHMARK_NAMES, PAPER, Benchmark, Precision, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.evaluate.convention import Constants
+    from resnet_cli.data.dataset import Constants
     from resnet_cli.evaluate.evaluate import Evaluation
 
-NAMES: dict[Benchmark, str] = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 # The paper's tables with a number for each test, the fuller one first.
 PAPER_TABLES: dict[tuple[Benchmark, Views], tuple[str, ...]] = {
     ("cifar10", "1-crop"): ("table6",),
@@ -112,7 +111,7 @@ def _test(
     progress = Console(stderr=True)
     net, variant, benchmark = question.net, question.variant, question.variant.benchmark
     convention = find_convention(question.convention, benchmark)
-    if question.run and "stride-3x3" in (question.run.variant.deviations or ()):
+    if question.run and question.run.variant.stride_3x3:
         convention = dataclasses.replace(convention, stride_3x3=True)
     chosen = choose_device(device)
     prepare(chosen, variant.precision)
@@ -183,7 +182,7 @@ def _with_progress(test: Callable[[Callable[[int], None]], Evaluation], total: i
 
 
 def _data_in_words(variant: Variant, name: str) -> str:
-    benchmark = NAMES[variant.benchmark]
+    benchmark = BENCHMARK_NAMES[variant.benchmark]
     if variant.dataset == variant.benchmark:
         return benchmark if variant.split == "full" else f"{benchmark}, the 5k held out of training"
     embedded = "embedded synthetic set" if variant.source is None else name

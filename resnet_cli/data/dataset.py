@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from resnet_cli.spec import RunSpec, Views
 
+Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
+
 TEST_BATCH = 1_000
 VALIDATION_PART = 10  # 45k/5k: the last tenth of the training images (section 4.2 does not say which)
 
@@ -40,7 +42,7 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
-    constants: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    constants: Constants | None = None
 
     @property
     def device(self) -> torch.device:
@@ -63,8 +65,7 @@ class Dataset:
         """
         if self.constants is None:
             return images.float() / 255 - self.mean
-        mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in self.constants)
-        return (images.float() / 255 - mean) / std
+        return standardize(images, self.constants)
 
     def train_stream(self, run: RunSpec) -> TrainStream:
         """The batches that a run trains on."""
@@ -102,3 +103,9 @@ class Dataset:
             test_images=self.train_images[kept:],
             test_labels=self.train_labels[kept:],
         )
+
+
+def standardize(images: Tensor, constants: Constants) -> Tensor:
+    """uint8 images (B, 3, H, W) to float32: on the scale 0 to 1, less the channels' means, over their deviations."""
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in constants)
+    return (images.float() / 255 - mean) / std

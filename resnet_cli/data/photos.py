@@ -11,6 +11,7 @@ import torch
 
 from resnet_cli.data import statistics
 from resnet_cli.data.crops import center_crop, resized, ten_crops
+from resnet_cli.data.dataset import standardize
 from resnet_cli.data.decode import in_order
 from resnet_cli.data.photo_stream import PhotoStream
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from resnet_cli.data.dataset import Constants
     from resnet_cli.data.decode import Photographs
     from resnet_cli.spec import Photos, RunSpec, Views
 
@@ -58,7 +60,7 @@ class PhotoDataset:
     decode: Literal["cpu", "cuda"] = "cpu"
     statistics_path: Path | None = None
     report: Callable[[str], None] | None = None
-    constants: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    constants: Constants | None = None
     sides: tuple[int, ...] | None = None
 
     def to(self, device: torch.device) -> PhotoDataset:
@@ -101,8 +103,7 @@ class PhotoDataset:
         if self.constants is None:
             per_pixel = self.photos.mean == "pixel" and images.shape[2:] == (self.photos.crop, self.photos.crop)
             return images.float() / 255 - (self.mean if per_pixel else self.channel_mean)
-        mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in self.constants)
-        return (images.float() / 255 - mean) / std
+        return standardize(images, self.constants)
 
     def colour_shift(self, normals: np.ndarray) -> Tensor:
         """AlexNet's colour augmentation: what is added to every pixel of each image, (B, 3) on the device.

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Net
+from resnet_cli.spec import BENCHMARK_NAMES, Net
 
 if TYPE_CHECKING:
+    from resnet_cli.data.dataset import Constants
     from resnet_cli.model import Zeros
     from resnet_cli.spec import Benchmark
 
 ConventionName = Literal["paper", "torchvision", "fb", "akamaster"]
-Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 IMAGENET_CONSTANTS: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FB_CIFAR10_CONSTANTS: Constants = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
@@ -75,8 +75,9 @@ def find_convention(name: ConventionName, benchmark: Benchmark) -> Convention:
     there = CONVENTIONS[name]
     if benchmark not in there:
         (other,) = there
-        words = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}[other]
-        raise BadInputError(f"--convention {name}: of weights for {words} only; add --dataset {other}, or use another")
+        raise BadInputError(
+            f"--convention {name}: of weights for {BENCHMARK_NAMES[other]} only; add --dataset {other}, or use another"
+        )
     return there[benchmark]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_cli.model import ResNet
     from resnet_cli.spec import Precision, Views
 
+FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 LOWEST = -1e4  # the log of a probability of 0, within float16's range
 MAP_STRIDE = 32  # pixels of the input to a place of the last map in ImageNet's nets
 
@@ -81,6 +83,11 @@ def evaluate(
     top1, top5 = top_errors(scores.cpu().numpy(), labels.cpu().numpy())
     loss = float(functional.cross_entropy(scores, labels))
     return Evaluation(loss=loss, top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
+
+
+def as_float16(logits: Tensor) -> np.ndarray:
+    """Logits (N, classes) as they are kept; those beyond float16's range are clamped, and rank as before."""
+    return logits.clamp(*FLOAT16_RANGE).numpy().astype(np.float16)
 
 
 def _logits(net: ResNet, inputs: Tensor, dataset: Dataset | PhotoDataset, views: Views) -> Tensor:

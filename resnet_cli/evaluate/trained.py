@@ -11,7 +11,7 @@ import safetensors.torch
 
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.evaluate.evaluate import as_float16, evaluate
 from resnet_cli.model import build
 from resnet_cli.scores import top_errors
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.spec import RunSpec, Views
-
-FLOAT16_LOWEST = float(np.finfo(np.float16).min)
 
 
 def score_run(
@@ -62,8 +60,7 @@ def score_run(
 
 def scores_content(logits: Tensor, labels: np.ndarray) -> tuple[bytes, np.ndarray]:
     """A file of scores as bytes, and the scores (N, C) that it holds, as exact as it holds them: float16."""
-    # An infinite score is a probability of 0, and ranks last; what is not a number at all stays so, and is wrong.
-    scores = logits.numpy().clip(FLOAT16_LOWEST, -FLOAT16_LOWEST).astype(np.float16)
+    scores = as_float16(logits)  # what is not a number at all stays so, and is wrong
     buffer = io.BytesIO()
     np.savez(buffer, scores=scores, labels=labels)
     return buffer.getvalue(), scores

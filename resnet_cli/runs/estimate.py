@@ -33,7 +33,7 @@ class Measured:
 
 def work(run: RunSpec) -> int:
     """Multiply-adds of a run's forward passes; backward passes and evaluation are in proportion."""
-    per_image = multiply_adds(run.net, run.variant.benchmark, stride_3x3="stride-3x3" in (run.variant.deviations or ()))
+    per_image = multiply_adds(run.net, run.variant.benchmark, stride_3x3=run.variant.stride_3x3)
     if run.protocol.photos:
         per_image = per_image * run.protocol.photos.crop**2 // 224**2
     return run.protocol.iterations * run.protocol.batch_size * per_image

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from resnet_cli import run_folder
-from resnet_cli.evaluate.evaluate import Evaluation, evaluate
+from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
 from resnet_cli.model import build
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.5
 REPORTED_UPDATES = 100  # the training error on the screen is the mean over as many updates
-FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 PENDING_UPDATES = 200  # at most so many results wait on the device
 
 
@@ -107,9 +106,7 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
 def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation) -> None:
     """Writes the final logits and weights."""
     predictions = io.BytesIO()
-    # A net hardly trained can have logits beyond float16's range; clamped, they rank the classes as before.
-    logits = evaluation.logits.clamp(*FLOAT16_RANGE).numpy().astype(np.float16)
-    np.savez(predictions, logits=logits)
+    np.savez(predictions, logits=as_float16(evaluation.logits))
     run_folder.replace_file(folder / run_folder.PREDICTIONS, predictions.getvalue())
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     run_folder.replace_file(folder / run_folder.WEIGHTS, safetensors.torch.save(weights))
