@@ -293,8 +293,10 @@ def _with_options(content: Any) -> Any:
     return [_with_options(item) for item in content] if isinstance(content, list) else content
 
 
-def first_problem(error: ValidationError) -> str:
-    """A validation error as one line: the field, and what is wrong with it."""
+def first_problem(error: ValueError) -> str:
+    """An error as one line; of a validation the first field that is wrong, and how."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     problem = error.errors()[0]
     field = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")

@@ -41,6 +41,25 @@ class PaddedIdentity(nn.Module):
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.first, self.last))
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation and what comes after it: the addition of a shortcut, where there is one, and ReLU.
+
+    Section 3.4: BN stands right after each convolution and before activation. The three are one module, so that a
+    faster step can make one pass of them; its parameters and buffers are `nn.BatchNorm2d`'s.
+    """
+
+    def __init__(self, channels: int, *, relu: bool = True) -> None:
+        super().__init__(channels)
+        self.relu = relu
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """(N, channels, H, W), and a shortcut of the same shape, to as many."""
+        y = super().forward(x)
+        if shortcut is not None:
+            y = y + shortcut
+        return functional.relu(y) if self.relu else y
+
+
 def make_shortcut(
     option: Shortcut | None, inputs: int, outputs: int, stride: int, zeros: Zeros = "end"
 ) -> nn.Module | None:
@@ -52,7 +71,7 @@ def make_shortcut(
         return None
     changes = stride != 1 or inputs != outputs
     if option == "C" or (option == "B" and changes):
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm(outputs, relu=False))
     return PaddedIdentity(inputs, outputs, stride, zeros) if changes else nn.Identity()
 
 
@@ -65,16 +84,13 @@ class Block(nn.Module):
         super().__init__()
         self.downsample = make_shortcut(option, inputs, outputs, stride, zeros)
 
-    def residual(self, x: Tensor) -> Tensor:
-        """F(x), before the addition."""
-        raise NotImplementedError
+    def shortcut(self, x: Tensor) -> Tensor | None:
+        """What is added to F(x); None in a plain net."""
+        return None if self.downsample is None else self.downsample(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
-        y = self.residual(x)
-        if self.downsample is not None:
-            y = y + self.downsample(x)
-        return functional.relu(y)
+        raise NotImplementedError
 
 
 class BasicBlock(Block):
@@ -85,14 +101,14 @@ class BasicBlock(Block):
     def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
         super().__init__(inputs, width, stride, option, zeros)
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
 
-    def residual(self, x: Tensor) -> Tensor:
-        """F(x), before the addition."""
-        x = functional.relu(self.bn1(self.conv1(x)))
-        y: Tensor = self.bn2(self.conv2(x))
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, width, H/stride, W/stride)."""
+        inner = self.bn1(self.conv1(x))
+        y: Tensor = self.bn2(self.conv2(inner), self.shortcut(x))
         return y
 
 
@@ -119,17 +135,17 @@ class Bottleneck(Block):
         super().__init__(inputs, outputs, stride, option, zeros)
         first, second = (1, stride) if stride_3x3 else (stride, 1)
         self.conv1 = nn.Conv2d(inputs, width, 1, first, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
+        self.bn3 = BatchNorm(outputs)
 
-    def residual(self, x: Tensor) -> Tensor:
-        """F(x), before the addition."""
-        x = functional.relu(self.bn1(self.conv1(x)))
-        x = functional.relu(self.bn2(self.conv2(x)))
-        y: Tensor = self.bn3(self.conv3(x))
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, 4 * width, H/stride, W/stride)."""
+        inner = self.bn1(self.conv1(x))
+        inner = self.bn2(self.conv2(inner))
+        y: Tensor = self.bn3(self.conv3(inner), self.shortcut(x))
         return y
 
 
@@ -163,7 +179,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = conv1
-        self.bn1 = nn.BatchNorm2d(conv1.out_channels)
+        self.bn1 = BatchNorm(conv1.out_channels)
         self.pool = pool
         inputs = conv1.out_channels
         self.stages: list[str] = []
@@ -184,7 +200,7 @@ class ResNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) to the last stage's map."""
-        x: Tensor = self.pool(functional.relu(self.bn1(self.conv1(images))))
+        x: Tensor = self.pool(self.bn1(self.conv1(images)))
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return x

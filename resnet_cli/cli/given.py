@@ -76,7 +76,7 @@ def ask(
     try:
         net = net_under(find_convention(convention, benchmark), benchmark, name)
     except ValueError as error:
-        raise BadInputError(_problem(error)) from error
+        raise BadInputError(first_problem(error)) from error
     if run and run.net != net:
         raise BadInputError(f"{weights}: a run of {run.net.full_name}, not of {net.full_name}")
     if dataset_root:
@@ -117,7 +117,7 @@ def _benchmark(name: str, convention: ConventionName) -> Benchmark:
         try:
             Net.on(benchmark, name)
         except ValueError as error:
-            problems.append(_problem(error))
+            problems.append(first_problem(error))
         else:
             there.append(benchmark)
     if not there:
@@ -127,10 +127,6 @@ def _benchmark(name: str, convention: ConventionName) -> Benchmark:
             f"{name}: CIFAR-10 has a net of this depth and ImageNet too; add --dataset cifar10 or imagenet"
         )
     return there[0]
-
-
-def _problem(error: ValueError) -> str:
-    return first_problem(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _views(photos: Photos | None, crops: str | None, scales: str | None) -> Views:

@@ -57,6 +57,13 @@ SplitOption = Annotated[
 Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to train.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each.")]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Time between checkpoints.")]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates).",
+    ),
+]
 PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="Arithmetic of the training step.")]
 
 

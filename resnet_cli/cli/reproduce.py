@@ -23,6 +23,7 @@ def reproduce(
     precision: options.PrecisionOption = None,
     device: options.Device = "auto",
     jobs: options.Jobs = 1,
+    compiled: options.Compile = None,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
@@ -46,7 +47,9 @@ def reproduce(
             left_out.append(f"{name}: left out: {in_the_way}")
             continue
         runs = plan(question, variant, seeds=seeds)
-        settings = Settings(device, folder, jobs, checkpoint_seconds, workers=options.worker_count(None))
+        settings = Settings(
+            device, folder, jobs, checkpoint_seconds, workers=options.worker_count(None), compiled=compiled
+        )
         ending = train_missing(question, runs, store, progress, settings)
         code = ending if ending == EXIT_SOME_FAILED else code or ending
         present(store, question, variant, console=Console())

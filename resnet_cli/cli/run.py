@@ -51,6 +51,7 @@ def run(
     decode: Annotated[
         Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
     ] = "cpu",
+    compiled: options.Compile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs it would make; train nothing.")] = False,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
@@ -91,6 +92,7 @@ def run(
             dataset_root,
             workers=options.worker_count(workers),
             decode=decode,
+            compiled=compiled,
         )
         code = train_missing(question, runs, store, progress, settings)
     written = present(store, question, variant, console=Console())

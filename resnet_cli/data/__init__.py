@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from resnet_cli.data import cifar10, folder, synthetic
 from resnet_cli.data.dataset import Dataset
 from resnet_cli.data.decode import Photographs
+from resnet_cli.data.photo_stream import PhotoStream
 from resnet_cli.data.photos import PhotoDataset
+from resnet_cli.data.stream import TrainStream
 from resnet_cli.errors import BadInputError
 from resnet_cli.spec import PAPER
 
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from resnet_cli.data.folder import Folder
     from resnet_cli.spec import Photos, Variant
 
-__all__ = ["Dataset", "PhotoDataset", "obstacle", "open_dataset"]
+__all__ = ["Dataset", "PhotoDataset", "TrainingStream", "obstacle", "open_dataset"]
 
 IMAGENET = "imagenet"
+TrainingStream = TrainStream | PhotoStream
 
 
 def obstacle(variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:

@@ -63,6 +63,14 @@ class PhotoStream:
             images += shift[:, :, None, None]
         return images, dataset.train_labels[numbers]
 
+    def inputs(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """What `make` makes a batch of: photographs are read outside of it, so this is the batch itself."""
+        return self.batch(iteration)
+
+    def make(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch."""
+        return images, labels
+
     def _made(self, iteration: int) -> list[Tensor]:
         """What the threads make of each image of a batch; sets them to work on the next batches."""
         if self._pool is None:

@@ -94,6 +94,7 @@ class TrainStream:
         self.dataset = dataset
         self.epochs = Epochs(len(dataset.train_labels), batch_size)
         self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, self.epochs.images))
+        self._rows = lru_cache(maxsize=2)(self._plan_on_device)
 
     def plan(self, iteration: int) -> EpochPlan:
         """What the batch of an iteration (counted from 1) holds; it may reach into the next epoch."""
@@ -103,15 +104,25 @@ class TrainStream:
             parts.append((plan.image[part], plan.dy[part], plan.dx[part], plan.flip[part]))
         return EpochPlan(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
+    def _plan_on_device(self, epoch: int) -> Tensor:
+        plan = self._plan(epoch)
+        rows = np.stack([plan.image, plan.dy, plan.dx, plan.flip], axis=1)
+        return torch.from_numpy(rows).to(self.dataset.device)
+
+    def inputs(self, iteration: int) -> tuple[Tensor]:
+        """What `make` makes a batch of, on the device: (B, 4) int64, the plan's image, dy, dx, flip."""
+        parts = [self._rows(epoch)[part] for epoch, part in self.epochs.parts(iteration)]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts),)
+
+    def make(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these rows of the plan; see `batch`. Waits for nothing."""
+        image, dy, dx, flip = rows.unbind(1)
+        images = self.dataset.normalize(self.dataset.train_images[image])
+        return crop_and_mirror(images, dy, dx, flip.bool()), self.dataset.train_labels[image]
+
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3, 32, 32) float32, mean subtracted, cropped and mirrored, and labels (B,), on the device."""
-        plan = self.plan(iteration)
-        device = self.dataset.device
-        image, dy, dx, flip = (
-            torch.from_numpy(column).to(device) for column in (plan.image, plan.dy, plan.dx, plan.flip)
-        )
-        images = self.dataset.normalize(self.dataset.train_images[image])
-        return crop_and_mirror(images, dy, dx, flip), self.dataset.train_labels[image]
+        return self.make(*self.inputs(iteration))
 
     def epochs_seen(self, iteration: int) -> int:
         """Epochs that are complete after this many iterations."""

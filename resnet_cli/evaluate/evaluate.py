@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def evaluate(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Tests a net with its running BN statistics, at the precision it trains with. Leaves it in training mode.
+    """Tests a net with its running BN statistics, at the precision it trains with. A copy, in the layout of testing.
 
     Args:
         net: On the dataset's device.
@@ -59,9 +60,9 @@ def evaluate(
         views: `1-crop` is section 4.2's single view and Figure 4's centre crop; the others are for photographs.
         progress: Called with the number of inputs done so far.
     """
-    net.eval()
     labels = dataset.test_labels
     layout = memory_format(labels.device, precision)
+    net = copy.deepcopy(net).to(memory_format=layout).eval()
     scores = torch.zeros(len(labels), net.fc.out_features, device=labels.device)
     seen = torch.zeros(len(labels), 1, device=labels.device)
     done = 0
@@ -76,7 +77,6 @@ def evaluate(
         done += len(image)
         if progress:
             progress(done)
-    net.train()
     if views != "1-crop":
         # A probability that is 0 in float32 ranks last; what is not a number at all stays so.
         scores = (scores / seen).log().clamp(min=LOWEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import signal
 import time
@@ -22,7 +23,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.trained import score_run
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.store import Store
-from resnet_cli.train import environment
+from resnet_cli.train import environment, graph_step
 from resnet_cli.train.checkpoint import UnreadableCheckpointError
 from resnet_cli.train.interrupt import STOPPING, StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
@@ -51,6 +52,7 @@ class Settings:
         jobs: Runs side by side, each in a process of its own. CPU threads are shared out among as many, even if fewer
             runs are left: the last one resumed must have the threads it began with, to end with the same bits.
         checkpoint_seconds: Time between checkpoints.
+        compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
     """
 
     device: str
@@ -60,6 +62,7 @@ class Settings:
     dataset_root: Path | None = None
     workers: int = 2
     decode: Literal["cpu", "cuda"] = "cpu"
+    compiled: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,8 @@ def _train_one(
         with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
             if not store.is_done(run):  # another process may have finished it since the plan was made
                 dataset = open_its_dataset()
-                environment.record(folder, dataset.device, run.variant.precision, dataset)
+                is_fast = _is_fast(run, folder, dataset.device, settings, report)
+                environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast)
                 train(
                     run,
                     folder,
@@ -202,6 +206,7 @@ def _train_one(
                     report=report,
                     should_stop=should_stop,
                     checkpoint_seconds=settings.checkpoint_seconds,
+                    is_fast=is_fast,
                 )
             if not store.is_done(run, views) or not (views == "1-crop" or store.has_scores(run, views)):
                 _test(run, folder, open_its_dataset(), views, report, should_stop)
@@ -222,6 +227,25 @@ def _train_one(
     if not store.is_done(run):
         _note_ending(folder, "diverged" if ending == "diverged" else "failed", message)
     return ending, message
+
+
+def _is_fast(
+    run: RunSpec, folder: Path, device: torch.device, settings: Settings, report: Callable[[Status | Notice], None]
+) -> bool:
+    """Whether to take the compiled step: as asked, else as the run began, else if it is long enough."""
+    wanted = settings.compiled
+    if wanted is None:
+        wanted = environment.was_fast(folder)
+    if wanted is None:
+        wanted = run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf)
+    if not wanted:
+        return False
+    in_the_way = graph_step.obstacle(device)
+    if in_the_way:
+        report(Notice(f"the plain step, which is slower: {in_the_way}"))
+        return False
+    report(Notice("compiling its step; where a net was not compiled before, that takes up to a minute"))
+    return True
 
 
 def _test(

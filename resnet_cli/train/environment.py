@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Precision
 
 
-def describe(device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset) -> dict[str, Any]:
-    """Versions, device, precision, threads, commit, data and time, for environment.json."""
+def describe(
+    device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset, *, is_fast: bool = False
+) -> dict[str, Any]:
+    """Versions, device, precision, threads, step, commit, data and time, for environment.json."""
     return {
         "resnet_cli": __version__,
         **_commit(),
@@ -36,6 +38,7 @@ def describe(device: torch.device, precision: Precision, dataset: Dataset | Phot
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
+        "step": "compiled" if is_fast else "plain",
         "data": f"{dataset.name}: {dataset.checksum}",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -69,15 +72,32 @@ def _cpu_name() -> str:
     return next(names, platform.machine())
 
 
-def record(folder: Path, device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset) -> None:
-    """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
-    path = folder / run_folder.ENVIRONMENT
-    now = describe(device, precision, dataset)
+def was_fast(folder: Path) -> bool | None:
+    """Whether a run was last trained with the compiled step; None before it was trained at all."""
+    content = _read(folder / run_folder.ENVIRONMENT)
+    if content is None:
+        return None
+    last: dict[str, Any] = [content, *content.get("resumed", [])][-1]
+    return last.get("step") == "compiled"  # runs from before there were two have had the plain one
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """An environment; None where there is none to be read."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def record(
+    folder: Path, device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset, *, is_fast: bool
+) -> None:
+    """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
+    path = folder / run_folder.ENVIRONMENT
+    now = describe(device, precision, dataset, is_fast=is_fast)
+    content = _read(path)
+    if content is None:
         content = now
     else:
         known = [content, *content.get("resumed", [])][-1]

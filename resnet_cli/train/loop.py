@@ -18,6 +18,7 @@ from resnet_cli.model import build
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
+from resnet_cli.train.graph_step import make_step
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def train(
     report: Callable[[Status], None],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float = 30.0,
+    is_fast: bool = False,
 ) -> None:
     """Trains one net to the end of its schedule, from its last checkpoint if there is one (sections 3.4 and 4.2).
 
@@ -61,13 +63,14 @@ def train(
         report: Called about twice a second, and at the end, with the status that was also written.
         should_stop: Asked after every update; when true, all is saved and the training stops.
         checkpoint_seconds: Time between checkpoints.
+        is_fast: Take the compiled step, not the plain one. It changes the last bits, as another machine does.
 
     Raises:
         StoppedError: `should_stop` said so.
         DivergedError: The loss became NaN or infinite.
         OSError: The folder cannot be written.
     """
-    training = _Training(run, folder, dataset, report)
+    training = _Training(run, folder, dataset, report, is_fast=is_fast)
     with training.train_log, training.eval_log, contextlib.closing(training.stream):
         _run_updates(training, should_stop, checkpoint_seconds)
         evaluation = training.evaluate()
@@ -81,14 +84,14 @@ def train(
 
 
 def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
-    """Makes the updates that are missing, evaluates at the end of each epoch but the last, saves now and then."""
+    """Makes the updates that are missing, tests at the end of epochs but the last, saves now and then."""
     iterations = training.run.protocol.iterations
     saved = reported = time.monotonic()
     while training.state.iteration < iterations:
         training.update()
         state = training.state
         is_last = state.iteration == iterations
-        if training.ends_epoch(state.iteration) and not is_last:
+        if training.is_test_due(state.iteration) and not is_last:
             training.evaluate()
         now = time.monotonic()
         stops = should_stop() and not is_last
@@ -116,28 +119,39 @@ class _Training:
     """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
 
     def __init__(
-        self, run: RunSpec, folder: Path, dataset: Dataset | PhotoDataset, report: Callable[[Status], None]
+        self,
+        run: RunSpec,
+        folder: Path,
+        dataset: Dataset | PhotoDataset,
+        report: Callable[[Status], None],
+        *,
+        is_fast: bool,
     ) -> None:
         self.run = run
         self.folder = folder
         self.dataset = dataset
         self.report = report
         self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        make = make_step if is_fast else EagerStep
         accumulate = run.variant.accumulate or 1
-        self.step = EagerStep(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
+        self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
         loaded, self.warnings = checkpoint.load(folder)
         self.state = loaded or TrainState()
         if loaded:
             self.net.load_state_dict(loaded.net)
-            self.step.optimizer.load_state_dict(loaded.optimizer)
+            self.step.load_momentum(loaded.optimizer)
         self.train_log = log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, self.state.train_csv_bytes)
         self.eval_log = log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, self.state.eval_csv_bytes)
         self.first_iteration = self.state.iteration
+        self.is_warm = False
         self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
         self.clock = time.monotonic()
         self.seconds_here = 0.0
         self.stream = dataset.train_stream(run)
+        self.epochs_between_tests = schedule.epochs_between_tests(
+            self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
+        )
         self.tell("running")
 
     def update(self) -> None:
@@ -152,19 +166,24 @@ class _Training:
             self.flush()
         state.iteration += 1
         rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at, state.rate_drops)
-        loss, wrong = self.step(*self.stream.batch(state.iteration), rate)
+        loss, wrong = self.step.update(self.stream, state.iteration, rate)
         self.pending.append((state.iteration, rate, loss, wrong))
         if len(self.pending) >= PENDING_UPDATES:
             self.flush()
+        if not self.is_warm:  # the first update here may have compiled its step, which says nothing about the speed
+            self.flush()
+            self._book_train_time()
+            self.seconds_here, self.first_iteration, self.is_warm = 0.0, state.iteration, True
 
     @property
     def is_warming(self) -> bool:
         """Whether the warm-up (ResNet-110's, section 4.2) still lasts."""
         return self.run.protocol.warmup is not None and self.state.warmup_ended_at is None
 
-    def ends_epoch(self, iteration: int) -> bool:
-        """Whether the last image of an epoch is in this update's batch."""
-        return self.stream.epochs_seen(iteration) > self.stream.epochs_seen(iteration - 1)
+    def is_test_due(self, iteration: int) -> bool:
+        """Whether the last image of an epoch is in this update's batch; in a long run, not of each epoch."""
+        epoch = self.stream.epochs_seen(iteration)
+        return epoch > self.stream.epochs_seen(iteration - 1) and epoch % self.epochs_between_tests == 0
 
     def flush(self) -> None:
         """Writes the pending updates to train.csv.
@@ -175,7 +194,7 @@ class _Training:
         if not self.pending:
             return
         losses = torch.stack([loss for _, _, loss, _ in self.pending]).tolist()
-        wrong = torch.stack([count for _, _, _, count in self.pending]).tolist()
+        wrong = [int(count) for count in torch.stack([count for _, _, _, count in self.pending]).tolist()]
         lines = []
         finite = np.isfinite(losses)
         for (iteration, rate, _, _), loss, count, good in zip(self.pending, losses, wrong, finite, strict=True):

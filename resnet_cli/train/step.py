@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -12,6 +12,7 @@ from resnet_cli.device import autocast, memory_format
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from resnet_cli.data import TrainingStream
     from resnet_cli.spec import Precision, Protocol
 
 
@@ -25,7 +26,7 @@ class EagerStep:
     def __init__(
         self, net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device, accumulate: int = 1
     ) -> None:
-        self.memory_format = memory_format(device, precision)
+        self.memory_format = self.layout(device, precision)
         self.net = net.to(device).to(memory_format=self.memory_format)
         self.precision = precision
         self.device = device
@@ -37,7 +38,23 @@ class EagerStep:
             weight_decay=protocol.weight_decay,
         )
 
-    def __call__(self, images: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def layout(device: torch.device, precision: Precision) -> torch.memory_format:
+        """The layout in which this step is fastest."""
+        return memory_format(device, precision)
+
+    def load_momentum(self, state: dict[str, Any]) -> None:
+        """Takes over the momentum in an optimiser's `state_dict`, of this step or of another; not its settings."""
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
+        for parameter, own in self.optimizer.state.items():
+            # In the weights' own layout: another step may have another one, and fused kernels walk through both alike.
+            own["momentum_buffer"] = torch.empty_like(parameter).copy_(own["momentum_buffer"])
+
+    def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+        """Makes the update of this number; see `__call__`."""
+        return self(*stream.batch(iteration), learning_rate)
+
+    def __call__(self, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> tuple[Tensor, Tensor]:
         """Makes one update.
 
         Args:
@@ -59,10 +76,15 @@ class EagerStep:
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Adds a part's share to the gradients; returns its share of the loss, and its wrong answers."""
-        images = images.contiguous(memory_format=self.memory_format)
+        loss, wrong = self._forward(images.contiguous(memory_format=self.memory_format), labels)
+        loss = loss / self.accumulate
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), wrong
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and wrong answers."""
         with autocast(self.device, self.precision):
             logits = self.net(images)
-        logits = logits.float()
-        loss = functional.cross_entropy(logits, labels) / self.accumulate
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), (logits.argmax(dim=1) != labels).sum()
+        if self.precision == "bf16":
+            logits = logits.float()
+        return functional.cross_entropy(logits, labels), (logits.argmax(dim=1) != labels).sum()

@@ -50,6 +50,18 @@ def test_errors_are_those_of_the_running_statistics(dataset: Dataset) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
+def test_the_net_itself_is_left_alone(dataset: Dataset) -> None:
+    """Its mode and its layout are a training's, which goes on with it.
+
+    Seen to fail when the net itself is tested, not a copy.
+    """
+    net = cifar_net(Net.model_validate("resnet-8"), 1)  # contiguous; fp32 is tested with channels last
+    evaluate(net, dataset, "fp32")
+
+    assert all(module.training for module in net.modules())
+    assert all(parameter.is_contiguous() for parameter in net.parameters())
+
+
 def test_an_overflowing_net_is_wrong(dataset: Dataset) -> None:
     """Logits that are not finite answer nothing: 100% error, not the tenth that an arbitrary class would get."""
     net = cifar_net(Net.model_validate("plain-8"), 1)

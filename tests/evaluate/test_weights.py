@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import os
 import pickle
 import urllib.error
@@ -46,15 +47,11 @@ def cifar(name: str, seed: int = 0, classes: int = 10) -> ResNet:
 
 
 def as_run(net: nn.Module) -> list[nn.Module]:
-    """The layers with weights in the order of the forward pass: a block's projection after its other layers."""
-    order: list[nn.Module] = []
-    layers = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
-    handles = [layer.register_forward_hook(lambda layer, *_: order.append(layer)) for layer in layers]
-    net(torch.zeros(1, 3, 32, 32))
-    for handle in handles:
-        handle.remove()
-    assert set(order) == set(layers)
-    return order
+    """The layers with weights as most nets run them: a block's projection after its other layers."""
+    names = [name for name, each in net.named_modules() if isinstance(each, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+    blocks = itertools.groupby(names, key=lambda name: name.split(".")[:2])
+    order = [name for _, block in blocks for name in sorted(block, key=lambda name: "downsample" in name)]
+    return [net.get_submodule(name) for name in order]
 
 
 def numbered(layers: list[nn.Module]) -> dict[str, Tensor]:

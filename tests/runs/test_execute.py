@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -334,3 +335,45 @@ def test_the_pass_over_the_photographs_is_not_training(store: Store, monkeypatch
     execute([run], store, SETTINGS, Watcher())
 
     assert store.status(run).train_seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("compiled", "iterations", "expected"),
+    [(None, 999, False), (None, 1_000, True), (True, 8, True), (False, 64_000, False)],
+)
+def test_long_runs_take_the_compiled_step(
+    compiled: bool | None, iterations: int, expected: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 1,000 updates on, or as --compile and --no-compile say; the environment tells which."""
+    taken = []
+    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(execute_module, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    run = tiny_run("resnet-8")
+    run = run.model_copy(update={"protocol": run.protocol.model_copy(update={"iterations": iterations})})
+    execute([run], store, replace(SETTINGS, compiled=compiled), Watcher())
+
+    assert [expected] == taken
+    assert ("compiled" if expected else "plain") == store.environment(run)["step"]
+
+
+def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself, so that its bits are those of a run that was never stopped; asked otherwise, it does as asked."""
+    taken = []
+    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(execute_module, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    for compiled in (True, None, False, None):
+        execute([tiny_run("resnet-8")], store, replace(SETTINGS, compiled=compiled), Watcher())
+
+    assert [True, True, False, False] == taken
+
+
+def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in one line, and is done all the same."""
+    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: "no compiler here")
+    watcher = Watcher()
+    run = tiny_run("resnet-8")
+    report = execute([run], store, replace(SETTINGS, compiled=True), watcher)
+
+    assert {run.run_id: "done"} == report.endings
+    assert [(run.run_id, "the plain step, which is slower: no compiler here")] == watcher.notices
+    assert "plain" == store.environment(run)["step"]

@@ -53,6 +53,7 @@ def train_in(dataset: Dataset) -> Callable[..., None]:
         stop_at: int | None = None,
         checkpoint_seconds: float = 1e9,
         dataset: Dataset = small,
+        is_fast: bool = False,
     ) -> None:
         folder.mkdir(exist_ok=True)
         asked = 0
@@ -70,6 +71,7 @@ def train_in(dataset: Dataset) -> Callable[..., None]:
                 report=lambda status: None,  # noqa: ARG005
                 should_stop=should_stop,
                 checkpoint_seconds=checkpoint_seconds,
+                is_fast=is_fast,
             )
         except StoppedError:
             assert stop_at is not None

@@ -14,6 +14,8 @@ from resnet_cli.data.stream import TrainStream
 from resnet_cli.device import prepare
 from resnet_cli.model import cifar_net
 from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
+from resnet_cli.timing import count_kernels
+from resnet_cli.train import graph_step
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Precision
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),  # Inductor's hint; without it is as we want it
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
@@ -82,6 +85,77 @@ def test_fp32_follows_the_cpu(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("cut", [1, 5, 12])
+def test_resume_is_exact_with_the_graph(
+    cut: int,
+    precision: Precision,
+    run_spec: RunSpec,
+    on_cuda: Dataset,
+    train_in: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """The same with the compiled step in a CUDA graph."""
+    run = run_spec.model_copy(update={"variant": run_spec.variant.model_copy(update={"precision": precision})})
+    prepare(CUDA, precision)
+    train_in(run, tmp_path / "whole", dataset=on_cuda, is_fast=True)
+    train_in(run, tmp_path / "cut", stop_at=cut, dataset=on_cuda, is_fast=True)
+    train_in(run, tmp_path / "cut", dataset=on_cuda, is_fast=True)
+
+    for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+@pytest.mark.parametrize("scope", ["net", "layer"])
+def test_the_graph_makes_the_plain_steps_updates(scope: str, on_cuda: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses over 50 updates in fp32 agree at first to rounding, at the end to what has grown of it."""
+    if scope == "layer":
+        monkeypatch.setattr(graph_step, "MOST_LAYERS", 0)
+    prepare(CUDA, "fp32")
+    plain, fast = (
+        make(cifar_net(Net.model_validate("resnet-8-B"), 0), Protocol(warmup=None), "fp32", CUDA)
+        for make in (EagerStep, graph_step.make_step)
+    )
+    stream = TrainStream(on_cuda, 0, 16)
+    results = [
+        tuple(float(step.update(stream, iteration, 0.01)[0]) for step in (plain, fast)) for iteration in range(1, 51)
+    ]
+
+    assert results[0][0] == pytest.approx(results[0][1], rel=1e-5)
+    assert results[-1][0] == pytest.approx(results[-1][1], rel=0.05)
+    for one, other in zip(plain.net.parameters(), fast.net.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_an_update_waits_for_nothing(on_cuda: Dataset) -> None:
+    """After the first, an update within an epoch has no point at which the host waits for the device."""
+    prepare(CUDA, "bf16")
+    step = graph_step.make_step(cifar_net(Net.model_validate("resnet-8"), 0), Protocol(warmup=None), "bf16", CUDA)
+    stream = TrainStream(on_cuda, 0, 16)
+    step.update(stream, 1, 0.1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = [step.update(stream, iteration, 0.1) for iteration in (2, 3, 4)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+    assert all(loss.isfinite() for loss, _ in results)
+
+
+def test_the_graph_has_fewer_kernels(on_cuda: Dataset) -> None:
+    """What is compiled and fused launches at most two thirds of the plain step's kernels."""
+    prepare(CUDA, "bf16")
+    stream = TrainStream(on_cuda, 0, 16)
+    counts = []
+    for make in (EagerStep, graph_step.make_step):
+        step = make(cifar_net(Net.model_validate("resnet-20"), 0), Protocol(warmup=None), "bf16", CUDA)
+        step.update(stream, 1, 0.1)
+        counts.append(count_kernels(lambda step=step: step.update(stream, 2, 0.1)))
+
+    assert 0 < counts[1] <= counts[0] * 2 / 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_resume_is_exact_on_photographs(precision: Precision, train_in: Callable[..., None], tmp_path: Path) -> None:
     """The same of an ImageNet net on photographs that threads decode."""
     variant = Variant(dataset="synthetic-photos", tiny=True, precision=precision)
@@ -96,13 +170,14 @@ def test_resume_is_exact_on_photographs(precision: Precision, train_in: Callable
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-def test_1202_layers_fit_in_24_gb(on_cuda: Dataset) -> None:
-    """One update of ResNet-1202 at batch 128 in fp32 needs less than 24 GB of the device."""
+@pytest.mark.parametrize("make", [EagerStep, graph_step.make_step])
+def test_1202_layers_fit_in_24_gb(make: type[EagerStep], on_cuda: Dataset) -> None:
+    """Updates of ResNet-1202 at batch 128 in fp32 need less than 24 GB of the device."""
     run = RunSpec.of(Net.model_validate("resnet-1202"), Variant(dataset="synthetic"), Protocol(), 0)
     prepare(CUDA, "fp32")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    step = EagerStep(cifar_net(run.net, 0), run.protocol, "fp32", CUDA)
-    step(*TrainStream(on_cuda, 0, 128).batch(1), 0.01)
+    step = make(cifar_net(run.net, 0), run.protocol, "fp32", CUDA)
+    step.update(TrainStream(on_cuda, 0, 128), 1, 0.01)
 
     assert torch.cuda.max_memory_allocated() < 24e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resnet_cli.data import Dataset
+    from resnet_cli.data.stream import TrainStream
     from resnet_cli.run_folder import Status
     from resnet_cli.spec import RunSpec
 
@@ -188,6 +190,40 @@ def test_stopping_between_the_last_update_and_the_results_loses_nothing(
     train_in(run_spec, folder)
 
     assert contents(uninterrupted) == contents(folder)
+
+
+def test_a_long_run_is_tested_less_often(run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path) -> None:
+    """Of 20 epochs whose test takes as many images as an epoch, each seventh ends with a test, and so does the run."""
+    protocol = run_spec.protocol.model_copy(update={"iterations": 80})
+    train_in(run_spec.model_copy(update={"protocol": protocol}), tmp_path / "run")
+
+    assert [28, 56, 80] == pd.read_csv(tmp_path / "run" / "eval.csv").iteration.tolist()
+
+
+def test_the_first_update_is_no_part_of_the_speed(
+    run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In it a step may be compiled, which takes as long as hundreds of updates and says nothing of the others."""
+    real = loop.EagerStep.update
+
+    def slow_at_first(self: loop.EagerStep, stream: TrainStream, iteration: int, rate: float) -> object:
+        if iteration == 1:
+            time.sleep(30)
+        return real(self, stream, iteration, rate)
+
+    slept: list[float] = []
+    clock = time.monotonic
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(slept))
+    monkeypatch.setattr(loop.EagerStep, "update", slow_at_first)
+    train_in(run_spec, tmp_path / "run")
+
+    status = run_folder.read_status(tmp_path / "run")
+
+    assert [30] == slept
+    assert status.train_seconds > 30
+    assert status.images_per_second is not None
+    assert status.images_per_second > 23 * 16 / 30
 
 
 def test_nan_stops_the_run_before_it_is_saved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnet_cli.spec import PAPER, Net, Plateau, Protocol, RunSpec, Variant, Warmup
-from resnet_cli.train.schedule import has_plateaued, learning_rate, warmup_is_over
+from resnet_cli.train.schedule import epochs_between_tests, has_plateaued, learning_rate, warmup_is_over
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,21 @@ def test_rate_falls_when_the_error_plateaued() -> None:
 def test_plateau(errors: list[float], expected: bool) -> None:
     """The error plateaus when `patience` windows in a row are not `improvement` below the best before."""
     assert expected == has_plateaued(Plateau(patience=2, improvement=0.5), errors)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "train", "test", "expected"),
+    [
+        (163.84, 50_000, 10_000, 2),  # CIFAR-10 at the paper's scale
+        (163.84, 45_000, 5_000, 1),
+        (120, 1_281_167, 50_000, 1),  # ImageNet
+        (19.9, 50_000, 10_000, 1),  # a short run wants its curve
+        (20, 100, 100, 7),
+    ],
+)
+def test_tests_on_the_way_take_a_twentieth(epochs: float, train: int, test: int, expected: int) -> None:
+    """A test image costs a third of a training image; in a long run all tests together stay below 5% of the work."""
+    every = epochs_between_tests(epochs, train, test)
+
+    assert expected == every
+    assert epochs < 20 or test / (3 * train) / every <= 0.05
