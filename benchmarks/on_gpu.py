@@ -3,9 +3,9 @@
     python benchmarks/on_gpu.py --data-dir DATA --results-dir RESULTS --out OUT [--minutes 8]
     python benchmarks/on_gpu.py --results-dir /tmp/results --out /tmp/out --device cpu --tiny    # a rehearsal
 
-In this order: the GPU tests and, with --photographs FOLDER, the speed of ImageNet's nets (first call only), then
-Figure 6 and Table 6 at paper scale, cheap nets first, one seed of each before more seeds. Training is stopped with
-SIGTERM when the minutes are over and goes on in the next call.
+In this order: the GPU tests, `resnet bench` against the eager loop, with --photographs FOLDER the speed of ImageNet's
+nets (each in the first call only), then Figure 6 and Table 6 at paper scale, cheap nets first, one seed of each before
+more seeds. Training is stopped with SIGTERM when the minutes are over and goes on in the next call.
 Logs, statuses and environments (no weights) are packed into OUT/results.tar.gz; a short table is printed last.
 """
 
@@ -46,6 +46,12 @@ def main() -> None:
             with tests_log.open("w") as log:
                 command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q"]
                 run_until(deadline, subprocess.Popen(command, stdout=log, stderr=log))
+        nets = ["resnet-8"] if options.tiny else [f"resnet-{depth}" for depth in (20, 32, 44, 56, 110)]
+        measure(
+            "bench.json", [*nets, "--against", "eager"], ("1", "1") if options.tiny else ("7", "200"), options, deadline
+        )
+        if not options.tiny:
+            measure("bench-1202.json", ["resnet-1202"], ("3", "10"), options, deadline)
         speed = options.results_dir / "imagenet-speed.json"
         if options.photographs and not speed.exists():
             command = [sys.executable, str(Path(__file__).with_name("imagenet.py")), "--out", str(speed)]
@@ -60,6 +66,17 @@ def main() -> None:
     subprocess.run(
         [sys.executable, "-m", "resnet_cli", "status", "--results-dir", str(options.results_dir)], check=False
     )
+
+
+def measure(name: str, nets: list[str], turns: tuple[str, str], options: argparse.Namespace, deadline: float) -> None:
+    """Measures updates of CIFAR-10's nets, if it was not done before."""
+    path = options.results_dir / name
+    if path.exists() and path.stat().st_size:
+        return
+    command = ["bench", *nets, "--rounds", turns[0], "--updates", turns[1], "--format", "json"]
+    command += ["--device", options.device, "--precision", options.precision, "--data-dir", str(options.data_dir)]
+    with path.open("w") as out:
+        run_until(deadline, subprocess.Popen([sys.executable, "-m", "resnet_cli", *command], stdout=out))
 
 
 def train(experiment: str, seeds: str, options: argparse.Namespace, deadline: float) -> None:

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "resnet_cli.train.schedule": {"spec"},
     "resnet_cli.evaluate": {"spec", "errors", "run_folder", "scores", "device", "model", "data", "evaluate"},
     "resnet_cli.train": {"spec", "errors", "run_folder", "device", "model", "data", "evaluate", "train", VERSION},
+    "resnet_cli.timing": {"spec", "errors", "complexity", "data", "device", "evaluate", "model", "train"},
     "resnet_cli.runs.plan": {"experiment", "spec", "errors"},
     "resnet_cli.runs.store": {"experiment", "spec", "errors", "run_folder", "runs.plan"},
     "resnet_cli.runs.estimate": {"spec", "complexity", "runs.store"},
@@ -76,6 +77,7 @@ MAY_IMPORT = {
         "train",
         "runs",
         "report",
+        "timing",
         "cli",
         VERSION,
     },
@@ -85,6 +87,7 @@ MAY_IMPORT = {
 MAY_IMPORT_TORCH = (
     "resnet_cli.model",
     "resnet_cli.device",
+    "resnet_cli.timing",
     "resnet_cli.data",
     "resnet_cli.evaluate",
     "resnet_cli.train",

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from resnet_cli import __version__
+from resnet_cli.cli.bench import bench
 from resnet_cli.cli.check import check
 from resnet_cli.cli.data import data_app
 from resnet_cli.cli.doctor import doctor
@@ -37,6 +38,7 @@ app.command()(table)
 app.command()(plot)
 app.command()(check)
 app.command("eval")(evaluate_weights)
+app.command()(bench)
 app.command()(report)
 app.add_typer(data_app, name="data")
 app.command()(doctor)

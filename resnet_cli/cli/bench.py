@@ -1,0 +1,182 @@
+"""`resnet bench`: how fast an update is here, and beside the loop that most people write."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from resnet_cli.cli import options
+from resnet_cli.complexity import multiply_adds
+from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import experiment_names, first_problem, load_experiment
+from resnet_cli.runs.estimate import duration
+from resnet_cli.runs.plan import plan as planned
+from resnet_cli.spec import PAPER, Net, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+    from rich.console import Console
+    from rich.status import Status
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.spec import RunSpec
+    from resnet_cli.timing import Plan, Result
+
+DEFAULT_NETS = ("resnet-20", "resnet-56")
+
+
+def bench(
+    nets: Annotated[list[str] | None, typer.Argument(help="CIFAR-10's nets (default: resnet-20 resnet-56).")] = None,
+    *,
+    against: Annotated[
+        Literal["eager"] | None,
+        typer.Option(
+            "--against", help="eager: also the loop that most people write, fp32 with a DataLoader of 4 workers."
+        ),
+    ] = None,
+    output: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to print it.")] = "rich",
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16"], typer.Option("--precision", help="Arithmetic of our step.")
+    ] = "bf16",
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Our compiled step, or the plain one.")
+    ] = True,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Turns of each.")] = 5,
+    updates: Annotated[int, typer.Option("--updates", min=1, max=10_000, help="Updates measured in each turn.")] = 10,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = None,
+) -> None:
+    """Measure updates of batch 128: time, images per second, memory, distance to the machine's limit.
+
+    With --against eager, both loops run in one process, turn by turn; the ratio is the result, times hold for now.
+    """
+    from rich.console import Console
+
+    chosen = [_net(name) for name in nets or DEFAULT_NETS]
+    progress = Console(stderr=True)
+
+    from resnet_cli import timing
+    from resnet_cli.device import choose_device, prepare
+    from resnet_cli.train import graph_step
+    from resnet_cli.train.environment import describe
+
+    place = choose_device(device)
+    prepare(place, precision)
+    in_the_way = graph_step.obstacle(place) if compiled else None
+    if in_the_way:
+        progress.print(f"Measuring the plain step: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
+    dataset = _dataset(options.data_folder(data_dir)).to(place)
+    plan = timing.Plan(
+        dataset, precision, compiled and in_the_way is None, against is not None, rounds=rounds, updates=updates
+    )
+    results = []
+    for net in chosen:
+        with progress.status(net.name) as status:
+
+            def report(text: str, status: Status = status, net: Net = net) -> None:
+                status.update(f"{net.name}: {text}")
+
+            results.append(timing.measure(net, plan, report))
+    if output == "json":
+        content = {
+            **describe(place, precision, dataset, is_fast=plan.is_fast),
+            "batch_size": PAPER["cifar10"].batch_size,
+            "rounds": rounds,
+            "updates": updates,
+            "nets": {result.net: result.as_json() for result in results},
+            "seconds": estimates(results, dataset),
+        }
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        _print(results, plan, place, Console())
+
+
+def _net(name: str) -> Net:
+    try:
+        return Net.on("cifar10", name)
+    except ValueError as error:
+        raise BadInputError(first_problem(error)) from error
+
+
+def _dataset(folder: Path) -> Dataset:
+    """CIFAR-10 where it is, else the embedded set: their images are of one size."""
+    from resnet_cli.data import Dataset, cifar10, open_dataset
+
+    dataset = open_dataset(Variant(dataset="cifar10" if cifar10.is_there(folder) else "synthetic"), folder)
+    assert isinstance(dataset, Dataset)
+    return dataset
+
+
+def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
+    """Seconds for each experiment on CIFAR-10, all its runs at the paper's scale one after the other, tests included.
+
+    A net that was not measured takes the time of the nearest one in size, in proportion to its multiply-adds; its
+    first update, compiling included, that of the slowest to begin.
+    """
+    from resnet_cli.train.schedule import epochs_between_tests
+
+    sizes = {multiply_adds(Net.on("cifar10", result.net), "cifar10"): result for result in results}
+    train, test = len(dataset.train_labels), len(dataset.test_labels)
+
+    def seconds(run: RunSpec) -> float:
+        size = multiply_adds(run.net, "cifar10")
+        nearest = min(sizes, key=lambda other: max(size, other) / min(size, other))
+        epochs = run.protocol.iterations * run.protocol.batch_size / train
+        tests = epochs // epochs_between_tests(epochs, train, test) + 1
+        result = sizes[nearest]
+        return size / nearest * (run.protocol.iterations * result.update.median / 1e3 + tests * result.test_seconds)
+
+    beginning = max(result.first_update_seconds for result in results)
+    times = {}
+    for name in experiment_names():
+        question = load_experiment(name)
+        if question.benchmark == "cifar10" and question.runs:
+            runs = planned(question, Variant())
+            times[name] = round(sum(map(seconds, runs)) + beginning * len({run.net for run in runs}), 1)
+    return times
+
+
+def _print(results: Sequence[Result], plan: Plan, place: torch.device, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    step = "compiled" if plan.is_fast else "plain"
+    title = f"An update of {PAPER['cifar10'].batch_size} images of {plan.dataset.name} on {place.type}"
+    columns = ["net", "ms", "images/s", "floor ms", "GB", "test s"]
+    beside = ["eager ms", "ratio"] if plan.against_eager else []
+    kernels = ["kernels"] if place.type == "cuda" else []
+    table = Table(*columns, *kernels, *beside, box=SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.justify = "left" if column.header == "net" else "right"
+        column.no_wrap = True
+    for result in results:
+        table.add_row(
+            result.net,
+            f"{result.update.median:.3g} ({result.update.lowest:.3g} to {result.update.highest:.3g})",
+            f"{result.images_per_second:,.0f}",
+            f"{result.floor:.3g}",
+            f"{result.peak_bytes / 1e9:.2f}",
+            f"{result.test_seconds:.2f}",
+            *([str(result.kernels)] if kernels else []),
+            *([f"{result.eager.median:.3g}", f"{result.ratio:.2f}"] if result.eager else []),
+        )
+    console.print(table)
+    console.print(
+        f"ms: the {step} step, {plan.precision}, its batch made: median over {plan.rounds} rounds of {plan.updates} "
+        "updates (lowest to highest). floor: its arithmetic at the speed of a large matrix product here, or its "
+        "launches. GB: the most memory that a training takes, of the device on CUDA. test: 10,000 images.",
+        highlight=False,
+    )
+    if plan.against_eager:
+        console.print(
+            "eager: the loop that most people write (fp32, NCHW, DataLoader with 4 workers), turn by turn with ours. "
+            "ratio: eager over ours.",
+            highlight=False,
+        )
+    times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in estimates(results, plan.dataset).items())
+    console.print(f"At the paper's scale, one run after the other: {times}.", highlight=False)

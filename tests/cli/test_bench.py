@@ -1,0 +1,109 @@
+"""`resnet bench`: its figures, and how it says what it cannot measure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resnet_cli import timing
+from resnet_cli.cli.bench import estimates
+from resnet_cli.cli.main import _exit_code
+from resnet_cli.data import synthetic
+from resnet_cli.timing import Result, Timing
+from resnet_cli.train import graph_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RESNET_DATA", raising=False)
+    monkeypatch.setattr("resnet_cli.data.open_dataset", lambda *_: synthetic.load(train=256, test=50))
+
+
+def result(net: str, milliseconds: float, test_seconds: float = 0.0) -> Result:
+    """A result with this time."""
+    update = Timing(milliseconds, milliseconds, milliseconds)
+    return Result(net, update, 1.0, 1.0, None, None, 1.0, None, 1, test_seconds)
+
+
+def test_json_holds_a_ratio_for_each_net(capsys: pytest.CaptureFixture[str]) -> None:
+    """The ratio is that of the medians beside it; environment, scale and estimates are there."""
+    options = ["--rounds", "2", "--updates", "1", "--no-compile", "--precision", "fp32", "--device", "cpu"]
+    code = _exit_code(["bench", "resnet-8", "--against", "eager", "--format", "json", *options])
+    content = json.loads(capsys.readouterr().out)
+    measured = content["nets"]["resnet-8"]
+
+    assert 0 == code
+    assert ("plain", "fp32", 128) == (content["step"], content["precision"], content["batch_size"])
+    assert measured["eager"]["median"] / measured["update"]["median"] == pytest.approx(measured["ratio"], abs=1e-3)
+    assert measured["update"]["lowest"] <= measured["update"]["median"] <= measured["update"]["highest"]
+    assert measured["peak_bytes"] > 100e6
+    assert content["seconds"]["table6"] > content["seconds"]["fig1"] > 0
+
+
+def test_the_table_names_its_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal: a row a net, what the columns mean, the time of each table."""
+    monkeypatch.setattr(timing, "measure", lambda net, plan, report: result(net.name, 100.0))  # noqa: ARG005
+    code = _exit_code(["bench", "resnet-20", "plain-20", "--no-compile", "--device", "cpu"])
+    out = capsys.readouterr().out
+
+    assert 0 == code
+    assert ["resnet-20", "plain-20"] == [line.split()[0] for line in out.splitlines() if "100 (" in line]
+    assert "ms: the plain step, bf16" in out
+    assert "table6" in out
+
+
+def test_time_goes_by_the_nearest_net_in_size() -> None:
+    """A net that was measured takes its own time; another one that of the nearest, in proportion to its arithmetic."""
+    of_one = estimates([result("resnet-56", 300.0)], synthetic.load(train=256, test=50))
+    of_two = estimates([result("resnet-56", 300.0), result("plain-20", 100.0)], synthetic.load(train=256, test=50))
+
+    assert 64_000 * (0.1 + 0.3) == pytest.approx(of_two["fig1"], rel=1e-3)
+    assert of_one["fig1"] < of_two["fig1"]
+
+
+def test_tests_and_the_first_update_take_their_time() -> None:
+    """A net is tested after each second epoch and at the end; a second is spent before its first update."""
+    sizes = synthetic.load(train=250, test=50)  # in the proportion of CIFAR-10's
+    without, with_tests = (estimates([result("plain-20", 100.0, each)], sizes)["table6"] for each in (0.0, 1.0))
+    of_two = estimates([result("plain-20", 100.0), result("plain-56", 300.0)], sizes)["fig1"]
+
+    assert pytest.approx(64_000 * (0.1 + 0.3) + 2, abs=0.2) == of_two
+    assert pytest.approx((64_000 * 128 // 250 // 2 + 1) / 6_400, rel=1e-4) == (with_tests - without) / (without - 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["resnet-21"], "resnet-21: depth 21 is not 6n+2"),
+        (["vgg-16"], "'vgg-16' is not a net"),
+        (["--precision", "tf32", "--device", "cpu"], "--precision tf32: a CUDA device has it"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no net, or cannot be computed here, ends with code 2."""
+    code = _exit_code(["bench", *arguments])
+    error = capsys.readouterr().err
+
+    assert 2 == code
+    assert words in error
+    assert 1 == error.count("\n")
+
+
+def test_without_a_compiler_the_plain_step_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says so, and so does the legend."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: "no compiler here")
+    monkeypatch.setattr(timing, "measure", lambda net, plan, report: result(net.name, 100.0))  # noqa: ARG005
+    code = _exit_code(["bench", "resnet-20", "--device", "cpu"])
+    said = capsys.readouterr()
+
+    assert 0 == code
+    assert "Measuring the plain step: no compiler here" in said.err
+    assert "ms: the plain step" in said.out
