@@ -52,9 +52,11 @@ def test_batches_are_the_cpus(dataset: Dataset, on_cuda: Dataset) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("is_fast", [False, True])
 @pytest.mark.parametrize("cut", [1, 4, 5, 12, 23])
 def test_resume_is_exact(
     cut: int,
+    is_fast: bool,
     precision: Precision,
     run_spec: RunSpec,
     on_cuda: Dataset,
@@ -64,9 +66,9 @@ def test_resume_is_exact(
     """Interrupted after an update and run again, logs and weights are the uninterrupted ones, bit for bit."""
     run = run_spec.model_copy(update={"variant": run_spec.variant.model_copy(update={"precision": precision})})
     prepare(CUDA, precision)
-    train_in(run, tmp_path / "whole", dataset=on_cuda)
-    train_in(run, tmp_path / "cut", stop_at=cut, dataset=on_cuda)
-    train_in(run, tmp_path / "cut", dataset=on_cuda)
+    train_in(run, tmp_path / "whole", dataset=on_cuda, is_fast=is_fast)
+    train_in(run, tmp_path / "cut", stop_at=cut, dataset=on_cuda, is_fast=is_fast)
+    train_in(run, tmp_path / "cut", dataset=on_cuda, is_fast=is_fast)
 
     for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
@@ -82,27 +84,6 @@ def test_fp32_follows_the_cpu(
     here, there = (pd.read_csv(tmp_path / name / "train.csv").loss[:6].tolist() for name in ("cpu", "cuda"))
 
     assert here == pytest.approx(there, rel=1e-3)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("cut", [1, 5, 12])
-def test_resume_is_exact_with_the_graph(
-    cut: int,
-    precision: Precision,
-    run_spec: RunSpec,
-    on_cuda: Dataset,
-    train_in: Callable[..., None],
-    tmp_path: Path,
-) -> None:
-    """The same with the compiled step in a CUDA graph."""
-    run = run_spec.model_copy(update={"variant": run_spec.variant.model_copy(update={"precision": precision})})
-    prepare(CUDA, precision)
-    train_in(run, tmp_path / "whole", dataset=on_cuda, is_fast=True)
-    train_in(run, tmp_path / "cut", stop_at=cut, dataset=on_cuda, is_fast=True)
-    train_in(run, tmp_path / "cut", dataset=on_cuda, is_fast=True)
-
-    for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
 @pytest.mark.parametrize("scope", ["net", "layer"])
