@@ -32,12 +32,13 @@ class TrainState:
     window_wrong: int = 0
     window_errors: list[float] = field(default_factory=list)
     rate_drops: list[int] = field(default_factory=list)
+    tested_at: int = 0
     test_error: float | None = None
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
 
 
-ADDED_LATER = {"window_wrong", "window_errors", "rate_drops"}  # a checkpoint from before has its defaults
+ADDED_LATER = {"window_wrong", "window_errors", "rate_drops", "tested_at"}  # a checkpoint from before has its defaults
 
 
 class UnreadableCheckpointError(Exception):
@@ -99,4 +100,5 @@ def read(path: Path) -> TrainState:
     known = {each.name for each in fields(TrainState)}
     if not isinstance(values, dict) or not known - ADDED_LATER <= set(values) <= known:
         raise UnreadableCheckpointError("written by another version of this program")
-    return TrainState(**values)
+    # Before tests could be stopped, a checkpoint was written after its update's test.
+    return TrainState(**{"tested_at": values["iteration"], **values})

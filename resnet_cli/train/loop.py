@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import RunSpec
 
 REPORT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 10.0  # in a test, which may take minutes
 REPORTED_UPDATES = 100  # the training error on the screen is the mean over as many updates
 PENDING_UPDATES = 200  # at most so many results wait on the device
 
@@ -61,7 +62,8 @@ def train(
         folder: The run's folder; it exists and is locked.
         dataset: Resident on the device to train on.
         report: Called about twice a second, and at the end, with the status that was also written.
-        should_stop: Asked after every update; when true, all is saved and the training stops.
+        should_stop: Asked after every update and during tests; when true, all is saved and the training stops. A test
+            that was stopped is made anew.
         checkpoint_seconds: Time between checkpoints.
         is_fast: Take the compiled step, not the plain one. It changes the last bits, as another machine does.
 
@@ -70,10 +72,15 @@ def train(
         DivergedError: The loss became NaN or infinite.
         OSError: The folder cannot be written.
     """
-    training = _Training(run, folder, dataset, report, is_fast=is_fast)
+    training = _Training(run, folder, dataset, report, should_stop, is_fast=is_fast)
     with training.train_log, training.eval_log, contextlib.closing(training.stream):
-        _run_updates(training, should_stop, checkpoint_seconds)
-        evaluation = training.evaluate()
+        try:
+            _run_updates(training, should_stop, checkpoint_seconds)
+            evaluation = training.evaluate()
+        except StoppedError:
+            training.save()
+            training.tell("interrupted")
+            raise
         training.eval_log.sync()
     if not all(parameter.isfinite().all() for parameter in training.net.parameters()):
         raise DivergedError("the weights are not finite after the last update")
@@ -87,20 +94,18 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
     """Makes the updates that are missing, tests at the end of epochs but the last, saves now and then."""
     iterations = training.run.protocol.iterations
     saved = reported = time.monotonic()
-    while training.state.iteration < iterations:
-        training.update()
-        state = training.state
-        is_last = state.iteration == iterations
-        if training.is_test_due(state.iteration) and not is_last:
+    state = training.state
+    while state.iteration < iterations:
+        if training.is_test_due:
             training.evaluate()
+        training.update()
+        is_last = state.iteration == iterations
         now = time.monotonic()
-        stops = should_stop() and not is_last
-        if stops or is_last or now - saved >= checkpoint_seconds:
+        if should_stop() and not is_last:
+            raise StoppedError
+        if is_last or now - saved >= checkpoint_seconds:
             training.save()
             saved = now
-        if stops:
-            training.tell("interrupted")
-            raise StoppedError
         if now - reported >= REPORT_SECONDS:
             training.tell("running")
             reported = now
@@ -124,6 +129,7 @@ class _Training:
         folder: Path,
         dataset: Dataset | PhotoDataset,
         report: Callable[[Status], None],
+        should_stop: Callable[[], bool],
         *,
         is_fast: bool,
     ) -> None:
@@ -131,6 +137,7 @@ class _Training:
         self.folder = folder
         self.dataset = dataset
         self.report = report
+        self.should_stop = should_stop
         self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
         make = make_step if is_fast else EagerStep
         accumulate = run.variant.accumulate or 1
@@ -180,10 +187,13 @@ class _Training:
         """Whether the warm-up (ResNet-110's, section 4.2) still lasts."""
         return self.run.protocol.warmup is not None and self.state.warmup_ended_at is None
 
-    def is_test_due(self, iteration: int) -> bool:
-        """Whether the last image of an epoch is in this update's batch; in a long run, not of each epoch."""
+    @property
+    def is_test_due(self) -> bool:
+        """Whether the last image of an epoch was in the last update's batch; in a long run, not of each epoch."""
+        iteration = self.state.iteration
         epoch = self.stream.epochs_seen(iteration)
-        return epoch > self.stream.epochs_seen(iteration - 1) and epoch % self.epochs_between_tests == 0
+        ends_epoch = iteration > 0 and epoch > self.stream.epochs_seen(iteration - 1)
+        return ends_epoch and epoch % self.epochs_between_tests == 0 and self.state.tested_at < iteration
 
     def flush(self) -> None:
         """Writes the pending updates to train.csv.
@@ -229,11 +239,27 @@ class _Training:
             state.window_errors.clear()
 
     def evaluate(self) -> Evaluation:
-        """Tests the net as it is and logs it."""
+        """Tests the net as it is and logs it.
+
+        Raises:
+            StoppedError: `should_stop` said so; nothing is logged.
+        """
         self.flush()
         self._book_train_time()
-        result = evaluate(self.net, self.dataset, self.run.variant.precision)
+        told = time.monotonic()
+
+        def progress(_: int) -> None:
+            nonlocal told
+            if self.should_stop():
+                raise StoppedError
+            if time.monotonic() - told >= HEARTBEAT_SECONDS:
+                told = time.monotonic()
+                self.state.evaluate_seconds += self._lap()
+                self.tell("running")
+
+        result = evaluate(self.net, self.dataset, self.run.variant.precision, progress=progress)
         self.state.evaluate_seconds += self._lap()
+        self.state.tested_at = self.state.iteration
         self.state.test_error = result.top1_error
         line = log.eval_line(self.state.iteration, result.loss, result.top1_error, result.top5_error, result.images)
         self.eval_log.write([line])

@@ -9,6 +9,7 @@ import torch
 
 from resnet_cli.data import Dataset, synthetic
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.train import loop
 from resnet_cli.train.loop import StoppedError, train
 
 if TYPE_CHECKING:
@@ -56,24 +57,27 @@ def train_in(dataset: Dataset) -> Callable[..., None]:
         is_fast: bool = False,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        asked = 0
+        updates = 0
+        update = loop._Training.update
 
-        def should_stop() -> bool:
-            nonlocal asked
-            asked += 1
-            return stop_at is not None and asked >= stop_at
+        def counted(training: loop._Training) -> None:
+            nonlocal updates
+            update(training)
+            updates += 1
 
-        try:
-            train(
-                run,
-                folder,
-                dataset,
-                report=lambda status: None,  # noqa: ARG005
-                should_stop=should_stop,
-                checkpoint_seconds=checkpoint_seconds,
-                is_fast=is_fast,
-            )
-        except StoppedError:
-            assert stop_at is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop._Training, "update", counted)
+            try:
+                train(
+                    run,
+                    folder,
+                    dataset,
+                    report=lambda status: None,  # noqa: ARG005
+                    should_stop=lambda: stop_at is not None and updates >= stop_at,
+                    checkpoint_seconds=checkpoint_seconds,
+                    is_fast=is_fast,
+                )
+            except StoppedError:
+                assert stop_at is not None
 
     return train_it

@@ -137,3 +137,15 @@ def _write_with_good_checksum(path: Path, payload: bytes) -> None:
     import hashlib
 
     path.write_bytes(checkpoint.MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+
+
+def test_a_checkpoint_from_before_tests_could_be_stopped(state: TrainState, tmp_path: Path) -> None:
+    """It was written after its update's test, which is not to be made again."""
+    values = vars(state)
+    del values["tested_at"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "vars", lambda _: values, raising=False)
+        checkpoint.save(state, tmp_path)
+    loaded = checkpoint.read(tmp_path / run_folder.CHECKPOINT)
+
+    assert (7, 7) == (loaded.iteration, loaded.tested_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -190,6 +190,60 @@ def test_stopping_between_the_last_update_and_the_results_loses_nothing(
     train_in(run_spec, folder)
 
     assert contents(uninterrupted) == contents(folder)
+
+
+@pytest.mark.parametrize("number", [1, 3, 6])
+def test_stopped_in_a_test(
+    number: int,
+    uninterrupted: Path,
+    run_spec: RunSpec,
+    dataset: Dataset,
+    train_in: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal that comes while the net is tested, on the way or at the end, stops the test; it is made anew, once.
+
+    Seen to fail when the checkpoint does not say whether its update was tested.
+    """
+    tests = 0
+    real = loop.evaluate
+
+    def counted(*arguments: Any, **others: Any) -> Any:
+        nonlocal tests
+        tests += 1
+        return real(*arguments, **others)
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate", counted)
+        with pytest.raises(StoppedError):
+            train(run_spec, folder, dataset, report=lambda _: None, should_stop=lambda: tests == number)
+    status, rows = run_folder.read_status(folder), pd.read_csv(folder / "eval.csv")
+    train_in(run_spec, folder)
+
+    assert ("interrupted", 4 * number) == (status.state, status.iteration)
+    assert number - 1 == len(rows)
+    assert contents(uninterrupted) == contents(folder)
+
+
+def test_a_long_test_tells_that_it_lives(
+    run_spec: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a test that takes minutes the status is written anew, so that the run does not pass for dead."""
+    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 1e9)
+    told: list[tuple[str, int]] = []
+    train(
+        run_spec,
+        tmp_path,
+        dataset,
+        report=lambda status: told.append((status.state, status.iteration)),
+        should_stop=lambda: False,
+    )
+
+    assert [("running", 4 * number) for number in range(7)] + [("done", 24)] == told
 
 
 def test_a_long_run_is_tested_less_often(run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path) -> None:
