@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "train",
         "runs.plan",
         "runs.store",
+        "runs.estimate",
     },
     "resnet_cli.runs": set(),
     "resnet_cli.report": {

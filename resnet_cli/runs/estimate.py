@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_cli.complexity import multiply_adds
+from resnet_cli.complexity import multiply_adds, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +70,21 @@ def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:
         if status.state != "done":
             missing += work(run) * (1 - status.iteration / run.protocol.iterations)
     return missing / speed
+
+
+def bytes_needed(runs: Iterable[RunSpec], jobs: int = 1) -> int:
+    """Bytes on disk that these runs leave behind, and take while `jobs` of them train; a little more than less.
+
+    A run leaves weights, logits of 50,000 images at most, and rows of some 60 bytes. While it trains there are two
+    checkpoints of weights and momentum, and a third is written.
+    """
+    left, checkpoints = 0, [0]
+    for run in runs:
+        weights = 4 * parameters(run.net, run.variant.benchmark)
+        logits = 2 * (50_000 * 1_000 if run.variant.benchmark == "imagenet" else 10_000 * 10)
+        left += weights + logits + 60 * run.protocol.iterations
+        checkpoints.append(3 * 2 * weights)
+    return left + sum(sorted(checkpoints)[-jobs:])
 
 
 def duration(seconds: float) -> str:

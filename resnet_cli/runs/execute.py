@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
+import shutil
 import signal
 import time
 import traceback
@@ -22,6 +23,7 @@ from resnet_cli.device import choose_device, prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.trained import score_run
 from resnet_cli.run_folder import Status
+from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.store import Store
 from resnet_cli.train import environment, graph_step
 from resnet_cli.train.checkpoint import UnreadableCheckpointError
@@ -103,7 +105,7 @@ def execute(
     """Trains these runs and tests them over these views; one that fails does not keep the others from running.
 
     Raises:
-        BadInputError: The device, the data or the results folder cannot be used; nothing was trained.
+        BadInputError: The device, the data or the results folder cannot be used, or has no room; nothing was trained.
     """
     if settings.decode == "cuda" and choose_device(settings.device).type != "cuda":
         raise BadInputError("--decode cuda: needs a CUDA device to train on")
@@ -115,6 +117,9 @@ def execute(
             raise BadInputError(in_the_way)
     for run in runs:
         store.create_folder(run)
+    needed, free = bytes_needed(runs, settings.jobs), shutil.disk_usage(store.root).free
+    if free < needed:
+        raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
     with StopSignals() as signals:
         if settings.jobs == 1:
             endings = _one_by_one(runs, store, settings, monitor, signals, views)

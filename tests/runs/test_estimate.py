@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli import run_folder
+from resnet_cli.complexity import parameters
 from resnet_cli.run_folder import Status
-from resnet_cli.runs.estimate import duration, measured_speed, seconds_left, work
+from resnet_cli.runs.estimate import bytes_needed, duration, measured_speed, seconds_left, work
 from resnet_cli.spec import PAPER, Net, Precision, Protocol, RunSpec, Variant
 
 if TYPE_CHECKING:
@@ -126,3 +127,14 @@ def test_seconds_left(store: Store) -> None:
 def test_duration(seconds: float, words: str) -> None:
     """A time is told as people tell it."""
     assert words == duration(seconds)
+
+
+def test_bytes_on_disk() -> None:
+    """Each run leaves weights, logits and rows; as many as train at once, the largest, have three checkpoints each."""
+    small, large = spec("resnet-8"), spec("resnet-20")
+    left = {run: 4 * parameters(run.net, "cifar10") + 200_000 + 60_000 for run in (small, large)}
+
+    assert left[small] + 24 * parameters(small.net, "cifar10") == bytes_needed([small])
+    assert sum(left.values()) + 24 * parameters(large.net, "cifar10") == bytes_needed([small, large])
+    assert sum(left.values()) + 24 * sum(parameters(run.net, "cifar10") for run in left) == bytes_needed(list(left), 4)
+    assert 0 == bytes_needed([])

@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -17,6 +18,7 @@ from resnet_cli import run_folder
 from resnet_cli.data import statistics
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs import execute as execute_module
+from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.execute import Ending, Notice, Settings, execute
 from resnet_cli.scores import top_errors
 from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
@@ -377,3 +379,19 @@ def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch
     assert {run.run_id: "done"} == report.endings
     assert [(run.run_id, "the plain step, which is slower: no compiler here")] == watcher.notices
     assert "plain" == store.environment(run)["step"]
+
+
+def test_a_full_disk_is_told_before_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the runs would not fit, one line names the folder and the bytes, and nothing is trained.
+
+    Seen to fail when the check is left out.
+    """
+    run = tiny_run("resnet-8")
+    monkeypatch.setattr(execute_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=bytes_needed([run]) - 1))
+    with pytest.raises(BadInputError, match=rf"{store.root}: [0-9,]+ bytes free, [0-9,]+ wanted"):
+        execute([run], store, SETTINGS, Watcher())
+
+    assert "planned" == store.status(run).state
+    monkeypatch.setattr(execute_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=bytes_needed([run])))
+
+    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher()).endings
