@@ -29,8 +29,10 @@ PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 
 
 def measured_files(results: Path) -> Iterator[Path]:
-    """The logs, specs and environments of every run, and the tables and figures made of them."""
+    """The logs, specs and environments of every run, and the tables and figures made of them; not what is published."""
     for path in sorted(results.rglob("*")):
+        if PUBLISHED.name in path.relative_to(results).parts:
+            continue
         if path.name in RUN_FILES or path.parent.name in {"tables", "figures"}:
             yield path
 
