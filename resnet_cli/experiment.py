@@ -239,8 +239,11 @@ class Experiment(Frozen):
 
     def suits(self, variant: Variant) -> bool:
         """Whether its nets can be run so: on their own benchmark, in batches that can be parted as asked."""
-        batch = self.protocol.tiny().batch_size if variant.tiny else self.protocol.batch_size
-        return variant.benchmark == self.benchmark and batch % (variant.accumulate or 1) == 0
+        return variant.benchmark == self.benchmark and self.batch_size(variant) % (variant.accumulate or 1) == 0
+
+    def batch_size(self, variant: Variant) -> int:
+        """Images of an update of its runs."""
+        return (self.protocol.tiny() if variant.tiny else self.protocol).batch_size
 
     def is_paper(self, variant: Variant) -> bool:
         """Whether its numbers at this variant may stand beside the paper's without a mark."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import multiprocessing
 import resource
 import statistics
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
 PROTOCOL = PAPER["cifar10"]
 LOADER_WORKERS = 4
 PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready when it was let alone; they cost its turn nothing
-TESTED = 2_500  # a batch on CUDA
 SETTLE_SECONDS = 0.5  # in which its workers make them again
+TESTED = 2_500  # images; a batch on CUDA
 LAUNCH_SECONDS = 2.5e-6  # of a kernel inside a CUDA graph, the assumption behind the floor
 
 
@@ -88,10 +87,6 @@ class Result:
     kernels: int | None
     peak_bytes: int
     test_seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -201,25 +196,23 @@ class EagerLoop:
         self.device = dataset.device
         self.net = cifar_net(net, 0, len(dataset.classes)).to(self.device)
         self.optimizer = torch.optim.SGD(self.net.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            self.batches = self._endless(
-                DataLoader(
-                    AsImages(dataset),
-                    batch_size=PROTOCOL.batch_size,
-                    shuffle=True,
-                    num_workers=LOADER_WORKERS,
-                    pin_memory=self.device.type == "cuda",
-                    drop_last=True,
-                )
-            )
+        self.batches = self._endless(AsImages(dataset))
 
-    @staticmethod
-    def _endless(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            for _ in itertools.count():
-                yield from loader
+    def _endless(self, images: AsImages) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="This DataLoader will create")
+                batches = iter(
+                    DataLoader(
+                        images,
+                        batch_size=PROTOCOL.batch_size,
+                        shuffle=True,
+                        num_workers=LOADER_WORKERS,
+                        pin_memory=self.device.type == "cuda",
+                        drop_last=True,
+                    )
+                )
+            yield from batches
 
     def updates(self, count: int) -> float:
         """Makes so many; seconds for each."""

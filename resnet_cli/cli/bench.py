@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,7 +14,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import experiment_names, first_problem, load_experiment
 from resnet_cli.runs.estimate import duration
 from resnet_cli.runs.plan import plan as planned
-from resnet_cli.spec import PAPER, Net, Variant
+from resnet_cli.spec import PAPER, Net, Precision, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +41,7 @@ def bench(
         ),
     ] = None,
     output: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to print it.")] = "rich",
-    precision: Annotated[
-        Literal["fp32", "tf32", "bf16"], typer.Option("--precision", help="Arithmetic of our step.")
-    ] = "bf16",
+    precision: Annotated[Precision, typer.Option("--precision", help="Arithmetic of our step.")] = "bf16",
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Our compiled step, or the plain one.")
     ] = True,
@@ -88,7 +87,7 @@ def bench(
             "batch_size": PAPER["cifar10"].batch_size,
             "rounds": rounds,
             "updates": updates,
-            "nets": {result.net: result.as_json() for result in results},
+            "nets": {result.net: asdict(result) for result in results},
             "seconds": estimates(results, dataset),
         }
         typer.echo(json.dumps(content, indent=1))

@@ -140,8 +140,8 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
     if variant.benchmark != experiment.benchmark:
         own = f"{experiment.dataset} or {SYNTHETIC[experiment.benchmark]}"
         raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
-    batch = experiment.protocol.tiny().batch_size if variant.tiny else experiment.protocol.batch_size
-    if variant.accumulate and batch % variant.accumulate:
+    if not experiment.suits(variant):
+        batch = experiment.batch_size(variant)
         raise BadInputError(f"--accumulate {variant.accumulate}: does not divide the batch of {batch}")
     return variant
 

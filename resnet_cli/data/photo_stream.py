@@ -35,7 +35,7 @@ class PhotoStream:
         self.epochs = Epochs(len(dataset.train), batch_size)
         self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, self.epochs.images))
         self._pool = open_pool(dataset.workers) if dataset.workers else None
-        self._ahead: dict[int, list[Future[Tensor]]] = {}
+        self._ahead: dict[int, list[Future[tuple[Tensor, np.ndarray]]]] = {}
 
     def images(self, iteration: int) -> list[tuple[int, int]]:
         """Epoch and number of each image in the batch of an iteration, which is counted from 1."""
@@ -50,10 +50,8 @@ class PhotoStream:
             BadInputError: A photograph cannot be read or decoded.
         """
         dataset = self.dataset
-        plan = self.images(iteration)
-        numbers = [image for _, image in plan]
-        drawn = [chances(self.seed, epoch, image) for epoch, image in plan]
-        made = self._made(iteration)
+        numbers = [image for _, image in self.images(iteration)]
+        made, drawn = (list(column) for column in zip(*self._made(iteration), strict=True))
         if dataset.decode == "cuda":
             decoded = decode_on_cuda(dataset.train, numbers, made, dataset.device)
             made = [training_crop(image, dataset.photos, chance) for image, chance in zip(decoded, drawn, strict=True)]
@@ -71,7 +69,7 @@ class PhotoStream:
         """The batch."""
         return images, labels
 
-    def _made(self, iteration: int) -> list[Tensor]:
+    def _made(self, iteration: int) -> list[tuple[Tensor, np.ndarray]]:
         """What the threads make of each image of a batch; sets them to work on the next batches."""
         if self._pool is None:
             return [self._make(epoch, image) for epoch, image in self.images(iteration)]
@@ -85,13 +83,13 @@ class PhotoStream:
                 self._ahead[number] = [self._pool.submit(self._make, *each) for each in self.images(number)]
         return [future.result() for future in self._ahead.pop(iteration)]
 
-    def _make(self, epoch: int, image: int) -> Tensor:
-        """An image's training crop; where CUDA is to decode it, the file's bytes."""
-        dataset = self.dataset
+    def _make(self, epoch: int, image: int) -> tuple[Tensor, np.ndarray]:
+        """An image's training crop, or the file's bytes where CUDA is to decode it; and the chances drawn for it."""
+        dataset, drawn = self.dataset, chances(self.seed, epoch, image)
         if dataset.decode == "cuda":
             content = dataset.train.content(image) or b"?"  # an empty file is told by the decoder, not here
-            return torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        return training_crop(dataset.train.image(image), dataset.photos, chances(self.seed, epoch, image))
+            return torch.frombuffer(bytearray(content), dtype=torch.uint8), drawn
+        return training_crop(dataset.train.image(image), dataset.photos, drawn), drawn
 
     def epochs_seen(self, iteration: int) -> int:
         """Epochs that are complete after this many iterations."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
-from resnet_cli.report.summarize import averaging_window, learning_curves
+from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _protocol(summary: Summary, net: Net) -> Protocol:
 
 def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
-    window = averaging_window(_protocol(summary, next(iter(nets))))
-    updates = "1 update" if window == 1 else f"{window:,} updates"
+    updates = window_in_words(_protocol(summary, next(iter(nets))))
     sentences = []
     if curves:
         crop = "of the centre crop, " if summary.experiment.benchmark == "imagenet" else ""

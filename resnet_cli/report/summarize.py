@@ -159,6 +159,12 @@ def averaging_window(protocol: Protocol) -> int:
     return max(1, min(math.ceil(images / protocol.batch_size), protocol.iterations // 10))
 
 
+def window_in_words(protocol: Protocol) -> str:
+    """`averaging_window`, as titles and notes say it."""
+    window = averaging_window(protocol)
+    return "1 update" if window == 1 else f"{window:,} updates"
+
+
 def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
     """A run's training error: the mean over its last `averaging_window` updates, on augmented batches. Percent."""
     return float(log["train_error"].iloc[-averaging_window(protocol) :].mean())

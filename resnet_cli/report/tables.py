@@ -16,7 +16,7 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 from resnet_cli import complexity
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
-from resnet_cli.report.summarize import averaging_window
+from resnet_cli.report.summarize import window_in_words
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -186,8 +186,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
 def _notes(summary: Summary) -> tuple[str, ...]:
     experiment = summary.experiment
     protocol = RunSpec.of(experiment.nets[0], summary.variant, experiment.protocol, seed=0).protocol
-    window = averaging_window(protocol)
-    updates = "1 update" if window == 1 else f"{window:,} updates"
+    updates = window_in_words(protocol)
     error = summary.test_error_in_words
     notes = [f"ours: {error} (%) after the last update, mean ± standard deviation over n runs."]
     if protocol.photos:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,14 +13,9 @@ from resnet_cli.data import synthetic
 from resnet_cli.timing import Result, Timing
 from resnet_cli.train import graph_step
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RESNET_DATA", raising=False)
+def _small_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resnet_cli.data.open_dataset", lambda *_: synthetic.load(train=256, test=50))
 
 

@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("RESNET_RESULTS", raising=False)
-    monkeypatch.delenv("RESNET_DATA", raising=False)
 
 
 @pytest.fixture

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.delenv("RESNET_RESULTS", raising=False)
-    monkeypatch.delenv("RESNET_DATA", raising=False)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

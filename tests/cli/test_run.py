@@ -51,13 +51,6 @@ def own_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _no_folders_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RESNET_RESULTS", raising=False)
-    monkeypatch.delenv("RESNET_DATA", raising=False)
-
-
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     """The one line on standard error."""
     lines = capsys.readouterr().err.splitlines()

@@ -48,11 +48,8 @@ nets = ["resnet-18", "resnet-18", "plain-18"]
 
 
 @pytest.fixture(autouse=True)
-def _no_folders_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RESNET_RESULTS", raising=False)
-    monkeypatch.delenv("RESNET_DATA", raising=False)
 
 
 @pytest.fixture
