@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import typer.main
 
 from resnet_cli.cli.main import app
 from resnet_cli.data.stream import PADDING
-from resnet_cli.experiment import experiment_names
-from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, Plateau, Warmup
+from resnet_cli.experiment import experiment_names, load_experiment
+from resnet_cli.report.summarize import summarize
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, Plateau, Variant, Warmup
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -79,6 +82,24 @@ def test_readme_lists_the_assumptions_with_their_values() -> None:
     assert f"not below {FEWEST_UPDATES_OF_A_WINDOW:,} updates" in assumptions
     for word in ("fan-in", "1/255", "BN", "momentum", "epoch", "running", "zero channels", "last 5,000"):
         assert word in assumptions, word
+
+
+@pytest.mark.parametrize(
+    ("name", "depths", "variant"),
+    [("degradation", (8, 20), Variant(schedule=0.02, precision="bf16")), ("table6", None, Variant(schedule=0.05))],
+)
+def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | None, variant: Variant) -> None:
+    """The README's errors are those that the published runs give, computed anew."""
+    nets = summarize(Store.open(ROOT / "results/published"), load_experiment(name, depths), variant).by_net
+
+    assert len(nets)
+    for net in nets.itertuples():
+        test, train = (
+            f"{net.test_error:.2f} ± {net.test_error_std:.2f}",
+            f"{net.train_error:.2f} ± {net.train_error_std:.2f}",
+        )
+        row = rf"^\| {net.Index} .*\| {test} \|.* {train} \| {net.n} \|$"
+        assert re.search(row, README, re.MULTILINE | re.IGNORECASE), row
 
 
 def test_links_lead_somewhere() -> None:

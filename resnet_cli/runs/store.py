@@ -118,12 +118,14 @@ class Store:
     def variant_to_show(self, experiment: Experiment) -> Variant:
         """The variant of an experiment with the most to show.
 
-        Finished runs at the longest schedule count first, then their number; paper scale if there is nothing at all.
+        A variant in which every net has a finished run comes first, then the longest schedule, then the most runs;
+        paper scale if there is nothing at all.
         """
 
-        def worth(variant: Variant) -> tuple[bool, bool, bool, float, int]:
-            done = sum(self.is_done(run, experiment.test) for run in plan(experiment, variant, seeds=1))
-            return done > 0, not variant.tiny, variant.dataset == experiment.dataset, variant.schedule, done
+        def worth(variant: Variant) -> tuple[bool, bool, bool, bool, float, int]:
+            done = [self.is_done(run, experiment.test) for run in plan(experiment, variant, seeds=1)]
+            own_data = variant.dataset == experiment.dataset
+            return any(done), not variant.tiny, own_data, all(done), variant.schedule, sum(done)
 
         default = Variant(dataset=experiment.dataset)
         variants = dict.fromkeys(run.variant for run in self.runs() if experiment.suits(run.variant))

@@ -193,6 +193,15 @@ def test_variant_with_more_runs(store: Store) -> None:
     assert Variant(schedule=0.01, precision="bf16") == store.variant_to_show(load_experiment("table6"))
 
 
+def test_a_whole_answer_before_a_longer_part(store: Store) -> None:
+    """A longer schedule of some of the nets is not shown in place of a shorter one of all of them."""
+    for net in ("plain-20", "plain-56"):
+        finish(store, spec(net, HUNDREDTH))
+    finish(store, spec("plain-20", TENTH))
+
+    assert HUNDREDTH == store.variant_to_show(load_experiment("fig1"))
+
+
 def test_runs_of_others_count_nothing(store: Store) -> None:
     """Runs that the experiment does not name do not decide what it shows."""
     finish(store, spec("plain-20", TENTH))
