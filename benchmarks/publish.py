@@ -22,6 +22,7 @@ RUN_FILES = {
     "status.json",
     "train.csv",
     "eval.csv",
+    "SHA256SUMS",
     "test-10-crop.json",
     "test-dense.json",
 }

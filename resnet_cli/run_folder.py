@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import os
 import time
@@ -13,6 +15,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.spec import Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -26,6 +29,7 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.prev.pt"
 WEIGHTS = "weights.safetensors"
 STATUS = "status.json"
+SUMS = "SHA256SUMS"
 LOCK = ".lock"
 
 
@@ -87,6 +91,9 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     A temporary file in the same folder is written and renamed; if it is to be durable, it is synced before and the
     folder after, so that a power cut keeps the promise too. On an error the old file is untouched and the temporary
     one removed.
+
+    Raises:
+        OSError: With the file's name and the number of bytes.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -96,11 +103,26 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
             if durable:
                 os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if durable:
+            sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritten(path, len(content), error) from error
         raise
-    if durable:
-        sync_folder(path.parent)
+
+
+def unwritten(path: Path, count: int, error: OSError) -> OSError:
+    """The system's error with what it leaves out: which file, and how many bytes."""
+    what = f", writing {count:,} bytes" if count else ""
+    return OSError(error.errno, f"{error.strerror or error}{what}", str(path))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of processes that were killed while they wrote; for who holds the run's lock."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -110,6 +132,31 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Writes the SHA-256 of a finished run's files, by name, in the form that `sha256sum --check` reads."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    replace_file(folder / SUMS, lines.encode())
+
+
+def read_checked(path: Path) -> bytes:
+    """A finished run's log, weights or predictions; compared with its folder's SHA256SUMS, where there is one.
+
+    Raises:
+        OSError: It cannot be read.
+        BadInputError: It is not what the run wrote.
+    """
+    content = path.read_bytes()
+    try:
+        sums = (path.parent / SUMS).read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:  # not finished, or by an earlier version
+        return content
+    if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums.split("\n"):
+        raise BadInputError(
+            f"{path}: damaged: its SHA-256 is not in {SUMS}; restore it, or delete {path.parent} and run it again"
+        )
+    return content
 
 
 def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:

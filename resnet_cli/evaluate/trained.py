@@ -41,7 +41,7 @@ def score_run(
     net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
     path = folder / run_folder.WEIGHTS
     try:
-        net.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        net.load_state_dict(safetensors.torch.load(run_folder.read_checked(path)))
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
     except (safetensors.SafetensorError, RuntimeError) as error:

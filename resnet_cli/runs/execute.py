@@ -26,7 +26,6 @@ from resnet_cli.run_folder import Status
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.store import Store
 from resnet_cli.train import environment, graph_step
-from resnet_cli.train.checkpoint import UnreadableCheckpointError
 from resnet_cli.train.interrupt import STOPPING, StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
@@ -222,8 +221,8 @@ def _train_one(
         return "interrupted", "stopped; the same command goes on from here"
     except DivergedError as error:
         ending, message = "diverged", str(error)
-    except (BadInputError, UnreadableCheckpointError) as error:
-        ending, message = "bad input" if isinstance(error, BadInputError) else "failed", str(error)
+    except BadInputError as error:
+        ending, message = "bad input", str(error)
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -48,15 +50,23 @@ class Store:
         return self.root / "runs" / run.run_id
 
     def create_folder(self, run: RunSpec) -> Path:
-        """Makes the run's folder and writes its spec.json.
+        """Makes the run's folder and writes its spec.json, under the run's lock as all that is written there.
 
         Raises:
             BadInputError: The results folder cannot be written.
         """
+        import filelock
+
         folder = self.folder(run)
+        path, content = folder / run_folder.SPEC, (run.model_dump_json(indent=1) + "\n").encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            run_folder.replace_file(folder / run_folder.SPEC, (run.model_dump_json(indent=1) + "\n").encode())
+            run_folder.sync_folder(folder.parent)
+            run_folder.sync_folder(self.root)
+            if not path.exists() or path.read_bytes() != content:
+                # Where another process holds the run, it has just done the same.
+                with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+                    run_folder.replace_file(path, content)
         except OSError as error:
             raise BadInputError(
                 f"{folder}: cannot be written: {error.strerror}; choose another --results-dir"
@@ -98,13 +108,15 @@ class Store:
         return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
 
     def runs(self) -> list[RunSpec]:
-        """Every run in the store whose spec can be read; others are not ours to judge."""
+        """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
         specs = []
         for path in sorted((self.root / "runs").glob(f"*/{run_folder.SPEC}")):
             try:
-                specs.append(RunSpec.model_validate_json(path.read_bytes()))
+                spec = RunSpec.model_validate_json(path.read_bytes())
             except (OSError, ValidationError):
                 continue
+            if spec.run_id == path.parent.name:  # not a copy, and no digit of it has changed
+                specs.append(spec)
         return specs
 
     def replicates(self, run: RunSpec) -> list[RunSpec]:
@@ -153,7 +165,7 @@ class Store:
 
         path = self.folder(run) / name
         try:
-            frame = pd.read_csv(path)
+            frame = pd.read_csv(io.BytesIO(run_folder.read_checked(path)))
         except OSError as error:
             raise BadInputError(f"{path}: {error.strerror}") from error
         except (ValueError, pd.errors.ParserError) as error:

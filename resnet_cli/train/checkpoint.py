@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC = b"resnet-cli checkpoint 1, SHA-256 "
-DIGEST_LENGTH = 64
+HEADER_LENGTH = len(MAGIC) + 65  # the digest and a line's end
 
 
 @dataclass
@@ -27,6 +28,8 @@ class TrainState:
     optimizer: dict[str, Any] = field(default_factory=dict)
     train_csv_bytes: int = 0
     eval_csv_bytes: int = 0
+    train_csv_sha256: str = ""
+    eval_csv_sha256: str = ""
     warmup_ended_at: int | None = None
     recent_errors: list[float] = field(default_factory=list)
     window_wrong: int = 0
@@ -38,10 +41,18 @@ class TrainState:
     evaluate_seconds: float = 0.0
 
 
-ADDED_LATER = {"window_wrong", "window_errors", "rate_drops", "tested_at"}  # a checkpoint from before has its defaults
+# A checkpoint from before has their defaults.
+ADDED_LATER = {
+    "window_wrong",
+    "window_errors",
+    "rate_drops",
+    "tested_at",
+    "train_csv_sha256",
+    "eval_csv_sha256",
+}
 
 
-class UnreadableCheckpointError(Exception):
+class UnreadableCheckpointError(BadInputError):
     """The file is not a whole checkpoint of ours."""
 
 
@@ -50,12 +61,15 @@ def save(state: TrainState, folder: Path) -> None:
     buffer = io.BytesIO()
     torch.save(vars(state), buffer)
     payload = buffer.getbuffer()
-    digest = hashlib.sha256(payload).hexdigest().encode()
     current, previous = folder / run_folder.CHECKPOINT, folder / run_folder.PREVIOUS_CHECKPOINT
     if current.exists():
         # Were we killed right after this, there would be no current one, and the previous one is found.
         current.replace(previous)
-    run_folder.replace_file(current, b"".join((MAGIC, digest, b"\n", payload)))
+    run_folder.replace_file(current, b"".join((_header(payload), payload)))
+
+
+def _header(payload: memoryview) -> bytes:
+    return MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
 
 
 def load(folder: Path) -> tuple[TrainState | None, list[str]]:
@@ -87,16 +101,15 @@ def read(path: Path) -> TrainState:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableCheckpointError(error.strerror or str(error)) from error
-    header = len(MAGIC) + DIGEST_LENGTH + 1
-    if not content.startswith(MAGIC) or len(content) < header:
+    if not content.startswith(MAGIC):
         raise UnreadableCheckpointError("not a checkpoint of this program")
-    payload = memoryview(content)[header:]
-    if hashlib.sha256(payload).hexdigest().encode() != content[len(MAGIC) : header - 1]:
+    payload = memoryview(content)[HEADER_LENGTH:]
+    if content[:HEADER_LENGTH] != _header(payload):
         raise UnreadableCheckpointError("damaged: its SHA-256 does not match")
     try:
         values = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # a whole file with foreign content can raise nearly anything
-        raise UnreadableCheckpointError(f"not a training's state: {str(error).splitlines()[0]}") from error
+        raise UnreadableCheckpointError(f"not a training's state: {' '.join(str(error).split())}") from error
     known = {each.name for each in fields(TrainState)}
     if not isinstance(values, dict) or not known - ADDED_LATER <= set(values) <= known:
         raise UnreadableCheckpointError("written by another version of this program")

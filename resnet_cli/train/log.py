@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from resnet_cli.errors import BadInputError
+from resnet_cli.run_folder import unwritten
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -16,23 +21,55 @@ EVAL_COLUMNS = ("iteration", "test_loss", "test_error", "test_error_top5", "imag
 
 
 class CsvLog:
-    """A CSV file open for appending, cut back to `offset` bytes first; 0 begins it anew with its header."""
+    """A CSV file open for appending, cut back to `offset` bytes first; 0 begins it anew with its header.
 
-    def __init__(self, path: Path, columns: Iterable[str], offset: int) -> None:
+    Raises:
+        BadInputError: What is kept is shorter than `offset`, or its SHA-256 is another than `sha256`, if that is given.
+    """
+
+    def __init__(self, path: Path, columns: Iterable[str], offset: int, sha256: str = "") -> None:
+        self.path = path
+        kept = path.read_bytes()[:offset] if path.exists() else b""
+        self._sum = hashlib.sha256(kept)
+        if len(kept) < offset or sha256 not in ("", self.sha256):
+            raise BadInputError(
+                f"{path}: not as the checkpoint left it; restore the file, or delete {path.parent} to begin anew"
+            )
         self._stream = path.open("ab")
-        self._stream.truncate(offset)
-        if offset == 0:
-            self.write([",".join(columns)])
+        try:
+            with self._named(0):
+                self._stream.truncate(offset)
+            if offset == 0:
+                self.write([",".join(columns)])
+        except OSError:
+            self._stream.close()
+            raise
+
+    @property
+    def sha256(self) -> str:
+        """Over all that was written."""
+        return self._sum.hexdigest()
 
     def write(self, lines: Iterable[str]) -> None:
         """Appends lines."""
-        self._stream.write("".join(f"{line}\n" for line in lines).encode())
-        self._stream.flush()
+        content = "".join(f"{line}\n" for line in lines).encode()
+        self._sum.update(content)
+        with self._named(len(content)):
+            self._stream.write(content)
+            self._stream.flush()
 
     def sync(self) -> int:
         """Makes all that was written durable; returns the file's length in bytes, for the checkpoint."""
-        os.fsync(self._stream.fileno())
+        with self._named(0):
+            os.fsync(self._stream.fileno())
         return self._stream.tell()
+
+    @contextlib.contextmanager
+    def _named(self, count: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritten(self.path, count, error) from error
 
     def __enter__(self) -> Self:
         """The log itself."""
@@ -42,7 +79,8 @@ class CsvLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Closes the file."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # rows that could not be written, which was told, or are written anew
+            self._stream.close()
 
 
 def train_line(iteration: int, learning_rate: float, loss: float, train_error: float) -> str:

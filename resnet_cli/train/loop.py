@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import time
 from collections import deque
@@ -13,6 +14,7 @@ import safetensors.torch
 import torch
 
 from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
 from resnet_cli.model import build
 from resnet_cli.run_folder import Status
@@ -70,10 +72,12 @@ def train(
     Raises:
         StoppedError: `should_stop` said so.
         DivergedError: The loss became NaN or infinite.
+        BadInputError: Checkpoints, or what the logs held at the checkpoint, are damaged.
         OSError: The folder cannot be written.
     """
-    training = _Training(run, folder, dataset, report, should_stop, is_fast=is_fast)
-    with training.train_log, training.eval_log, contextlib.closing(training.stream):
+    run_folder.remove_leftovers(folder)
+    with contextlib.ExitStack() as stack:
+        training = _Training(run, folder, dataset, report, should_stop, stack, is_fast=is_fast)
         try:
             _run_updates(training, should_stop, checkpoint_seconds)
             evaluation = training.evaluate()
@@ -82,9 +86,10 @@ def train(
             training.tell("interrupted")
             raise
         training.eval_log.sync()
+        sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
     if not all(parameter.isfinite().all() for parameter in training.net.parameters()):
         raise DivergedError("the weights are not finite after the last update")
-    _save_results(folder, training.net, evaluation)
+    _save_results(folder, training.net, evaluation, sums)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
@@ -111,13 +116,16 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
             reported = now
 
 
-def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation) -> None:
-    """Writes the final logits and weights."""
+def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation, sums: dict[str, str]) -> None:
+    """Writes the final logits and weights, and last the checksums: of these, and those given of the logs."""
     predictions = io.BytesIO()
     np.savez(predictions, logits=as_float16(evaluation.logits))
-    run_folder.replace_file(folder / run_folder.PREDICTIONS, predictions.getvalue())
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
-    run_folder.replace_file(folder / run_folder.WEIGHTS, safetensors.torch.save(weights))
+    results = {run_folder.PREDICTIONS: predictions.getvalue(), run_folder.WEIGHTS: safetensors.torch.save(weights)}
+    for name, content in results.items():
+        run_folder.replace_file(folder / name, content)
+        sums[name] = hashlib.sha256(content).hexdigest()
+    run_folder.write_sums(folder, sums)
 
 
 class _Training:
@@ -130,6 +138,7 @@ class _Training:
         dataset: Dataset | PhotoDataset,
         report: Callable[[Status], None],
         should_stop: Callable[[], bool],
+        stack: contextlib.ExitStack,
         *,
         is_fast: bool,
     ) -> None:
@@ -143,19 +152,31 @@ class _Training:
         accumulate = run.variant.accumulate or 1
         self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
         loaded, self.warnings = checkpoint.load(folder)
+        if loaded is None and (folder / run_folder.SUMS).exists():
+            raise BadInputError(
+                f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "
+                "restore it, or delete the folder to train it again"
+            )
         self.state = loaded or TrainState()
         if loaded:
             self.net.load_state_dict(loaded.net)
             self.step.load_momentum(loaded.optimizer)
-        self.train_log = log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, self.state.train_csv_bytes)
-        self.eval_log = log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, self.state.eval_csv_bytes)
+        # What the last start left of results would not agree with logs that grow.
+        (folder / run_folder.SUMS).unlink(missing_ok=True)
+        state = self.state
+        self.train_log = stack.enter_context(
+            log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, state.train_csv_bytes, state.train_csv_sha256)
+        )
+        self.eval_log = stack.enter_context(
+            log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, state.eval_csv_bytes, state.eval_csv_sha256)
+        )
         self.first_iteration = self.state.iteration
         self.is_warm = False
         self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
         self.clock = time.monotonic()
         self.seconds_here = 0.0
-        self.stream = dataset.train_stream(run)
+        self.stream = stack.enter_context(contextlib.closing(dataset.train_stream(run)))
         self.epochs_between_tests = schedule.epochs_between_tests(
             self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
         )
@@ -271,6 +292,7 @@ class _Training:
         self._book_train_time()
         self.state.train_csv_bytes = self.train_log.sync()
         self.state.eval_csv_bytes = self.eval_log.sync()
+        self.state.train_csv_sha256, self.state.eval_csv_sha256 = self.train_log.sha256, self.eval_log.sha256
         self.state.net = self.net.state_dict()
         self.state.optimizer = self.step.optimizer.state_dict()
         checkpoint.save(self.state, self.folder)

@@ -268,10 +268,13 @@ def test_a_test_that_fails_leaves_the_training_done(store: Store) -> None:
     weights = store.folder(run) / run_folder.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:1000])
     watcher = Watcher()
-    report = execute([run], store, SETTINGS, watcher, "dense")
+    reports = [execute([run], store, SETTINGS, watcher, "dense")]
+    (store.folder(run) / run_folder.SUMS).unlink()  # as an earlier version left it
+    reports.append(execute([run], store, SETTINGS, watcher, "dense"))
 
-    assert {run.run_id: "bad input"} == report.endings
-    assert f"{weights}: not the weights of resnet-18; delete" in watcher.endings[0][2]
+    assert [{run.run_id: "bad input"}] * 2 == [report.endings for report in reports]
+    assert f"{weights}: damaged: its SHA-256 is not in SHA256SUMS; restore it, or delete" in watcher.endings[0][2]
+    assert f"{weights}: not the weights of resnet-18; delete" in watcher.endings[1][2]
     assert store.is_done(run)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def test_create_folder(store: Store) -> None:
 
     assert [run] == store.runs()
     assert "kept" == (folder / "train.csv").read_text()
-    assert ["spec.json", "train.csv"] == sorted(path.name for path in folder.iterdir())
+    assert [run_folder.LOCK, "spec.json", "train.csv"] == sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("obstacle", ["", "runs", "runs/resnet-20-cifar10-24817b5e-s0"])
@@ -105,6 +106,25 @@ def test_corrupt_spec_is_passed_over(store: Store, content: bytes) -> None:
     store.create_folder(spec(seed=1))
 
     assert [spec(seed=1)] == store.runs()
+
+
+def test_a_spec_of_another_folder_is_passed_over(store: Store) -> None:
+    """A copy of a run's folder is no run of its own, nor one whose spec has changed since its name was given."""
+    folder = store.create_folder(spec())
+    shutil.copytree(folder, folder.with_name("copy"))
+    changed = store.create_folder(spec("resnet-32")) / run_folder.SPEC
+    changed.write_text(changed.read_text().replace("0.9", "0.8"))
+
+    assert [spec()] == store.runs()
+
+
+def test_a_spec_that_was_damaged_is_written_anew(store: Store) -> None:
+    """When the run is started again."""
+    path = store.create_folder(spec()) / run_folder.SPEC
+    path.write_text("{")
+    store.create_folder(spec())
+
+    assert [spec()] == store.runs()
 
 
 def test_foreign_folders_are_passed_over(store: Store) -> None:

@@ -62,7 +62,7 @@ def test_a_finished_run_holds_logs_weights_and_predictions(
     assert (64, 10) == logits.shape
     assert np.float16 == logits.dtype
     assert np.allclose(logits, again.logits.numpy(), atol=2e-2)
-    assert {"train.csv", "eval.csv", "weights.safetensors", "predictions.npz", "status.json"} == {
+    assert {"train.csv", "eval.csv", "weights.safetensors", "predictions.npz", "SHA256SUMS", "status.json"} == {
         path.name for path in uninterrupted.iterdir()
     }
     assert "done" == run_folder.read_status(uninterrupted).state

@@ -10,55 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from small_run import leftovers, result, small_run, train_here
 
-from resnet_cli import run_folder
 from resnet_cli.data.folder import source_of
-from resnet_cli.runs.execute import Settings, execute
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import PAPER, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.spec import PAPER, Net, Photos, Plateau, RunSpec, Variant
 from resnet_cli.train import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UPDATES = 24
-RUN = RunSpec(
-    net=Net.model_validate("resnet-8"),
-    variant=Variant(dataset="synthetic", tiny=True),
-    protocol=Protocol(
-        batch_size=16,
-        milestones=(12, 18),
-        iterations=UPDATES,
-        warmup=Warmup(from_depth=8, window=5, until_train_error=99.9),
-    ),
-    seed=0,
-)
-FILES = (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS)
-
-
-class Silent:
-    """Watches nothing."""
-
-    def progressed(self, *_: object) -> None:
-        """A run has moved on."""
-
-    def noticed(self, *_: object) -> None:
-        """A run is busy with something else."""
-
-    def ended(self, *_: object) -> None:
-        """A run is over."""
-
-
-def train_to_the_end(run: RunSpec, root: Path, dataset_root: Path | None) -> None:
-    """Executes the run with a checkpoint after every update; the body of a process that will be killed."""
-    torch.set_num_threads(1)
-    settings = Settings("cpu", root.parent / "data", checkpoint_seconds=0, dataset_root=dataset_root)
-    execute([run], Store(root), settings, Silent())
-
-
-def result(run: RunSpec, root: Path) -> list[bytes]:
-    """The run's logs, weights and predictions."""
-    return [(Store(root).folder(run) / name).read_bytes() for name in FILES]
+RUN = small_run(24)
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.slow)])
@@ -90,18 +52,25 @@ def test_killed_while_it_reads_photographs(photograph_root: Path, tmp_path: Path
     assert len(reached) > 3
 
 
+def train_alone(run: RunSpec, root: Path, dataset_root: Path | None) -> None:
+    """The body of a process that will be killed."""
+    torch.set_num_threads(1)
+
+    assert ("done", "") == train_here(run, root, dataset_root)
+
+
 def kill_again_and_again(run: RunSpec, folder: Path, dataset_root: Path | None, kills: int, longest: float) -> set[int]:
     """Trains, killing so often, at most `longest` seconds after each start; returns the updates that were reached."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resnet_cli.runs.execute", "torch._dynamo"])
-    train_to_the_end(run, folder / "uninterrupted", dataset_root)
+    train_alone(run, folder / "uninterrupted", dataset_root)
     expected = result(run, folder / "uninterrupted")
     moments = random.Random(2015)  # noqa: S311  moments to kill at, not secrets
     reached = set()
     killed = finished = 0
     while killed < kills:
         root = folder / f"run-{finished}"
-        process = context.Process(target=train_to_the_end, args=(run, root, dataset_root))
+        process = context.Process(target=train_alone, args=(run, root, dataset_root))
         process.start()
         process.join(moments.uniform(0.05, longest))
         if process.exitcode is None:
@@ -113,9 +82,9 @@ def kill_again_and_again(run: RunSpec, folder: Path, dataset_root: Path | None, 
             reached.add(state.iteration if state else 0)
             continue
         assert 0 == process.exitcode
-        assert expected == result(run, root)
+        assert (expected, []) == (result(run, root), leftovers(run, root))
         finished += 1
-    train_to_the_end(run, root, dataset_root)
+    train_alone(run, root, dataset_root)
 
     assert expected == result(run, root)
     return reached

@@ -1,0 +1,64 @@
+"""A run small enough to be made hundreds of times, and what must not depend on how often it was interrupted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resnet_cli import run_folder
+from resnet_cli.runs.execute import Settings, execute
+from resnet_cli.runs.store import Store
+from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resnet_cli.runs.execute import Ending
+
+FILES = (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS, run_folder.SUMS)
+
+
+def small_run(updates: int, net: str = "resnet-8", seed: int = 0) -> RunSpec:
+    """A run of a net on 64 drawn images, an epoch each four updates; it warms up for the five that its window needs."""
+    protocol = Protocol(
+        batch_size=16,
+        milestones=(max(1, updates // 2), max(1, updates * 3 // 4)),
+        iterations=updates,
+        warmup=Warmup(from_depth=8, window=5, until_train_error=99.9),
+    )
+    variant = Variant(dataset="synthetic", tiny=True)
+    return RunSpec(net=Net.model_validate(net), variant=variant, protocol=protocol, seed=seed)
+
+
+class Endings:
+    """Watches for how runs end."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def progressed(self, *_: object) -> None:
+        """A run has moved on."""
+
+    def noticed(self, *_: object) -> None:
+        """A run is busy with something else."""
+
+    def ended(self, _run: RunSpec, _ending: Ending, message: str) -> None:
+        """A run is over."""
+        self.messages.append(message)
+
+
+def train_here(run: RunSpec, root: Path, dataset_root: Path | None = None) -> tuple[Ending, str]:
+    """Executes a run in a results folder, with a checkpoint after every update; how it ended, and what was said."""
+    settings = Settings("cpu", root.parent / "data", checkpoint_seconds=0, dataset_root=dataset_root)
+    watcher = Endings()
+    report = execute([run], Store(root), settings, watcher)
+    return report.endings[run.run_id], watcher.messages[-1]
+
+
+def result(run: RunSpec, root: Path) -> list[bytes]:
+    """The run's logs, weights, predictions and checksums."""
+    return [(Store(root).folder(run) / name).read_bytes() for name in FILES]
+
+
+def leftovers(run: RunSpec, root: Path) -> list[str]:
+    """The temporary files in the run's folder."""
+    return sorted(path.name for path in Store(root).folder(run).glob(".*.tmp"))

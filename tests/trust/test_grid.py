@@ -1,0 +1,126 @@
+"""A table's runs side by side, workers and launcher killed on the way: what is left is made, what is done stays."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from small_run import Endings, result, small_run, train_here
+
+from resnet_cli import run_folder
+from resnet_cli.runs.execute import Settings, execute
+from resnet_cli.runs.store import Store
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from resnet_cli.spec import RunSpec
+
+UPDATES = 150
+NETS = ("plain-8", "resnet-8", "resnet-8-B", "resnet-8-C")
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+class PidWriter(Endings):
+    """Writes down which process makes which run."""
+
+    def __init__(self, pids: Path) -> None:
+        super().__init__()
+        self.pids = pids
+
+    def progressed(self, *_: object) -> None:
+        """A run has moved on."""
+        for process in multiprocessing.active_children():
+            (self.pids / process.name).write_text(str(process.pid))
+
+
+def launch(runs: list[RunSpec], root: Path, pids: Path) -> None:
+    """The body of the launcher: all that is missing, two at a time."""
+    os.setsid()
+    missing = [run for run in runs if not Store(root).is_done(run)]
+    execute(missing, Store(root), Settings("cpu", Path("nowhere"), jobs=2, checkpoint_seconds=0), PidWriter(pids))
+
+
+def start(runs: list[RunSpec], root: Path, pids: Path) -> BaseProcess:
+    """Starts a launcher."""
+    process = CONTEXT.Process(target=launch, args=(runs, root, pids))
+    process.start()
+    return process
+
+
+def kill_a_worker(runs: list[RunSpec], store: Store, pids: Path, chance: random.Random) -> bool:
+    """Kills a process in the midst of a run; false if there is none just now."""
+    for run in chance.sample(runs, len(runs)):
+        status = store.status(run)
+        if status.state == "running" and 0 < status.iteration < UPDATES - 30 and (pids / run.run_id).exists():
+            os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
+            (pids / run.run_id).unlink()
+            return True
+    return False
+
+
+def group_ends(group: int) -> bool:
+    """Whether a launcher's last worker goes within half a minute."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def weights_written(runs: list[RunSpec], store: Store) -> dict[str, int]:
+    """When each finished run's weights were written."""
+    done = [run for run in runs if store.is_done(run)]
+    return {run.run_id: (store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns for run in done}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "worker_kills"), [(1, (1,)), pytest.param(3, (3, 2), marks=pytest.mark.slow)], ids=["4 runs", "12 runs"]
+)
+def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[int, ...], tmp_path: Path) -> None:
+    """So many workers killed, then the launcher, and launched anew: every run ends with the bytes of a serial one.
+
+    Workers without a launcher save and go; no run that is done is made again.
+
+    Seen to fail when workers do not look for their launcher, and when done runs are not left alone.
+    """
+    CONTEXT.set_forkserver_preload(["resnet_cli.runs.execute", "torch._dynamo"])
+    runs = [small_run(UPDATES, net, seed) for net in NETS for seed in range(seeds)]
+    for run in runs:
+        train_here(run, tmp_path / "serial")
+    root, pids, store = tmp_path / "grid", tmp_path / "pids", Store(tmp_path / "grid")
+    pids.mkdir()
+    chance = random.Random(2015)  # noqa: S311  which to kill, no secret
+    written: dict[str, int] = {}
+    for kills in worker_kills:
+        launcher = start(runs, root, pids)
+        killed = 0
+        while killed < kills:
+            assert launcher.is_alive()  # there is still something to kill
+            killed += kill_a_worker(runs, store, pids, chance)
+            time.sleep(chance.uniform(0.02, 0.5))
+        assert launcher.pid is not None
+        os.kill(launcher.pid, signal.SIGKILL)
+        launcher.join()
+
+        assert group_ends(launcher.pid)
+        now = weights_written(runs, store)
+        assert written == {name: now[name] for name in written}
+        written = now
+    while not all(store.is_done(run) for run in runs):
+        launcher = start(runs, root, pids)
+        launcher.join(300)
+
+        assert 0 == launcher.exitcode
+
+    assert written.items() <= weights_written(runs, store).items()
+    for run in runs:
+        assert result(run, tmp_path / "serial") == result(run, root), run.run_id
