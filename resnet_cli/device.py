@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.pair import problem_with_version
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,8 +20,11 @@ def choose_device(name: str) -> torch.device:
     """The device that `--device` names; `auto` is the first there is of cuda, mps, cpu.
 
     Raises:
-        BadInputError: It is not here.
+        BadInputError: It is not here, or torch is too old.
     """
+    too_old = problem_with_version(torch.__version__)
+    if too_old:
+        raise BadInputError(too_old)
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in here.items() if there)

@@ -58,7 +58,7 @@ def where(*, data_dir: options.DataDir = None) -> None:
     from resnet_cli.data import cifar10
 
     folder = options.data_folder(data_dir)
-    typer.echo(f"{folder.resolve()}  (--data-dir, else RESNET_DATA, else data/)")
+    typer.echo(f"{folder.absolute()}  (--data-dir, else RESNET_DATA, else data/)")
     for name in cifar10.FILES:
         there = "there" if (folder / cifar10.FOLDER / name).is_file() else "missing"
         typer.echo(f"  {cifar10.FOLDER}/{name}: {there}")
@@ -78,7 +78,7 @@ def fetch_cifar10(data_dir: Path, console: Console) -> None:
 
     from resnet_cli.data import cifar10
 
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def wrap(stream: BinaryIO, length: int) -> BinaryIO:
             return progress.wrap_file(stream, total=length or None, description="CIFAR-10")

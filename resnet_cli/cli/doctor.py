@@ -1,59 +1,145 @@
-"""`resnet doctor`: versions, devices, data, disk, and what stands in the way of a run."""
+"""`resnet doctor`: versions, devices, data, disk, unfinished runs, and what stands in the way of a run."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
+import warnings
 from pathlib import Path
 
+import filelock
 import typer
 
-from resnet_cli import __version__
+from resnet_cli import __version__, run_folder
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
 
 ENOUGH_DISK = 2_000_000_000  # bytes; two checkpoints of ResNet-1202 and their temporary file take 0.5 GB
+PROBE = ".resnet-doctor"
 
 
 def doctor(*, data_dir: options.DataDir = None, results_dir: options.ResultsDir = None) -> None:
-    """Show versions, devices, data and disk, and what stands in the way of a run; exit code 2 if anything does."""
+    """Show versions, devices, data, disk, unfinished runs, and what stands in the way; exit code 2 if anything does."""
+    from resnet_cli.pair import explanation
+
     obstacles = []
+    store = Store.open(results_dir)
     typer.echo(f"resnet {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     try:
-        torch = importlib.import_module("torch")
-        torchvision = importlib.import_module("torchvision")
-    except (ImportError, RuntimeError, OSError) as error:
-        obstacles.append(f"torch and torchvision do not load together: {error}; install the pair in constraints.txt")
+        _show_devices()
+    except BadInputError as error:
+        obstacles.append(str(error))
+    except Exception as error:  # a pair that does not fit can raise nearly anything
+        in_the_way = explanation(error)
+        if in_the_way is None:
+            raise
+        obstacles.append(in_the_way)
     else:
-        typer.echo(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
-        typer.echo(f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
-        if torch.cuda.is_available():
-            typer.echo(f"cuda: {torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB")
-        typer.echo(f"cuda: {torch.cuda.is_available()}, mps: {torch.backends.mps.is_available()}")
         obstacles += _data_obstacles(options.data_folder(data_dir))
-    obstacles += _disk_obstacles(Store.open(results_dir).root)
+        obstacles += _run_obstacles(store)
+    obstacles += _disk_obstacles(store.root)
     if obstacles:
         raise BadInputError("; ".join(obstacles))
     typer.echo("Nothing stands in the way.")
 
 
-def _data_obstacles(folder: Path) -> list[str]:
-    from resnet_cli.data import cifar10
+def _show_devices() -> None:
+    """Loads torch and torchvision, and compiles a trifle."""
+    import torch
+    import torchvision  # type: ignore[import-untyped]
 
-    problem = cifar10.problem(folder)
-    if problem is None:
+    from resnet_cli.device import choose_device
+    from resnet_cli.train import graph_step
+
+    typer.echo(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+    typer.echo(f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    device = choose_device("auto")
+    if torch.cuda.is_available():
+        typer.echo(f"cuda: {torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB")
+    typer.echo(f"cuda: {torch.cuda.is_available()}, mps: {torch.backends.mps.is_available()}")
+    plain = graph_step.obstacle(device)
+    typer.echo(f"compiled step: {f'no, the plain one, which is slower: {plain}' if plain else 'yes'}")
+
+
+def _data_obstacles(folder: Path) -> list[str]:
+    """Without CIFAR-10 little can be done. ImageNet need not be there, but what is there must be whole."""
+    from resnet_cli.data import IMAGENET, cifar10, obstacle
+    from resnet_cli.spec import Variant
+
+    problems = [cifar10.problem(folder)]
+    if problems[0] is None:
         typer.echo(f"CIFAR-10: whole, in {folder}")
-        return []
-    return [problem]
+    if (folder / IMAGENET).is_dir():
+        problems.append(obstacle(Variant(dataset="imagenet"), folder))
+        if problems[1] is None:
+            typer.echo(f"ImageNet: whole, in {folder / IMAGENET}")
+    else:
+        typer.echo(f"ImageNet: not in {folder / IMAGENET}; its experiments have --tiny and --dataset-root without it")
+    return [each for each in problems if each]
+
+
+def _run_obstacles(store: Store) -> list[str]:
+    """Runs that could not go on. One that another process is training is left alone."""
+    from resnet_cli.train import checkpoint
+
+    obstacles = []
+    for run in store.runs():
+        folder = store.folder(run)
+        if store.is_done(run):
+            continue
+        if _is_held(folder):
+            typer.echo(f"{run.run_id}: another process is training it")
+            continue
+        try:
+            _, problems = checkpoint.load(folder)
+        except BadInputError as error:
+            obstacles.append(str(error))
+        else:
+            for each in problems:
+                typer.echo(f"{run.run_id}: goes on from the checkpoint before: {each}")
+    return obstacles
+
+
+def _is_held(folder: Path) -> bool:
+    if not (folder / run_folder.LOCK).exists():
+        return False
+    try:
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # a folder that cannot be written, or a disk without locks, is told for all runs
 
 
 def _disk_obstacles(results: Path) -> list[str]:
     there = next(path for path in [results.absolute(), *results.absolute().parents] if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        return [f"{results}: cannot be written; choose another --results-dir"]
+    try:
+        _try_out(there)
+    except (OSError, NotImplementedError, UserWarning) as error:
+        reason = getattr(error, "strerror", None) or error
+        return [f"{results}: cannot be written and locked: {reason}; choose another --results-dir"]
     free = shutil.disk_usage(there).free
     typer.echo(f"results: {results}, {free / 1e9:.0f} GB free")
     return [f"{results}: {free:,} bytes free, {ENOUGH_DISK:,} wanted"] if free < ENOUGH_DISK else []
+
+
+def _try_out(folder: Path) -> None:
+    """Does to a file all that a run does to its own: writes, syncs, renames, locks, removes it.
+
+    Raises:
+        OSError: One of them fails.
+        NotImplementedError: There are no locks; newer versions of filelock raise a UserWarning.
+    """
+    probe, lock = (folder / f"{PROBE}-{os.getpid()}{suffix}" for suffix in ("", ".lock"))
+    try:
+        run_folder.replace_file(probe, b"a probe")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # without locks, filelock makes do with a file that outlives a kill
+            with filelock.FileLock(lock, timeout=0):
+                pass
+    finally:
+        for path in (probe, lock):
+            path.unlink(missing_ok=True)

@@ -24,6 +24,8 @@ from resnet_cli.cli.status import status
 from resnet_cli.cli.table import table
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_UNEXPECTED, BadInputError
 
+LONGEST_LINE = 1_500
+
 app = typer.Typer(
     help="Reproduces the tables and figures of Deep Residual Learning for Image Recognition (He et al., CVPR 2016).",
     no_args_is_help=True,
@@ -82,6 +84,8 @@ def _exit_code(arguments: list[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Prints an error as one line; returns the exit code."""
+    from resnet_cli.pair import explanation
+
     if isinstance(error, typer.Abort):
         return EXIT_CTRL_C
     if isinstance(error, BrokenPipeError):
@@ -90,6 +94,10 @@ def _report(error: Exception) -> int:
         return 0
     if isinstance(error, BadInputError):
         message, code = str(error), EXIT_BAD_INPUT
+    elif in_the_way := explanation(error):
+        message, code = in_the_way, EXIT_BAD_INPUT
+    elif isinstance(error, OSError) and error.filename:
+        message, code = f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT
     elif hasattr(error, "format_message"):  # what Typer raises on bad usage
         if not error.format_message():  # it has shown the help instead
             return EXIT_BAD_INPUT
@@ -97,5 +105,11 @@ def _report(error: Exception) -> int:
     else:
         message = f"unexpected {type(error).__name__}: {error}; 'resnet --debug ...' shows where"
         code = EXIT_UNEXPECTED
-    print("error:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    print("error:", _one_line(message), file=sys.stderr)  # noqa: T201
     return code
+
+
+def _one_line(message: str) -> str:
+    """A message on one line that does nothing to the terminal, its middle left out if it is longer than a screen."""
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(message.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 400]} ... {line[-400:]}"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import pickle
 import shutil
 import tarfile
-import tempfile
 import urllib.error
-import urllib.request
-from pathlib import Path
+import zlib
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import numpy as np
 import torch
 
 from resnet_cli.data.dataset import Dataset
+from resnet_cli.data.download import https_opener
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import BinaryIO
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -35,6 +37,9 @@ FILES = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
+PART = ".cifar-10.part"  # where it is downloaded and unpacked, a folder beside the final one
+LOCK = ".cifar-10.lock"
+FILE_BYTES = 32_000_000  # more than any of the official files has
 DISK_BYTES = 550_000_000  # the archive and its content, both there for a moment
 
 
@@ -76,7 +81,8 @@ def is_there(data_dir: Path) -> bool:
 def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
     """Downloads CIFAR-10 from its official source; what is already complete is left alone.
 
-    Nothing is unpacked before its checksum is right, and nothing gets its final name before it is complete.
+    Nothing is unpacked before its checksum is right, and nothing gets its final name before it is complete. Another
+    process that downloads to the same place is waited for; what a killed one left behind goes.
 
     Args:
         data_dir: Where `cifar-10-batches-py/` goes.
@@ -89,29 +95,51 @@ def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
         return
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(data_dir).free
-        if free < DISK_BYTES:
-            raise BadInputError(f"{data_dir}: {free:,} bytes free, CIFAR-10 needs {DISK_BYTES:,} to download")
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".cifar-10-", suffix=".part") as temporary:
-            archive = Path(temporary) / "archive.part"
-            with urllib.request.urlopen(URL, timeout=60) as response, archive.open("wb") as target:
-                if not response.url.startswith("https://"):
-                    raise BadInputError(f"{URL}: redirects to {response.url}, which is not https")
-                shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
-            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
-            with tarfile.open(archive) as tar:
-                tar.extractall(temporary, filter="data")
-            target_folder = data_dir / FOLDER
-            if target_folder.exists():
-                target_folder.rename(Path(temporary) / "replaced")
-            (Path(temporary) / FOLDER).rename(target_folder)
+        with filelock.FileLock(data_dir / LOCK):
+            shutil.rmtree(data_dir / PART, ignore_errors=True)
+            if problem(data_dir) is not None:  # another process may have downloaded it since
+                _download(data_dir, wrap)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
-    except tarfile.TarError as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RecursionError) as error:
         raise BadInputError(f"{URL}: the archive cannot be unpacked: {error}") from error
     except OSError as error:
         raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {error.strerror or error}") from error
+
+
+def _download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
+    free = shutil.disk_usage(data_dir).free
+    if free < DISK_BYTES:
+        raise BadInputError(f"{data_dir}: {free:,} bytes free, CIFAR-10 needs {DISK_BYTES:,} to download")
+    temporary = data_dir / PART
+    temporary.mkdir()
+    try:
+        archive = temporary / "archive.part"
+        with https_opener().open(URL, timeout=60) as response, archive.open("wb") as target:
+            shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
+        _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
+        _unpack(archive, temporary / FOLDER)
+        target_folder = data_dir / FOLDER
+        if target_folder.exists():
+            target_folder.rename(temporary / "replaced")
+        (temporary / FOLDER).rename(target_folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Writes the official files, each under the name it has here; nothing else that an archive may hold comes out."""
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for name, md5 in FILES.items():
+            member = tar.getmember(f"{FOLDER}/{name}")
+            stream = tar.extractfile(member) if member.isreg() else None
+            if stream is None:
+                raise tarfile.ExtractError(f"{member.name} is not a file")
+            content = stream.read(FILE_BYTES)
+            _check_md5(archive / name, content, md5, "the archive holds another")
+            (folder / name).write_bytes(content)
 
 
 def _checked_bytes(data_dir: Path, name: str) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
+import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
@@ -14,15 +17,15 @@ import torch
 from torch import Tensor
 
 from resnet_cli import run_folder
+from resnet_cli.data.download import https_opener
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from resnet_cli.model import ResNet
     from resnet_cli.spec import Net
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+DEEPEST_WRAPPING = 10
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 TORCHVISION = {"resnet-18-B": 18, "resnet-34-B": 34, "resnet-50-B": 50, "resnet-101-B": 101, "resnet-152-B": 152}
 NOT_WEIGHTS = {
@@ -59,6 +62,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         path /= run_folder.WEIGHTS
     try:
+        if path.name == run_folder.WEIGHTS:
+            run_folder.read_checked(path)
         with path.open("rb") as stream:
             head = stream.read(100)
     except OSError as error:
@@ -80,6 +85,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def torchvision_weights(net: Net) -> dict[str, Tensor]:
     """The weights that torchvision gives out for an ImageNet net, IMAGENET1K_V1: its cache, else downloaded, checked.
 
+    Its own loader would say on standard output that it downloads, believe its cache unseen, and follow a redirection to
+    http. So torch.hub only fetches the file, by an opener that the whole process has from then on: https or nothing.
+
     Raises:
         BadInputError: torchvision has none for this net, or they cannot be had.
     """
@@ -87,15 +95,25 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
 
     if net.full_name not in TORCHVISION:
         raise BadInputError(f"{net.full_name}: torchvision has weights of {', '.join(TORCHVISION)} only")
-    weights = get_weight(f"ResNet{TORCHVISION[net.full_name]}_Weights.IMAGENET1K_V1")
+    url = get_weight(f"ResNet{TORCHVISION[net.full_name]}_Weights.IMAGENET1K_V1").url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    expected = path.stem.rpartition("-")[2]  # resnet18-f37072fd.pth: the first digits of its SHA-256
     try:
-        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
-    except Exception as error:  # a network, a disk and a damaged cache can raise nearly anything
-        folder = f"{torch.hub.get_dir()}/checkpoints"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            urllib.request.install_opener(https_opener())
+            torch.hub.download_url_to_file(url, str(path), expected, progress=sys.stderr.isatty())
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except Exception as error:  # a network and a disk can raise nearly anything
         raise BadInputError(
-            f"--weights torchvision: {_one_line(error)}; put {weights.url} whole into {folder}, or give --weights FILE"
+            f"--weights torchvision: {_one_line(error)}; put {url} whole into {path.parent}, or give --weights FILE"
         ) from error
-    return dict(state)
+    if not found.startswith(expected):
+        raise BadInputError(
+            f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 {found}, want {expected}...); "
+            "delete it, and it is downloaded anew"
+        )
+    return read_weights(path)
 
 
 def match(state: Mapping[str, Tensor], net: ResNet, source: object = "weights") -> str:
@@ -155,7 +173,9 @@ def _read_torch(path: Path) -> Any:
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The state dict in what a file holds."""
-    while isinstance(content, Mapping):
+    for _ in range(DEEPEST_WRAPPING):  # one may hold itself
+        if not isinstance(content, Mapping):
+            break
         inner = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
         if len(inner) > 1:
             raise BadInputError(f"{path}: holds {' and '.join(inner)}; save one of them alone")
@@ -166,9 +186,15 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         raise BadInputError(f"{path}: holds no tensors by name; save net.state_dict()")
     for name, value in content.items():
         plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-        if not isinstance(name, str) or not plain or not (value.is_floating_point() or name.endswith(COUNTER)):
+        if not isinstance(name, str) or not plain or not _is_of_its_kind(name, value):
             raise BadInputError(f"{path}: {name} is not a tensor of floating-point numbers; save net.state_dict()")
+        if value.nbytes > value.untyped_storage().nbytes():  # a few numbers that stand for terabytes
+            raise BadInputError(f"{path}: {name} says that it is {tuple(value.shape)}, but has not so many numbers")
     return dict(content)
+
+
+def _is_of_its_kind(name: str, value: Tensor) -> bool:
+    return value.is_floating_point() or (name.endswith(COUNTER) and not value.is_complex())
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -251,7 +277,7 @@ def _check_shapes(names: Mapping[str, str], found: Mapping[str, Tensor], own: Ma
         have, want = tuple(found[other].shape), tuple(own[name].shape)
         if have == want:
             continue
-        if name.startswith("fc.") and have[1:] == want[1:]:
+        if name.startswith("fc.") and len(have) == len(want) and have[1:] == want[1:]:
             raise BadInputError(f"has {have[0]:,} classes ({other}), the data {want[0]:,}")
         whose = "the net's" if name == other else f"the net's {name}"
         raise BadInputError(f"{other} is {have}, {whose} {want}; is it another net, or of another dataset?")

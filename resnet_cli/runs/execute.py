@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import multiprocessing
 import shutil
@@ -108,6 +109,8 @@ def execute(
     """
     if settings.decode == "cuda" and choose_device(settings.device).type != "cuda":
         raise BadInputError("--decode cuda: needs a CUDA device to train on")
+    if settings.decode == "cuda":
+        importlib.import_module("torchvision")  # one that does not fit torch is told before anything is begun
     for precision in {run.variant.precision for run in runs}:
         prepare(choose_device(settings.device), precision)
     for variant in {run.variant for run in runs}:

@@ -147,7 +147,7 @@ class Store:
         """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""
         try:
             content = json.loads((self.folder(run) / run_folder.ENVIRONMENT).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

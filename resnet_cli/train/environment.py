@@ -6,7 +6,6 @@ import json
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from resnet_cli import __version__, run_folder
+from resnet_cli.pair import installed
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset, PhotoDataset
@@ -29,7 +29,7 @@ def describe(
         **_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": version("torchvision"),
+        "torchvision": installed("torchvision"),
         "numpy": np.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
@@ -85,9 +85,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     """An environment; None where there is none to be read."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    resumed = content.get("resumed", []) if isinstance(content, dict) else None
+    whole = isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)
+    return content if whole else None
 
 
 def record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import partial
@@ -198,7 +199,11 @@ def test_torchvisions_weights_on_a_folder(
     cache = tmp_path / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     theirs = torchvision.models.resnet18(weights=None, num_classes=2)
-    torch.save(theirs.state_dict(), cache / "resnet18-f37072fd.pth")
+    torch.save(theirs.state_dict(), cache / "resnet18.pth")
+    name = f"resnet18-{hashlib.sha256((cache / 'resnet18.pth').read_bytes()).hexdigest()[:8]}.pth"
+    (cache / "resnet18.pth").rename(cache / name)
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.value
+    monkeypatch.setattr(weights, "url", f"https://example.org/models/{name}")
     got = answer(
         capsys, "resnet-18", "--weights", "torchvision", "--dataset-root", photographs, "--output", tmp_path / "s.npz"
     )
@@ -342,6 +347,8 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
         ("resnet-18 --weights w.pt --crops 10 --scales 224", "--scales: a test of its own; leave out --crops"),
         ("resnet-18 --weights w.pt --scales 224,x", "--scales '224,x': write whole numbers with commas"),
         ("resnet-18 --weights w.pt --scales 200,256", "--scales 200: no side may be below the crop, 224"),
+        ("resnet-18 --weights w.pt --scales 224,99999", "--scales 99999: no side may be above 10,000"),
+        ("resnet-18 --weights w.pt --scales=", "--scales '': write whole numbers with commas"),
         (
             "resnet-18 --weights w.pt --dataset cifar10 --dataset-root .",
             "--dataset-root: a folder of classes in ImageNet's place; leave out --dataset cifar10",

@@ -1,4 +1,4 @@
-"""`resnet list`, `show`, `status`, `data`, `doctor`, `--version`, and a reproduction of everything."""
+"""`resnet list`, `show`, `status`, `data`, `--version`, and a reproduction of everything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from resnet_cli import __version__, run_folder
 from resnet_cli.cli import reproduce as reproduce_module
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import cifar10, folder
+from resnet_cli.data import folder
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.spec import Variant
 
@@ -122,39 +122,6 @@ def test_data_verify_accepts_the_official_files(cifar10_dir: Path, capsys: pytes
     """Real CIFAR-10 is whole."""
     assert 0 == _exit_code(["data", "verify", "--data-dir", str(cifar10_dir)])
     assert f"CIFAR-10 is whole in {cifar10_dir}\n" == capsys.readouterr().out
-
-
-def test_doctor_finds_nothing_in_the_way(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With data in place and room on the disk, it says so."""
-    monkeypatch.setattr(cifar10, "problem", lambda _: None)
-    code = _exit_code(["doctor", "--data-dir", str(tmp_path), "--results-dir", str(tmp_path / "new")])
-    out = capsys.readouterr().out
-
-    assert 0 == code
-    assert "torchvision" in out
-    assert out.endswith("Nothing stands in the way.\n")
-
-
-def test_doctor_tells_when_torch_and_torchvision_do_not_fit(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The well-known import error becomes one line with the way out."""
-    import importlib
-
-    real = importlib.import_module
-
-    def mismatched(name: str) -> object:
-        if name == "torchvision":
-            raise RuntimeError("operator torchvision::nms does not exist")
-        return real(name)
-
-    monkeypatch.setattr(importlib, "import_module", mismatched)
-    code = _exit_code(["doctor"])
-
-    assert 2 == code
-    assert "operator torchvision::nms does not exist; install the pair in constraints.txt" in capsys.readouterr().err
 
 
 def test_reproduce_leaves_out_what_has_no_data_and_says_why(

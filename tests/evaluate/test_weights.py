@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import itertools
 import os
@@ -236,6 +237,44 @@ def test_what_does_not_fit(
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
+def test_a_number_in_place_of_biases() -> None:
+    """A tensor of no dimensions is named as any other of a wrong shape is."""
+    with pytest.raises(BadInputError, match=r"^weights: fc\.bias is \(\), the net's \(10,\); is it another net"):
+        match(changed(fc__bias=torch.zeros(()))(cifar("resnet-8").state_dict()), cifar("resnet-8"))
+
+
+def circle() -> dict[str, Any]:
+    """A state dict that holds itself."""
+    state: dict[str, Any] = {"fc.weight": torch.zeros(3)}
+    state["model"] = state
+    return state
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (circle(), "model is not a tensor of floating-point numbers"),
+        (
+            {"fc.weight": torch.zeros(1).expand(10**13)},
+            "fc.weight says that it is (10000000000000,), but has not so many",
+        ),
+        (
+            {"bn1.num_batches_tracked": torch.zeros(1, dtype=torch.complex64)},
+            "bn1.num_batches_tracked is not a tensor of",
+        ),
+    ],
+    ids=["circle", "vast", "complex"],
+)
+def test_tensors_that_are_none(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    """What would be read for ever, fill the memory or be warned of is refused."""
+    path = tmp_path / "w.pth"
+    path.write_bytes(as_torch(content))
+    with pytest.raises(BadInputError) as caught:
+        read_weights(path)
+
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
 def test_option_a_has_no_projections() -> None:
     """Weights without projections for a net that has them: the hint names the net that they may be of."""
     with pytest.raises(BadInputError, match=r"^weights: convolutions: 17 here, 20 in the net; try resnet-18-A$"):
@@ -371,14 +410,29 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_torchvisions_weights(torch_home: Path) -> None:
-    """They are taken from torchvision's cache, under the name of the file that it has given out since 2021."""
+def test_torchvisions_weights(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken from torchvision's cache, where the name of the file begins its checksum."""
     theirs = torchvision.models.resnet18(weights=None).state_dict()
-    (torch_home / "resnet18-f37072fd.pth").write_bytes(as_torch(theirs))
+    content = as_torch(theirs)
+    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.value
+    monkeypatch.setattr(weights, "url", f"https://example.org/models/{name}")
+    (torch_home / name).write_bytes(content)
     state = torchvision_weights(Net.on("imagenet", "resnet-18-B"))
 
     assert theirs.keys() == state.keys()
     assert torch.equal(theirs["fc.weight"], state["fc.weight"])
+
+
+def test_torchvisions_cache_is_not_believed_unseen(torch_home: Path) -> None:
+    """A file in the cache that torchvision never gave out, whole as it may be, is refused with the way out."""
+    path = torch_home / "resnet18-f37072fd.pth"
+    path.write_bytes(as_torch(torchvision.models.resnet18(weights=None).state_dict()))
+    with pytest.raises(BadInputError) as caught:
+        torchvision_weights(Net.on("imagenet", "resnet-18-B"))
+
+    assert str(caught.value).startswith(f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 ")
+    assert str(caught.value).endswith("want f37072fd...); delete it, and it is downloaded anew")
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,16 @@ def test_signals_stop_after_the_update_in_hand(store: Store, number: signal.Sign
     assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", '{"resumed": 3}', '{"resumed": ["yesterday"]}'])
+def test_a_damaged_environment_is_written_anew(store: Store, content: str) -> None:
+    """Environment.json is information: whatever stands there, the run is made, and it says what with."""
+    run = tiny_run("resnet-8")
+    (store.create_folder(run) / run_folder.ENVIRONMENT).write_text(content)
+
+    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher()).endings
+    assert torch.__version__ == store.environment(run)["torch"]
+
+
 def test_a_device_that_is_not_here_is_bad_input(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA where there is none, or TF32 without CUDA, is refused before anything is written."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
