@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 from pydantic import model_validator as validates
 
 from resnet_cli.errors import BadInputError
@@ -27,13 +27,21 @@ from resnet_cli.spec import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_NETS = 1_000
+MOST_DEPTHS = 50
+LONGEST_STEM = 150  # bytes; a file's name takes 255, and its variant's stands in it too
+
+Line = Annotated[str, Field(max_length=1_000)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Nets = Annotated[tuple[Net, ...], Field(max_length=MOST_NETS)]
+
 Metric = Literal["test_error", "test_error_top5", "train_error", "early_test_error"]
 
 
 class RunGroup(Frozen):
     """Nets to train, each with `seeds` replicates."""
 
-    nets: tuple[Net, ...] = Field(min_length=1)
+    nets: Nets = Field(min_length=1)
     seeds: int = Field(1, ge=1, le=1000)
 
 
@@ -49,15 +57,15 @@ class Row(Frozen):
         std: Its standard deviation.
     """
 
-    label: str
+    label: Line
     net: Net | None = None
-    ensemble: tuple[Net, ...] = ()
-    layers: str = ""
-    params: str = ""
-    error: float | None = None
-    top5: float | None = None
-    mean: float | None = None
-    std: float | None = None
+    ensemble: Nets = ()
+    layers: Line = ""
+    params: Line = ""
+    error: Percent | None = None
+    top5: Percent | None = None
+    mean: Percent | None = None
+    std: Percent | None = None
 
     @validates(mode="after")
     def _shows_one_thing(self) -> Self:
@@ -74,19 +82,19 @@ class Architecture(Frozen):
         flops: The paper's multiply-adds.
     """
 
-    label: str
+    label: Line
     net: Net | Literal["vgg-16", "vgg-19"] = Field(union_mode="left_to_right")
-    flops: PositiveFloat
+    flops: float = Field(ge=1, le=1e18)
 
 
 class Less(Frozen):
     """Claim: the left net's error is lower than the right one's (or than a number, in percent)."""
 
     kind: Literal["less"]
-    text: str
+    text: Line
     metric: Metric = "test_error"
-    left: Net | float
-    right: Net | float
+    left: Net | Percent
+    right: Net | Percent
 
     @validates(mode="after")
     def _compares_a_net(self) -> Self:
@@ -104,11 +112,11 @@ class Within(Frozen):
     """Claim: a net's mean error lies within `tolerance` of the paper's value. Percent."""
 
     kind: Literal["within"]
-    text: str
+    text: Line
     metric: Metric = "test_error"
     net: Net
-    value: float
-    tolerance: PositiveFloat
+    value: Percent
+    tolerance: float = Field(gt=0, le=100)
 
     @property
     def nets(self) -> tuple[Net, ...]:
@@ -120,18 +128,18 @@ class Monotone(Frozen):
     """Claim: each net's error is lower than that of the net before it."""
 
     kind: Literal["monotone"]
-    text: str
+    text: Line
     metric: Metric = "test_error"
-    nets: tuple[Net, ...] = Field(min_length=2)
+    nets: Nets = Field(min_length=2)
 
 
 class BetterTogether(Frozen):
     """Claim: the averaged scores of several nets err less than the best of them alone, on the same images."""
 
     kind: Literal["ensemble"]
-    text: str
+    text: Line
     metric: Literal["test_error", "test_error_top5"] = "test_error_top5"
-    nets: tuple[Net, ...] = Field(min_length=2)
+    nets: Nets = Field(min_length=2)
 
 
 Claim = Annotated[Less | Within | Monotone | BetterTogether, Field(discriminator="kind")]
@@ -140,19 +148,25 @@ Claim = Annotated[Less | Within | Monotone | BetterTogether, Field(discriminator
 class Panel(Frozen):
     """One panel of a figure: learning curves of some nets, or the final error against depth."""
 
-    title: str
+    title: Line
     kind: Literal["curves", "depth"] = "curves"
-    nets: tuple[Net, ...] = ()
+    nets: Nets = ()
     show: Literal["both", "train", "test"] = "both"
 
 
 class Figure(Frozen):
     """The figure that an experiment draws. Its limits (percent) hold at paper scale only; short runs err more."""
 
-    title: str
+    title: Line
     y_min: float = Field(0.0, ge=0, lt=100)
     y_max: float = Field(20.0, gt=0, le=100)
-    panels: tuple[Panel, ...] = Field(min_length=1)
+    panels: tuple[Panel, ...] = Field(min_length=1, max_length=10)
+
+    @validates(mode="after")
+    def _rises(self) -> Self:
+        if self.y_min >= self.y_max:
+            raise ValueError(f"y_min {self.y_min:g}: must be below y_max, {self.y_max:g}")
+        return self
 
 
 class Experiment(Frozen):
@@ -167,12 +181,12 @@ class Experiment(Frozen):
         architectures: Nets to describe; an experiment that only describes trains nothing.
     """
 
-    name: str = Field(pattern=r"^[^./\\][^/\\]*$")
-    title: str
-    question: str
-    section: str
+    name: str = Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
+    title: Line
+    question: Line
+    section: Line
     dataset: DatasetName = "cifar10"
-    depths: tuple[PositiveInt, ...] = ()
+    depths: tuple[PositiveInt, ...] = Field((), max_length=MOST_DEPTHS)
     protocol: Protocol = Protocol()
     test: Views = "1-crop"
     runs: tuple[RunGroup, ...] = ()
@@ -197,7 +211,16 @@ class Experiment(Frozen):
         depths = content.get("depths") if isinstance(content, dict) else None
         if not isinstance(depths, list | tuple) or not all(isinstance(depth, int) for depth in depths):
             return content
+        if len(depths) > MOST_DEPTHS:  # is refused, and would take hours to fill in
+            return content
         return _with_depths(content, depths) if depths else content
+
+    @validates(mode="after")
+    def _names_files(self) -> Self:
+        length = len(self.stem.encode())
+        if length > LONGEST_STEM:
+            raise ValueError(f"name: with the depths of {length} bytes; a file's name has room for {LONGEST_STEM}")
+        return self
 
     @validates(mode="after")
     def _nets_can_be_built(self) -> Self:
@@ -207,7 +230,8 @@ class Experiment(Frozen):
             raise ValueError(f"test: {self.test} is for ImageNet; CIFAR-10 is tested on the single view (section 4.2)")
         if (self.protocol.photos is None) == (self.benchmark == "imagenet"):
             raise ValueError("protocol.photos: for ImageNet, and only that")
-        for net in [*self.nets, *self.nets_named()]:
+        described = [each.net for each in self.architectures if isinstance(each.net, Net)]
+        for net in [*self.nets, *self.nets_named(), *described]:
             net.blocks(self.benchmark)
         for row in self.rows:
             if row.net and row.net not in self.nets:
@@ -301,7 +325,8 @@ def first_problem(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
+    # Where a value may be one of several things, pydantic names its own functions among the fields.
+    field = ".".join(part for part in map(str, problem["loc"]) if not part.startswith("function-"))
     message = problem["msg"].removeprefix("Value error, ")
     return " ".join(f"{field}: {message}".removeprefix(": ").split())
 

@@ -7,12 +7,12 @@ import hashlib
 import io
 import os
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Frozen
+from resnet_cli.spec import MOST_UPDATES, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,8 @@ def scores_file(views: str) -> str:
     return f"scores-{views}.npz"
 
 
+Count = Annotated[int, Field(ge=0, le=MOST_UPDATES)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 State = Literal["planned", "running", "done", "failed", "diverged", "interrupted"]
 
 # A running process renews its heartbeat every second or so; evaluation of a deep net on a slow CPU may take minutes.
@@ -56,17 +58,17 @@ class Status(Frozen):
     """Where a run stands. Errors in percent, times in seconds; `heartbeat` is Unix time."""
 
     state: State = "planned"
-    iteration: NonNegativeInt = 0
-    iterations: NonNegativeInt = 0
+    iteration: Count = 0
+    iterations: Count = 0
     learning_rate: float | None = None
-    train_error: float | None = None
-    test_error: float | None = None
-    images_per_second: float | None = None
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    warmup_ended_at: int | None = None
+    train_error: Percent | None = None
+    test_error: Percent | None = None
+    images_per_second: NonNegativeFloat | None = None
+    train_seconds: NonNegativeFloat = 0.0
+    evaluate_seconds: NonNegativeFloat = 0.0
+    warmup_ended_at: Count | None = None
     message: str = ""
-    heartbeat: float = 0.0
+    heartbeat: NonNegativeFloat = 0.0
 
     @property
     def is_stale(self) -> bool:
@@ -80,8 +82,8 @@ class TestResult(Frozen):
     __test__ = False  # no test of pytest's
 
     views: str
-    top1_error: float
-    top5_error: float
+    top1_error: Percent
+    top5_error: Percent
     images: NonNegativeInt
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from pydantic import model_validator as validates
 
 if TYPE_CHECKING:
@@ -32,6 +32,15 @@ BENCHMARK_OF: dict[DatasetName, Benchmark] = {
 BENCHMARK_NAMES: dict[Benchmark, str] = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 SYNTHETIC: dict[Benchmark, DatasetName] = {"cifar10": "synthetic", "imagenet": "synthetic-photos"}
 
+# Beyond these a number in a file is a slip, and some are more than a machine can count.
+DEEPEST = 99_999
+MOST_UPDATES = 10**11
+MOST_IMAGES = 10**6  # of an update
+MOST_PIXELS = 10**4  # of a side
+
+Updates = Annotated[int, Field(gt=0, le=MOST_UPDATES)]
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 FIRST_BOTTLENECK = 50  # layers; ImageNet's nets from here on have bottleneck blocks, and option B in the paper
 
@@ -54,7 +63,7 @@ class Net(Frozen):
     """
 
     family: Literal["plain", "resnet"]
-    depth: PositiveInt
+    depth: int = Field(gt=0, le=DEEPEST)
     shortcut: Shortcut | None
 
     @validates(mode="before")
@@ -135,10 +144,10 @@ class Warmup(Frozen):
     That nets deeper than 110 warm up too is read from "trained as described above".
     """
 
-    from_depth: PositiveInt = 110
+    from_depth: int = Field(110, gt=0, le=DEEPEST)
     learning_rate: PositiveFloat = 0.01
     until_train_error: float = Field(80.0, gt=0, lt=100)
-    window: PositiveInt = 100
+    window: Updates = 100
 
 
 FEWEST_UPDATES_OF_A_WINDOW = 1_000
@@ -151,10 +160,10 @@ class Plateau(Frozen):
     It plateaus when `patience` windows in a row are not better than the best before by `improvement` (percent).
     """
 
-    window: PositiveInt = 5_005  # an epoch of ImageNet
-    patience: PositiveInt = 3
+    window: Updates = 5_005  # an epoch of ImageNet
+    patience: Updates = 3
     improvement: float = Field(0.5, ge=0, lt=100)
-    drops: PositiveInt = 3
+    drops: Updates = 3
 
 
 class Photos(Frozen):
@@ -168,8 +177,8 @@ class Photos(Frozen):
         colour_std: Standard deviation of AlexNet's colour (PCA) augmentation.
     """
 
-    crop: int = Field(224, ge=32)
-    shorter_side: tuple[PositiveInt, PositiveInt] = (256, 480)
+    crop: int = Field(224, ge=32, le=MOST_PIXELS)
+    shorter_side: tuple[Side, Side] = (256, 480)
     cropping: Literal["scale", "random-resized"] = "scale"
     mean: Literal["pixel", "channel"] = "pixel"
     colour_std: float = Field(0.1, ge=0)
@@ -201,10 +210,10 @@ class Protocol(Frozen):
         photos: How photographs become inputs; None for images of 32x32 held in memory.
     """
 
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2, le=MOST_IMAGES)
     learning_rate: PositiveFloat = 0.1
-    milestones: tuple[PositiveInt, ...] = (32_000, 48_000)
-    iterations: PositiveInt = 64_000
+    milestones: tuple[Updates, ...] = (32_000, 48_000)
+    iterations: Updates = 64_000
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
     warmup: Warmup | None = Warmup()

@@ -156,6 +156,36 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
         ),
         (HEAD + RUNS + '[figure]\ntitle = "F"\npanels = []\n', "figure.panels: Tuple should have at least 1 item"),
         (HEAD + '"two\\nlines" = 1\n' + RUNS, "two lines: Extra inputs are not permitted"),
+        (
+            HEAD + '[[runs]]\nnets = [{family = "resnet", depth = 600_000_000_002, shortcut = "A"}]\n',
+            "runs.0.nets.0.depth: Input should be less than or equal to 99999",
+        ),
+        (HEAD + RUNS + f"[protocol]\niterations = {10**400:#x}\n", "protocol.iterations: Input should be less than"),
+        (
+            HEAD + RUNS + "[protocol]\nbatch_size = 1_000_000_000_000\n",
+            "protocol.batch_size: Input should be less than",
+        ),
+        (
+            HEAD + RUNS + f"[protocol.warmup]\nfrom_depth = {10**5000:#x}\n",
+            "protocol.warmup.from_depth: Input should be",
+        ),
+        (f"depths = [{1_000 * '8, '}]\n" + HEAD + RUNS, "depths: Tuple should have at most 50 items"),
+        (f'name = "{200 * "n"}"\n' + HEAD + RUNS, "name: with the depths of 200 bytes; a file's name has room for 150"),
+        ('name = "two\\u0000halves"\n' + HEAD + RUNS, "name: String should match pattern"),
+        (HEAD.replace("Q?", 2_000 * "?") + RUNS, "question: String should have at most 1000 characters"),
+        (HEAD + RUNS + ROWS + "error = 4_000.0\n", "rows.2.error: Input should be less than or equal to 100"),
+        (
+            HEAD + RUNS + '[figure]\ntitle = "F"\ny_min = 20\n[[figure.panels]]\ntitle = "P"\n',
+            "figure: y_min 20: must be below y_max, 20",
+        ),
+        (
+            HEAD + RUNS + '[[claims]]\nkind = "less"\ntext = "t"\nleft = "resnet-20"\nright = [1]\n',
+            "claims.0.less.right: Input should be a valid dictionary or instance of Net",
+        ),
+        (
+            'dataset = "imagenet"\n' + HEAD + '[[architectures]]\nlabel = "two"\nnet = "plain-2"\nflops = 1e9\n',
+            "plain-2: ImageNet's nets have 18, 34, 50, 101, 152 layers (Table 1)",
+        ),
     ],
 )
 def test_wrong_content(tmp_path: Path, text: str, problem: str) -> None:

@@ -75,9 +75,9 @@ def check_writable(path: Path) -> None:
     Raises:
         BadInputError: It cannot.
     """
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder; name a file")
     try:
+        if path.is_dir():
+            raise BadInputError(f"{path}: is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -91,9 +91,9 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         BadInputError: The path cannot be written.
     """
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder; name a file")
     try:
+        if path.is_dir():
+            raise BadInputError(f"{path}: is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         run_folder.replace_file(path, content)
     except OSError as error:

@@ -55,7 +55,7 @@ def check(
     from resnet_cli.report.summarize import summarize
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
-    experiments = [load_experiment(name, chosen)] if name else every_experiment(chosen)
+    experiments = every_experiment(chosen) if name is None else [load_experiment(name, chosen)]
     asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
     if name is None:  # options that are about some experiments only leave the others out
         experiments = [each for each in experiments if each.claims and fits(each, asked)]

@@ -257,6 +257,7 @@ def _ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
 
 def _scores_file(path: Path) -> Path:
     """A file of scores, itself or in a run's folder: of its dense test, else of its 10-crop test."""
+    options.reachable(path)
     if not path.is_dir():
         return path
     names = [run_folder.scores_file(views) for views in ("dense", "10-crop")]

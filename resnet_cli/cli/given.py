@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from resnet_cli import run_folder
+from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.convention import CONVENTIONS, ConventionName, find_convention, net_under
 from resnet_cli.experiment import first_problem
-from resnet_cli.spec import BENCHMARK_OF, PAPER, Benchmark, Net, Precision, RunSpec, Variant, Views
+from resnet_cli.spec import BENCHMARK_OF, MOST_PIXELS, PAPER, Benchmark, Net, Precision, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     from resnet_cli.spec import Photos
@@ -41,8 +42,11 @@ class Question:
 
 
 def _run_of(weights: str) -> RunSpec | None:
+    if weights == TORCHVISION:
+        return None
+    options.reachable(Path(weights))
     path = Path(weights) / run_folder.SPEC
-    if weights == TORCHVISION or not path.is_file():
+    if not path.is_file():
         return None
     try:
         return RunSpec.model_validate_json(path.read_bytes())
@@ -101,7 +105,7 @@ def ask(
         convention=convention,
         views=_views(photos, crops, scales),
         photos=photos,
-        sides=_sides(scales, photos) if scales and photos else None,
+        sides=_sides(scales, photos) if scales is not None and photos else None,
     )
 
 
@@ -130,12 +134,12 @@ def _benchmark(name: str, convention: ConventionName) -> Benchmark:
 
 
 def _views(photos: Photos | None, crops: str | None, scales: str | None) -> Views:
-    if crops and scales:
+    if crops and scales is not None:
         raise BadInputError("--scales: a test of its own; leave out --crops")
-    if photos is None and (scales or crops == "10"):
-        given = "--scales" if scales else "--crops 10"
+    if photos is None and (scales is not None or crops == "10"):
+        given = "--crops 10" if scales is None else "--scales"
         raise BadInputError(f"{given}: of ImageNet's nets; CIFAR-10's are tested on the single view (section 4.2)")
-    if scales:
+    if scales is not None:
         return "dense"
     return "10-crop" if crops == "10" else "1-crop"
 
@@ -147,4 +151,6 @@ def _sides(scales: str, photos: Photos) -> tuple[int, ...]:
         raise BadInputError(f"--scales '{scales}': write whole numbers with commas: 224,256,384,480,640") from None
     if min(sides) < photos.crop:
         raise BadInputError(f"--scales {min(sides)}: no side may be below the crop, {photos.crop}")
+    if max(sides) > MOST_PIXELS:
+        raise BadInputError(f"--scales {max(sides)}: no side may be above {MOST_PIXELS:,}")
     return sides

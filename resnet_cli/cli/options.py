@@ -13,16 +13,39 @@ from pydantic import ValidationError
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import Experiment, experiment_names, first_problem, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import SYNTHETIC, DatasetName, Deviation, Precision, Split, Variant
+from resnet_cli.spec import BENCHMARK_OF, SYNTHETIC, DatasetName, Deviation, Precision, Split, Variant
+
+
+def reachable(path: Path | None) -> Path | None:
+    """A path that may be looked at, whether anything is there or not.
+
+    Raises:
+        BadInputError: It cannot be: a name that is too long, a loop of links, a folder that is closed to us.
+    """
+    try:
+        if path is not None:
+            path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror}") from error
+    return path
+
 
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[
     Path | None,
-    typer.Option("--results-dir", help="Where results are kept (default: RESNET_RESULTS, else results/)."),
+    typer.Option(
+        "--results-dir", callback=reachable, help="Where results are kept (default: RESNET_RESULTS, else results/)."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where datasets are, in torchvision's layout (default: RESNET_DATA, else data/)."),
+    typer.Option(
+        "--data-dir",
+        callback=reachable,
+        help="Where datasets are, in torchvision's layout (default: RESNET_DATA, else data/).",
+    ),
 ]
 Schedule = Annotated[
     float | None,
@@ -31,7 +54,9 @@ Schedule = Annotated[
 DatasetRoot = Annotated[
     Path | None,
     typer.Option(
-        "--dataset-root", help="A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/."
+        "--dataset-root",
+        callback=reachable,
+        help="A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/.",
     ),
 ]
 Deviations = Annotated[
@@ -124,6 +149,11 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
         dataset = SYNTHETIC[experiment.benchmark]
     elif asked.dataset_root is not None:
         dataset, source = _folder_of_classes(experiment, asked)
+    elif dataset == "folder":
+        raise BadInputError("--dataset folder: say by --dataset-root where it is")
+    if BENCHMARK_OF[dataset] != experiment.benchmark:
+        own = f"{experiment.dataset} or {SYNTHETIC[experiment.benchmark]}"
+        raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
     try:
         variant = Variant(
             dataset=dataset,
@@ -136,10 +166,9 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
             accumulate=asked.accumulate,
         )
     except ValidationError as error:
-        raise BadInputError(first_problem(error)) from error
-    if variant.benchmark != experiment.benchmark:
-        own = f"{experiment.dataset} or {SYNTHETIC[experiment.benchmark]}"
-        raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
+        # What can still be wrong is a split, which ImageNet has none of, or a deviation, which CIFAR-10 has none of.
+        option = "--split" if experiment.benchmark == "imagenet" else "--deviation"
+        raise BadInputError(f"{option} {first_problem(error)}") from error
     if not experiment.suits(variant):
         batch = experiment.batch_size(variant)
         raise BadInputError(f"--accumulate {variant.accumulate}: does not divide the batch of {batch}")

@@ -66,9 +66,9 @@ def plot(
     variant = shown_variant(store, experiment, asked)
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
     if experiment.figure is None:
-        raise BadInputError(f"{experiment.name}: has no [figure]; 'resnet table {source}' shows its numbers")
+        raise BadInputError(f"{source}: has no [figure]; 'resnet table {source}' shows its numbers")
     figure = draw(store, summarize(store, experiment, variant))
     if figure is None:
-        raise BadInputError(f"{experiment.name}: no run has data yet; run 'resnet run {source}' first")
+        raise BadInputError(f"{source}: no run in {store.root} has data yet; run 'resnet run {source}' first")
     content = figure_bytes(figure, form)
     typer.echo(write_file(output or store.figures / f"{experiment.stem}{variant.slug}.{form}", content))

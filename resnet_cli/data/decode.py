@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
     Result = TypeVar("Result")
 
+NARROWEST = 100  # times as long as it is wide; ResNet's inputs are square
 AHEAD = 16  # results that wait for whoever asked for them, besides those in work
 
 
@@ -46,9 +48,11 @@ class Photographs:
         return len(self.files)
 
     def name(self, number: int) -> str:
-        """What messages call a photograph."""
+        """What messages call a photograph; of a name that is not UTF-8, which no status can hold, what can be shown."""
         file = self.files[number]
-        return f"photograph {number}" if isinstance(file, bytes) else str(self.root / file)
+        if isinstance(file, bytes):
+            return f"photograph {number}"
+        return os.fsencode(self.root / file).decode(errors="backslashreplace")
 
     def content(self, number: int) -> bytes:
         """A photograph as it is encoded.
@@ -86,10 +90,11 @@ def decode(content: bytes) -> Tensor:
     camera's orientation mark is ignored, as Caffe did.
 
     Raises:
-        ValueError: It is cut short, or no image.
+        ValueError: It is cut short, or no image, or so narrow that it would fill the memory once it is resized.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            _check_shape(*image.size)
             image.load()
             if image.mode.startswith("I"):
                 pixels = (np.array(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None].repeat(3, 2)
@@ -98,9 +103,16 @@ def decode(content: bytes) -> Tensor:
                 pixels = np.array(opaque.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError("not an image, or of an unknown format") from error
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
+    except MemoryError:  # is not the image's fault
+        raise
+    except Exception as error:  # a damaged image can raise nearly anything
+        raise ValueError(str(error) or type(error).__name__) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _check_shape(width: int, height: int) -> None:
+    if max(width, height) > NARROWEST * min(width, height):
+        raise ValueError(f"{width}x{height} pixels: too narrow for a photograph")
 
 
 def decode_on_cuda(

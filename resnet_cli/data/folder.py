@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,6 @@ from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's
 ANNOTATIONS = "val_annotations.txt"
@@ -76,7 +76,10 @@ def scan(root: Path) -> Folder:
     Raises:
         BadInputError: It is not one.
     """
-    return _scan(root.resolve())
+    try:
+        return _scan(root.resolve())
+    except (OSError, RuntimeError) as error:  # the latter for a loop of links, before Python 3.13
+        raise BadInputError(f"{root}: {getattr(error, 'strerror', None) or error}; {_LAYOUT}") from error
 
 
 def source_of(root: Path) -> str | None:
@@ -135,25 +138,35 @@ def _by_class(root: Path, part: str) -> dict[str, list[str]]:
     with os.scandir(folder) as entries:
         classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        loose = sum(1 for _ in _images_below(str(folder), ""))
+        loose = len(_images_in(folder, ""))
         raise BadInputError(f"{folder}: no class folders, {loose:,} images outside of one; {_LAYOUT}")
-    return {name: sorted(_images_below(str(folder / name), f"{part}/{name}/")) for name in classes}
+    return {name: _images_in(folder / name, f"{part}/{name}/") for name in classes}
 
 
-def _images_below(folder: str, prefix: str) -> Iterator[str]:
+def _images_in(folder: Path, prefix: str) -> list[str]:
+    """The names of all images below a folder, sorted, each after the prefix."""
+    return sorted(_images_below(str(folder), prefix, frozenset()))
+
+
+def _images_below(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """The images below a folder; `above` has the folders that it lies in, as the file system knows them."""
+    its = Path(folder).stat()
+    if (its.st_dev, its.st_ino) in above:
+        raise BadInputError(f"{folder}: a link to a folder that it lies in; remove it")
+    above |= {(its.st_dev, its.st_ino)}
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):  # what systems and editors leave behind
                 continue
             if entry.is_dir():
-                yield from _images_below(entry.path, f"{prefix}{entry.name}/")
+                yield from _images_below(entry.path, f"{prefix}{entry.name}/", above)
             elif entry.name.lower().endswith(EXTENSIONS):
                 yield prefix + entry.name
 
 
 def _annotated(path: Path, classes: set[str]) -> dict[str, list[str]]:
     """Tiny ImageNet's validation images, all in one folder, by the class that the annotations give each."""
-    images = set(_images_below(str(path.parent / "images"), ""))
+    images = set(_images_in(path.parent / "images", ""))
     result: dict[str, list[str]] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

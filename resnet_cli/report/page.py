@@ -83,5 +83,7 @@ def _text(environment: dict[str, Any]) -> str:
     """All that may change a result, so not when the run was started; then where it went on, if it did."""
     left_out = ("started", "resumed")
     known = [f"{name} {value}" for name, value in environment.items() if name not in left_out and value is not None]
-    later = [f"; then {_text(each)}" for each in environment.get("resumed", [])]
+    resumed = environment.get("resumed")
+    each_time = [each for each in resumed if isinstance(each, dict)] if isinstance(resumed, list) else []
+    later = [f"; then {_text(each)}" for each in each_time]
     return (", ".join(known) or "unknown") + "".join(later)

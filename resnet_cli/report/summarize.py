@@ -17,7 +17,8 @@ from resnet_cli.report.ensemble import Ensemble, make_ensemble
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.runs.store import Store
@@ -212,8 +213,8 @@ def learning_curves(store: Store, experiment: Experiment, variant: Variant, net:
     finished = [replicate for replicate in replicates if store.is_done(replicate)]
     evaluations, updates = [], []
     for replicate in finished or replicates:
-        evaluations.append(_log(store.eval_log, replicate, must_exist=bool(finished)))
-        updates.append(_log(store.train_log, replicate, must_exist=bool(finished)))
+        evaluations.append(_log(store, replicate, run_folder.EVAL_CSV, must_exist=bool(finished)))
+        updates.append(_log(store, replicate, run_folder.TRAIN_CSV, must_exist=bool(finished)))
     window = averaging_window(run.protocol)
     test = _spread([log.set_index("iteration")["test_error"] for log in evaluations if len(log)])
     train = _spread([log.set_index("iteration")["train_error"].rolling(window).mean() for log in updates if len(log)])
@@ -232,8 +233,9 @@ def _state(store: Store, run: RunSpec) -> str:
 
 def _measure(store: Store, run: RunSpec, views: Views) -> dict[str, object] | None:
     """A finished run's numbers; None if it has not been tested over these views."""
-    evaluations, updates = store.eval_log(run), store.train_log(run)
-    for log, name in ((evaluations, run_folder.EVAL_CSV), (updates, run_folder.TRAIN_CSV)):
+    names = (run_folder.EVAL_CSV, run_folder.TRAIN_CSV)
+    evaluations, updates = (_log(store, run, name, must_exist=True) for name in names)
+    for log, name in zip((evaluations, updates), names, strict=True):
         last = log["iteration"].iloc[-1] if len(log) else 0
         if last != run.protocol.iterations:
             raise BadInputError(
@@ -266,14 +268,43 @@ def _measure(store: Store, run: RunSpec, views: Views) -> dict[str, object] | No
     }
 
 
-def _log(read: Callable[[RunSpec], pd.DataFrame], run: RunSpec, *, must_exist: bool) -> pd.DataFrame:
+def _log(store: Store, run: RunSpec, name: str, *, must_exist: bool) -> pd.DataFrame:
     try:
-        return read(run)
+        log = (store.eval_log if name == run_folder.EVAL_CSV else store.train_log)(run)
+        check_log(log, store.folder(run) / name, run.protocol.iterations)
     except BadInputError:
         if must_exist:
             raise
         # A run in progress may have no log yet, or half a line.
         return pd.DataFrame()
+    return log
+
+
+def check_log(log: pd.DataFrame, path: Path, iterations: int) -> None:
+    """Looks for what no run writes: an iteration that does not rise, an error of 4,000%, a negative loss.
+
+    Raises:
+        BadInputError: There is such a value; the message names file, row and column.
+    """
+    log = log.astype(float)
+    rise = log["iteration"].diff().fillna(log["iteration"])
+    rises = (rise == 1) if path.name == run_folder.TRAIN_CSV else (rise > 0) & (log["iteration"] % 1 == 0)
+    right = {"iteration": rises & (log["iteration"] <= iterations)}
+    for column in log.columns.drop("iteration"):
+        values = log[column]
+        if "error" in column:
+            right[column] = values.between(0, 100)
+        elif column == "images":
+            right[column] = (values >= 1) & (values % 1 == 0)
+        else:  # a loss may be too great for a number, or none
+            right[column] = ~(values < 0)
+    for column, each in right.items():
+        if not each.all():
+            row = int((~each).to_numpy().argmax())
+            raise BadInputError(
+                f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes that; restore the file, or "
+                "remove the run's folder and run it again"
+            )
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

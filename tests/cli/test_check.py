@@ -85,7 +85,8 @@ def test_colours_are_off_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown experiment is one line on standard error, and exit code 2."""
-    assert 2 == _exit_code(["check", "table9"])
-    assert capsys.readouterr().err.startswith("error: unknown experiment 'table9'; there are degradation, ")
+@pytest.mark.parametrize("name", ["table9", ""])
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """An unknown experiment is one line on standard error, and exit code 2; no name is not every name."""
+    assert 2 == _exit_code(["check", name])
+    assert capsys.readouterr().err.startswith(f"error: unknown experiment '{name}'; there are degradation, ")

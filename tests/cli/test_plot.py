@@ -51,7 +51,7 @@ def test_output_suffix(tmp_path: Path, add_run: AddRun, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plot", "cifar"], "fig6: no run has data yet; run 'resnet run fig6' first"),
+        (["plot", "cifar"], "fig6: no run in "),
         (["plot", "table6"], "table6: has no [figure]; 'resnet table table6' shows its numbers"),
         (["plot", "fig9"], "unknown experiment 'fig9'"),
     ],

@@ -120,6 +120,22 @@ def test_damaged_file(
     assert str(caught.value).endswith("; get the file again, or remove it from the folder")
 
 
+def test_too_narrow(encode: Callable[..., bytes]) -> None:
+    """A photograph whose sides are as 1 to 101, which would fill the memory once it is resized, is refused."""
+    assert (3, 500, 5) == tuple(decode(encode(1, size=(500, 5))).shape)
+    with pytest.raises(ValueError, match=r"^5x505 pixels: too narrow for a photograph$"):
+        decode(encode(1, form="PNG", size=(505, 5)))
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """A photograph with such a name is named by what can be shown of it: a status is UTF-8."""
+    (tmp_path / "\udcff.JPEG").write_bytes(b"")
+    with pytest.raises(BadInputError) as caught:
+        Photographs(["\udcff.JPEG"], np.zeros(1, np.int64), tmp_path).image(0)
+
+    assert str(caught.value).startswith(f"{tmp_path}/\\xff.JPEG: not an image")
+
+
 def test_vanished_file(tmp_path: Path) -> None:
     """A file that is gone is named."""
     with pytest.raises(BadInputError) as caught:

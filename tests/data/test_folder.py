@@ -56,6 +56,28 @@ def test_class_folders_may_be_links(make_folder: MakeFolder, tmp_path: Path) -> 
     assert tmp_path in root.parents
 
 
+@pytest.mark.parametrize("target", ["train/b", "train", "."])
+def test_links_that_lead_back(make_folder: MakeFolder, target: str) -> None:
+    """A link to a folder that it lies in is named; two of them would be followed for ever."""
+    root = make_folder(NAMES)
+    for name in ("again", "once more"):
+        (root / "train/b" / name).symlink_to(root / target)
+
+    assert fault(root).startswith(str(root / "train/b"))
+    assert fault(root).endswith(": a link to a folder that it lies in; remove it")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("loop", "loop"), (300 * "n", "File name too long"), ("nothing", "no such folder")]
+)
+def test_roots_that_are_none(tmp_path: Path, name: str, message: str) -> None:
+    """A root that cannot be looked at is named."""
+    (tmp_path / "loop").symlink_to("loop")
+
+    assert fault(tmp_path / name).startswith(f"{tmp_path / name}: ")
+    assert message in fault(tmp_path / name).partition(": ")[2]
+
+
 def test_source_names_the_folder_and_its_content(make_folder: MakeFolder) -> None:
     """A source is the folder's name and eight digits that change with any file's name or size, and nothing else."""
     root = make_folder(NAMES)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resnet_cli import run_folder
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.page import make_section, render_page
 from resnet_cli.report.summarize import summarize
@@ -94,6 +96,16 @@ def test_an_experiment_that_trains_nothing(store: Store, short: Variant) -> None
     assert (2, 0) == (page.count("<table>"), text.count("Environments"))
     assert "counted from the layers; nothing is trained" in text
     assert "11,282,415,616" in text
+
+
+@pytest.mark.parametrize("resumed", [3, "often", [3, None], {"torch": 1}, None])
+def test_an_environment_of_another_kind(store: Store, add_run: AddRun, short: Variant, resumed: object) -> None:
+    """What was recorded otherwise than a run records it is left out; the rest is shown."""
+    folder = store.folder(add_run("plain-20", [9.0]))
+    (folder / run_folder.ENVIRONMENT).write_text(json.dumps({"torch": "2.10.0", "resumed": resumed}))
+    section = make_section(store, summarize(store, load_experiment("fig1"), short))
+
+    assert [("torch 2.10.0", 1)] == section.environments
 
 
 def test_text_is_escaped(store: Store, add_run: AddRun, short: Variant) -> None:

@@ -245,6 +245,50 @@ def test_an_untested_run_is_unfinished(store: Store, add_run: AddRun, add_test: 
     assert ("", [30.5]) == (trained.unfinished_text, trained.values(Net.model_validate("resnet-18"), "test_error"))
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "column", "value"),
+    [
+        ("train.csv", 300, "iteration", 300),  # which stands twice
+        ("train.csv", 300, "iteration", 302),
+        ("train.csv", 0, "iteration", -1),
+        ("train.csv", 639, "train_error", 4000.0),
+        ("train.csv", 5, "train_error", -1.0),
+        ("train.csv", 5, "loss", -0.5),
+        ("train.csv", 5, "lr", -0.1),
+        ("eval.csv", 1, "iteration", 320),
+        ("eval.csv", 1, "iteration", 641),
+        ("eval.csv", 0, "iteration", 320.5),
+        ("eval.csv", 0, "test_error", 100.5),
+        ("eval.csv", 1, "test_error_top5", float("inf")),
+        ("eval.csv", 1, "test_loss", -1.0),
+        ("eval.csv", 1, "images", 0),
+    ],
+)
+def test_what_no_run_writes(
+    store: Store, add_run: AddRun, short: Variant, name: str, row: int, column: str, value: float
+) -> None:
+    """A number that cannot be what it stands for is refused, with file, row and column; it is never averaged."""
+    path = store.folder(add_run("resnet-20", [50.0, 10.0])) / name
+    log = pd.read_csv(path).astype(float)
+    log.loc[row, column] = value
+    log.to_csv(path, index=False)
+    with pytest.raises(BadInputError) as caught:
+        summarize(store, load_experiment("table6"), short)
+
+    assert str(caught.value).startswith(f"{path}: row {row + 1}: {column} {value:g}: no run writes that; ")
+
+
+@pytest.mark.parametrize("loss", [float("inf"), float("nan"), 1e30])
+def test_a_loss_may_be_anything(store: Store, add_run: AddRun, short: Variant, loss: float) -> None:
+    """The loss of a net whose logits overflow is no number, and its error is one all the same."""
+    path = store.folder(add_run("resnet-20", [50.0, 10.0])) / "eval.csv"
+    log = pd.read_csv(path)
+    log["test_loss"] = loss
+    log.to_csv(path, index=False)
+
+    assert [10.0] == summarize(store, load_experiment("table6"), short).values(RESNET_20, "test_error")
+
+
 def test_an_experiment_that_trains_nothing(store: Store) -> None:
     """Table 1 has no runs and needs none: it is complete, at no scale."""
     summary = summarize(store, load_experiment("table1"), Variant(dataset="synthetic-photos", tiny=True))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.spec import RunSpec
 
-UPDATES = 150
+UPDATES = 300
 NETS = ("plain-8", "resnet-8", "resnet-8-B", "resnet-8-C")
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -54,15 +54,15 @@ def start(runs: list[RunSpec], root: Path, pids: Path) -> BaseProcess:
     return process
 
 
-def kill_a_worker(runs: list[RunSpec], store: Store, pids: Path, chance: random.Random) -> bool:
-    """Kills a process in the midst of a run; false if there is none just now."""
-    for run in chance.sample(runs, len(runs)):
-        status = store.status(run)
-        if status.state == "running" and 0 < status.iteration < UPDATES - 30 and (pids / run.run_id).exists():
-            os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
-            (pids / run.run_id).unlink()
-            return True
-    return False
+def in_the_midst(runs: list[RunSpec], store: Store, pids: Path, launcher: BaseProcess) -> RunSpec:
+    """Waits for a run that is trained just now and far from its end."""
+    while True:
+        assert launcher.is_alive()  # there is still something to wait for
+        for run in runs:
+            status = store.status(run)
+            if status.state == "running" and 0 < status.iteration < UPDATES / 2 and (pids / run.run_id).exists():
+                return run
+        time.sleep(0.02)
 
 
 def group_ends(group: int) -> bool:
@@ -98,20 +98,22 @@ def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[i
         train_here(run, tmp_path / "serial")
     root, pids, store = tmp_path / "grid", tmp_path / "pids", Store(tmp_path / "grid")
     pids.mkdir()
-    chance = random.Random(2015)  # noqa: S311  which to kill, no secret
+    chance = random.Random(2015)  # noqa: S311  when to kill, no secret
     written: dict[str, int] = {}
     for kills in worker_kills:
         launcher = start(runs, root, pids)
-        killed = 0
-        while killed < kills:
-            assert launcher.is_alive()  # there is still something to kill
-            killed += kill_a_worker(runs, store, pids, chance)
-            time.sleep(chance.uniform(0.02, 0.5))
+        for _ in range(kills):
+            time.sleep(chance.uniform(0, 0.5))
+            run = in_the_midst(runs, store, pids, launcher)
+            os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
+            (pids / run.run_id).unlink()
+        run = in_the_midst(runs, store, pids, launcher)
         assert launcher.pid is not None
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.join()
 
         assert group_ends(launcher.pid)
+        assert "interrupted" == store.status(run).state
         now = weights_written(runs, store)
         assert written == {name: now[name] for name in written}
         written = now
