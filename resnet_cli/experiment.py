@@ -219,7 +219,7 @@ class Experiment(Frozen):
     def _names_files(self) -> Self:
         length = len(self.stem.encode())
         if length > LONGEST_STEM:
-            raise ValueError(f"name: with the depths of {length} bytes; a file's name has room for {LONGEST_STEM}")
+            raise ValueError(f"name and depths: {length} bytes together; a file's name has room for {LONGEST_STEM}")
         return self
 
     @validates(mode="after")

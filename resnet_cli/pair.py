@@ -15,7 +15,7 @@ ADVICE = "install the pair in constraints.txt: pip install -c constraints.txt ."
 
 def problem_with_version(torch_version: str) -> str | None:
     """What is wrong with this version of torch, as one line; None if nothing is."""
-    if Version(torch_version) >= Version(OLDEST_TORCH):
+    if Version(torch_version).release >= Version(OLDEST_TORCH).release:  # NVIDIA's builds call themselves 2.10.0a0
         return None
     return f"torch {torch_version}: too old, {OLDEST_TORCH} or later is wanted; {ADVICE}"
 

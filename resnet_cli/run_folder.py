@@ -31,6 +31,7 @@ WEIGHTS = "weights.safetensors"
 STATUS = "status.json"
 SUMS = "SHA256SUMS"
 LOCK = ".lock"
+RESULTS = (TRAIN_CSV, EVAL_CSV, PREDICTIONS, WEIGHTS)  # what every finished run has
 
 
 def test_file(views: str) -> str:
@@ -142,8 +143,17 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
     replace_file(folder / SUMS, lines.encode())
 
 
+def add_sum(path: Path, content: bytes) -> None:
+    """Notes a file that was made of a finished run in its folder's SHA256SUMS, where there is one."""
+    sums = path.parent / SUMS
+    if sums.exists():
+        others = [line for line in sums.read_text(encoding="ascii").splitlines() if not line.endswith(f"  {path.name}")]
+        lines = [*others, f"{hashlib.sha256(content).hexdigest()}  {path.name}"]
+        replace_file(sums, "".join(f"{line}\n" for line in lines).encode())
+
+
 def read_checked(path: Path) -> bytes:
-    """A finished run's log, weights or predictions; compared with its folder's SHA256SUMS, where there is one.
+    """A finished run's file, compared with its folder's SHA256SUMS, where there is one.
 
     Raises:
         OSError: It cannot be read.
@@ -154,7 +164,10 @@ def read_checked(path: Path) -> bytes:
         sums = (path.parent / SUMS).read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:  # not finished, or by an earlier version
         return content
-    if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums.split("\n"):
+    lines = sums.split("\n")
+    if path.name not in RESULTS and not any(line.endswith(f"  {path.name}") for line in lines):
+        return content  # by an earlier version
+    if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in lines:
         raise BadInputError(
             f"{path}: damaged: its SHA-256 is not in {SUMS}; restore it, or delete {path.parent} and run it again"
         )

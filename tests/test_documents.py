@@ -84,6 +84,20 @@ def test_readme_lists_the_assumptions_with_their_values() -> None:
         assert word in assumptions, word
 
 
+def test_every_promise_names_a_test_that_is_there() -> None:
+    """Each file and test that docs/trust.md names exists, and every test with a full count is in it."""
+    document = (ROOT / "docs/trust.md").read_text()
+    named = re.findall(r"`(tests/[a-z_0-9/]+\.py)(?:::(\w+))?`", document)
+    for path, name in named:
+        assert f"def {name}" in (ROOT / path).read_text(), (path, name)
+    with_full_counts = [
+        path for path in ROOT.glob("tests/trust/test_*.py") if "marks=pytest.mark.slow" in path.read_text()
+    ]
+
+    assert with_full_counts
+    assert {str(path.relative_to(ROOT)) for path in with_full_counts} <= {path for path, _ in named}
+
+
 @pytest.mark.parametrize(
     ("name", "depths", "variant"),
     [("degradation", (8, 20), Variant(schedule=0.02, precision="bf16")), ("table6", None, Variant(schedule=0.05))],

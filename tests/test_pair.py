@@ -161,6 +161,8 @@ def test_other_errors_are_not_explained_away() -> None:
         ("2.10.0", True),
         ("2.10.0+cpu", True),
         ("2.15.0a0+git1", True),
+        ("2.10.0a0+b4e4ee81d3.nv25.12", True),
+        ("2.10.0rc1", True),
         ("3.0.0", True),
     ],
 )

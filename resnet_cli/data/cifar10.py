@@ -104,8 +104,9 @@ def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
         raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RecursionError) as error:
         raise BadInputError(f"{URL}: the archive cannot be unpacked: {error}") from error
-    except OSError as error:
-        raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {error.strerror or error}") from error
+    except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {reason}") from error
 
 
 def _download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:

@@ -50,12 +50,16 @@ def score_run(
     evaluation = evaluate(net, dataset, run.variant.precision, views, progress=progress)
     labels = dataset.test_labels.cpu().numpy()
     content, scores = scores_content(evaluation.logits, labels)
-    run_folder.replace_file(folder / run_folder.scores_file(views), content)
+    _write(folder / run_folder.scores_file(views), content)
     top1, top5 = top_errors(scores, labels)
     result = run_folder.TestResult(views=views, top1_error=top1, top5_error=top5, images=len(labels))
-    content = (result.model_dump_json(indent=1) + "\n").encode()
-    run_folder.replace_file(folder / run_folder.test_file(views), content)
+    _write(folder / run_folder.test_file(views), (result.model_dump_json(indent=1) + "\n").encode())
     return result
+
+
+def _write(path: Path, content: bytes) -> None:
+    run_folder.replace_file(path, content)
+    run_folder.add_sum(path, content)
 
 
 def scores_content(logits: Tensor, labels: np.ndarray) -> tuple[bytes, np.ndarray]:

@@ -62,7 +62,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         path /= run_folder.WEIGHTS
     try:
-        if path.name == run_folder.WEIGHTS:
+        if (path.parent / run_folder.SPEC).is_file():  # a run's own
             run_folder.read_checked(path)
         with path.open("rb") as stream:
             head = stream.read(100)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Photos, RunSpec, Variant, Views
 
 NOTICE_SECONDS = 10.0
+LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
 
 Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
 
@@ -201,7 +202,7 @@ def _train_one(
     folder = store.folder(run)
     ending: Literal["failed", "bad input", "diverged"] = "failed"
     try:
-        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
             if not store.is_done(run):  # another process may have finished it since the plan was made
                 dataset = open_its_dataset()
                 is_fast = _is_fast(run, folder, dataset.device, settings, report)

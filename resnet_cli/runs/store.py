@@ -64,13 +64,12 @@ class Store:
             run_folder.sync_folder(folder.parent)
             run_folder.sync_folder(self.root)
             if not path.exists() or path.read_bytes() != content:
-                # Where another process holds the run, it has just done the same.
+                # Where another process has the lock it writes the same, or has.
                 with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / run_folder.LOCK, timeout=0):
                     run_folder.replace_file(path, content)
-        except OSError as error:
-            raise BadInputError(
-                f"{folder}: cannot be written: {error.strerror}; choose another --results-dir"
-            ) from error
+        except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
+            reason = getattr(error, "strerror", None) or error
+            raise BadInputError(f"{folder}: cannot be written: {reason}; choose another --results-dir") from error
         return folder
 
     def status(self, run: RunSpec) -> run_folder.Status:
@@ -91,12 +90,11 @@ class Store:
         return (self.folder(run) / run_folder.scores_file(views)).is_file()
 
     def test_result(self, run: RunSpec, views: Views) -> run_folder.TestResult | None:
-        """What the run's final weights gave over these views of each image; None if that was not tested yet."""
+        """What the run's final weights gave over these views of each image; None if there is none, or none whole."""
         try:
-            return run_folder.TestResult.model_validate_json(
-                (self.folder(run) / run_folder.test_file(views)).read_bytes()
-            )
-        except (OSError, ValidationError):
+            content = run_folder.read_checked(self.folder(run) / run_folder.test_file(views))
+            return run_folder.TestResult.model_validate_json(content)
+        except (OSError, ValidationError, BadInputError):
             return None
 
     def scores(self, run: RunSpec, views: Views) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +103,10 @@ class Store:
         Raises:
             BadInputError: They are missing or damaged.
         """
-        return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
+        path = self.folder(run) / run_folder.scores_file(views)
+        if path.is_file():
+            run_folder.read_checked(path)
+        return run_folder.read_scores(path)
 
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
@@ -130,14 +131,15 @@ class Store:
     def variant_to_show(self, experiment: Experiment) -> Variant:
         """The variant of an experiment with the most to show.
 
-        A variant in which every net has a finished run comes first, then the longest schedule, then the most runs;
-        paper scale if there is nothing at all.
+        Finished runs that are no smoke runs, on the experiment's own data, come first; of these the paper's scale, then
+        a variant in which every net has one, then the longest schedule. Paper scale if there is nothing at all.
         """
 
-        def worth(variant: Variant) -> tuple[bool, bool, bool, bool, float, int]:
+        def worth(variant: Variant) -> tuple[bool, bool, bool, bool, bool, float, int]:
             done = [self.is_done(run, experiment.test) for run in plan(experiment, variant, seeds=1)]
             own_data = variant.dataset == experiment.dataset
-            return any(done), not variant.tiny, own_data, all(done), variant.schedule, sum(done)
+            whole = variant.schedule == 1, all(done), variant.schedule
+            return any(done), not variant.tiny, own_data, *whole, sum(done)
 
         default = Variant(dataset=experiment.dataset)
         variants = dict.fromkeys(run.variant for run in self.runs() if experiment.suits(run.variant))

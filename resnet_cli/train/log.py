@@ -35,14 +35,16 @@ class CsvLog:
             raise BadInputError(
                 f"{path}: not as the checkpoint left it; restore the file, or delete {path.parent} to begin anew"
             )
-        self._stream = path.open("ab")
+        with self._named(0):
+            self._stream = path.open("ab")
         try:
             with self._named(0):
                 self._stream.truncate(offset)
+                self._stream.seek(offset)  # or it would tell the old end until the next row
             if offset == 0:
                 self.write([",".join(columns)])
         except OSError:
-            self._stream.close()
+            self.__exit__(None, None, None)
             raise
 
     @property

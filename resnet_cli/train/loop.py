@@ -158,6 +158,8 @@ class _Training:
                 "restore it, or delete the folder to train it again"
             )
         self.state = loaded or TrainState()
+        if loaded and self.warnings:  # or the next save would put the damaged one in the place of the whole one
+            (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
         if loaded:
             self.net.load_state_dict(loaded.net)
             self.step.load_momentum(loaded.optimizer)

@@ -83,6 +83,15 @@ def as_torch(content: Any) -> bytes:
     return buffer.getvalue()
 
 
+def test_others_checksums_are_their_own_affair(tmp_path: Path) -> None:
+    """A SHA256SUMS beside foreign weights, in whatever form and of whatever files, is not taken for a run's."""
+    net, other = scrambled(cifar("resnet-8")), cifar("resnet-8", seed=1)
+    (tmp_path / run_folder.WEIGHTS).write_bytes(safetensors.torch.save(net.state_dict()))
+    (tmp_path / run_folder.SUMS).write_text(f"{64 * '0'} *config.json\n")
+
+    assert "by name" == match(read_weights(tmp_path / run_folder.WEIGHTS), other)
+
+
 @pytest.mark.parametrize("kind", ["torch", "safetensors", "run"])
 def test_our_own_names(tmp_path: Path, kind: str) -> None:
     """Weights of ours are matched by name, from either kind of file and from a run's folder."""

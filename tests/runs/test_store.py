@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from resnet_cli import run_folder
@@ -220,6 +222,40 @@ def test_a_whole_answer_before_a_longer_part(store: Store) -> None:
     finish(store, spec("plain-20", TENTH))
 
     assert HUNDREDTH == store.variant_to_show(load_experiment("fig1"))
+
+
+def test_the_papers_scale_before_a_whole_answer(store: Store) -> None:
+    """Some of the nets at the paper's scale are shown rather than all of them at a hundredth."""
+    for net in ("plain-20", "plain-56"):
+        finish(store, spec(net, HUNDREDTH))
+    finish(store, spec("plain-20"))
+
+    assert Variant() == store.variant_to_show(load_experiment("fig1"))
+
+
+def test_a_test_is_under_checksums_too(store: Store) -> None:
+    """Errors that are not those that were written are not there, so the run is tested again; scores are refused."""
+    folder = store.create_folder(spec())
+    run_folder.write_sums(folder, {})
+    errors, scores = folder / run_folder.test_file("10-crop"), folder / run_folder.scores_file("10-crop")
+    result = run_folder.TestResult(views="10-crop", top1_error=25.5, top5_error=8.0, images=4)
+    arrays = io.BytesIO()
+    np.savez(arrays, scores=np.zeros((4, 3), np.float16), labels=np.array([0, 1, 2, 0]))
+    for path, content in ((errors, result.model_dump_json().encode()), (scores, arrays.getvalue())):
+        path.write_bytes(b"before")
+        run_folder.add_sum(path, b"before")
+        path.write_bytes(content)
+        run_folder.add_sum(path, content)
+
+    assert result == store.test_result(spec(), "10-crop")
+    assert (4, 3) == store.scores(spec(), "10-crop")[0].shape
+
+    errors.write_text(errors.read_text().replace("25.5", "24.5"))
+    np.savez(scores, scores=np.ones((4, 3), np.float16), labels=np.array([0, 1, 2, 0]))
+
+    assert store.test_result(spec(), "10-crop") is None
+    with pytest.raises(BadInputError, match=r"scores-10-crop\.npz: damaged"):
+        store.scores(spec(), "10-crop")
 
 
 def test_runs_of_others_count_nothing(store: Store) -> None:

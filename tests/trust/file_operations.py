@@ -50,16 +50,19 @@ class Shim:
         """Remembers that the program now believes something to be safe."""
         self.operations.append(Operation("note", number=number))
 
-    def ask(self, kind: str) -> None:
-        """Lets an operation fail."""
+    def ask(self, kind: str, path: Path | None = None) -> None:
+        """Lets an operation fail; the system names the file where it was given a name."""
         self.count += 1
-        self.fault(kind, self.count - 1)
+        try:
+            self.fault(kind, self.count - 1)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path and str(path)) from error
 
     def open(self, path: Path, mode: str = "r", *arguments: Any, **others: Any) -> Any:
         """Stands for Path.open."""
         if path.parent != self.folder or mode not in {"wb", "ab"}:
             return _OPEN(path, mode, *arguments, **others)
-        self.ask("open")
+        self.ask("open", path)
         is_new = mode == "wb" or not path.exists()
         stream = _OPEN(path, mode, buffering=0)
         file = os.fstat(stream.fileno()).st_ino
@@ -71,7 +74,7 @@ class Shim:
     def replace(self, path: Path, target: Path) -> Any:
         """Stands for Path.replace."""
         if path.parent == self.folder:
-            self.ask("rename")
+            self.ask("rename", path)
             self.operations.append(Operation("rename", path.name, to=target.name))
         return _REPLACE(path, target)
 

@@ -46,9 +46,11 @@ class Endings:
         self.messages.append(message)
 
 
-def train_here(run: RunSpec, root: Path, dataset_root: Path | None = None) -> tuple[Ending, str]:
+def train_here(
+    run: RunSpec, root: Path, dataset_root: Path | None = None, checkpoint_seconds: float = 0
+) -> tuple[Ending, str]:
     """Executes a run in a results folder, with a checkpoint after every update; how it ended, and what was said."""
-    settings = Settings("cpu", root.parent / "data", checkpoint_seconds=0, dataset_root=dataset_root)
+    settings = Settings("cpu", root.parent / "data", checkpoint_seconds=checkpoint_seconds, dataset_root=dataset_root)
     watcher = Endings()
     report = execute([run], Store(root), settings, watcher)
     return report.endings[run.run_id], watcher.messages[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 from typing import TYPE_CHECKING
 
@@ -133,6 +135,59 @@ def test_two_damaged_checkpoints_are_bad_input(died: Path) -> None:
     assert "bad input" == ending
     assert f"delete {folder} to begin anew" in message
     assert rows == (folder / run_folder.TRAIN_CSV).read_bytes()
+
+
+def test_the_one_good_checkpoint_is_not_given_up_for_a_damaged_one(died: Path) -> None:
+    """After a fall back to the checkpoint before, a disk that is full at the next save leaves that one whole.
+
+    Seen to fail when the damaged one keeps its name, and is taken for the one before by the save.
+    """
+    folder = Store(died).folder(RUN)
+    path = folder / run_folder.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-1])
+    real = run_folder.replace_file
+
+    def full(path: Path, content: bytes, **others: bool) -> None:
+        if path.name == run_folder.CHECKPOINT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, content, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_folder, "replace_file", full)
+
+        assert "failed" == train_here(RUN, died)[0]
+    state, _ = checkpoint.load(folder)
+
+    assert state is not None
+    assert DIES_AT - 1 == state.iteration
+
+
+def test_killed_after_a_test_and_again_before_the_next(whole: Path, tmp_path: Path) -> None:
+    """A log that was cut back on resume is as long as it is, not as it was, in the next checkpoint.
+
+    Seen to fail when a log's place in the file is left at the end that was cut off: the third start refused its log.
+    """
+    root = tmp_path / "results"
+    update, save = loop._Training.update, checkpoint.save
+
+    def die_at(iteration: int, training: loop._Training) -> None:
+        if training.state.iteration == iteration:
+            raise RuntimeError("died")
+        update(training)
+
+    for saved, died_at in ((2, 5), (3, 4)):  # of updates; the first dies after the test at 4, which is not saved
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop._Training, "update", lambda self, at=died_at: die_at(at, self))
+            patch.setattr(
+                loop.checkpoint,
+                "save",
+                lambda state, folder, at=saved: save(state, folder) if state.iteration == at else None,
+            )
+
+            assert "failed" == train_here(RUN, root)[0]
+
+    assert ("done", "") == train_here(RUN, root)
+    assert result(RUN, whole) == result(RUN, root)
 
 
 @pytest.mark.parametrize("name", [run_folder.TRAIN_CSV, run_folder.EVAL_CSV])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.spec import RunSpec
 
-UPDATES = 300
+UPDATES = 120
 NETS = ("plain-8", "resnet-8", "resnet-8-B", "resnet-8-C")
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -43,8 +44,8 @@ class PidWriter(Endings):
 def launch(runs: list[RunSpec], root: Path, pids: Path) -> None:
     """The body of the launcher: all that is missing, two at a time."""
     os.setsid()
-    missing = [run for run in runs if not Store(root).is_done(run)]
-    execute(missing, Store(root), Settings("cpu", Path("nowhere"), jobs=2, checkpoint_seconds=0), PidWriter(pids))
+    os.environ["OMP_NUM_THREADS"] = "2"  # of which each of two workers gets one, as the serial runs have
+    execute(runs, Store(root), Settings("cpu", Path("nowhere"), jobs=2, checkpoint_seconds=0.1), PidWriter(pids))
 
 
 def start(runs: list[RunSpec], root: Path, pids: Path) -> BaseProcess:
@@ -60,7 +61,7 @@ def in_the_midst(runs: list[RunSpec], store: Store, pids: Path, launcher: BasePr
         assert launcher.is_alive()  # there is still something to wait for
         for run in runs:
             status = store.status(run)
-            if status.state == "running" and 0 < status.iteration < UPDATES / 2 and (pids / run.run_id).exists():
+            if status.state == "running" and status.iteration < UPDATES / 2 and (pids / run.run_id).exists():
                 return run
         time.sleep(0.02)
 
@@ -90,12 +91,13 @@ def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[i
 
     Workers without a launcher save and go; no run that is done is made again.
 
-    Seen to fail when workers do not look for their launcher, and when done runs are not left alone.
+    Seen to fail when workers do not look for their launcher. That done runs are left alone is held twice: by who starts
+    them, and by a training that finds results.
     """
     CONTEXT.set_forkserver_preload(["resnet_cli.runs.execute", "torch._dynamo"])
     runs = [small_run(UPDATES, net, seed) for net in NETS for seed in range(seeds)]
     for run in runs:
-        train_here(run, tmp_path / "serial")
+        train_here(run, tmp_path / "serial", checkpoint_seconds=30)
     root, pids, store = tmp_path / "grid", tmp_path / "pids", Store(tmp_path / "grid")
     pids.mkdir()
     chance = random.Random(2015)  # noqa: S311  when to kill, no secret
@@ -103,9 +105,10 @@ def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[i
     for kills in worker_kills:
         launcher = start(runs, root, pids)
         for _ in range(kills):
-            time.sleep(chance.uniform(0, 0.5))
             run = in_the_midst(runs, store, pids, launcher)
-            os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
+            time.sleep(chance.uniform(0, 0.3))
+            with contextlib.suppress(ProcessLookupError):  # on a fast machine it may have ended since
+                os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
             (pids / run.run_id).unlink()
         run = in_the_midst(runs, store, pids, launcher)
         assert launcher.pid is not None
@@ -113,7 +116,7 @@ def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[i
         launcher.join()
 
         assert group_ends(launcher.pid)
-        assert "interrupted" == store.status(run).state
+        assert "interrupted" == store.status(run).state  # not done: it saw that its launcher had gone
         now = weights_written(runs, store)
         assert written == {name: now[name] for name in written}
         written = now

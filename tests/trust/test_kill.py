@@ -27,7 +27,7 @@ RUN = small_run(24)
 def test_killed_at_random_moments_ends_the_same(kills: int, tmp_path: Path) -> None:
     """A run killed by SIGKILL again and again, and run again, ends with the bytes of one that never was.
 
-    Seen to fail when the checkpoint is written in place, and when the CSVs are not cut back on resume.
+    Seen to fail when the CSVs are not cut back on resume, and when temporary files of killed processes stay.
     """
     reached = kill_again_and_again(RUN, tmp_path, None, kills, longest=1.2)
 

@@ -32,10 +32,10 @@ def run_the_command(root: Path, answers: Path, together: Barrier) -> None:
     """The body of each process; the one that has the run waits at its first update until the others have answered."""
     torch.set_num_threads(1)
     real = Screen.progressed
+    deadline = time.monotonic() + 60
 
     def patient(screen: Screen, run: RunSpec, status: Status) -> None:
         real(screen, run, status)
-        deadline = time.monotonic() + 60
         while len(list(answers.iterdir())) < PROCESSES - 1 and time.monotonic() < deadline:
             time.sleep(0.01)
 

@@ -48,8 +48,8 @@ def train_and_tell(run: RunSpec, root: Path, updates: Path) -> None:
 def interrupt(process: BaseProcess, number: signal.Signals) -> float:
     """Sends the signal and waits for the end; when it was sent."""
     assert process.pid is not None
-    sent = time.monotonic()
     os.kill(process.pid, number)
+    sent = time.monotonic()
     process.join(60)
 
     assert process.exitcode is not None  # it ended
