@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +22,7 @@ from resnet_cli.runs.store import Store
 from resnet_cli.spec import Net, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,22 @@ def _denormals_again() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture
+def group_ends() -> Callable[[int], bool]:
+    """Whether the last process of a group goes within half a minute; Python's resource tracker takes a moment."""
+
+    def ends(group: int) -> bool:
+        for _ in range(300):
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return True
+            time.sleep(0.1)
+        return False
+
+    return ends
 
 
 class AddRun(Protocol):

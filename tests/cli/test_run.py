@@ -20,6 +20,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OWN_FILE = """
@@ -230,7 +231,7 @@ def test_a_failed_run_is_exit_code_3(
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_what_is_in_hand(
-    number: signal.Signals, code: int, jobs: int, tmp_path: Path, own_file: Path
+    number: signal.Signals, code: int, jobs: int, group_ends: Callable[[int], bool], tmp_path: Path, own_file: Path
 ) -> None:
     """SIGTERM ends with 75, Ctrl-C with 130; the runs in hand are interrupted, and no process is left."""
     own_file.write_text(OWN_FILE.format(more="protocol = {batch_size = 16, iterations = 3000, milestones = []}"))
@@ -253,18 +254,7 @@ def test_a_signal_saves_what_is_in_hand(
     states = [store.status(run).state for run in store.runs()]
     assert "interrupted" in states
     assert {"interrupted", "planned"} >= set(states)
-    assert _ends(process.pid)
-
-
-def _ends(group: int) -> bool:
-    """Whether the last process of a group goes within seconds; Python's resource tracker takes a moment."""
-    for _ in range(100):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
+    assert group_ends(process.pid)
 
 
 def test_auto_takes_the_embedded_set_where_cifar_cannot_be_had(

@@ -19,6 +19,7 @@ from resnet_cli.runs.execute import Settings, execute
 from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
     from resnet_cli.spec import RunSpec
@@ -66,17 +67,6 @@ def in_the_midst(runs: list[RunSpec], store: Store, pids: Path, launcher: BasePr
         time.sleep(0.02)
 
 
-def group_ends(group: int) -> bool:
-    """Whether a launcher's last worker goes within half a minute."""
-    for _ in range(300):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def weights_written(runs: list[RunSpec], store: Store) -> dict[str, int]:
     """When each finished run's weights were written."""
     done = [run for run in runs if store.is_done(run)]
@@ -86,7 +76,9 @@ def weights_written(runs: list[RunSpec], store: Store) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("seeds", "worker_kills"), [(1, (1,)), pytest.param(3, (3, 2), marks=pytest.mark.slow)], ids=["4 runs", "12 runs"]
 )
-def test_a_grid_that_is_killed_again_and_again(seeds: int, worker_kills: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_grid_that_is_killed_again_and_again(
+    seeds: int, worker_kills: tuple[int, ...], group_ends: Callable[[int], bool], tmp_path: Path
+) -> None:
     """So many workers killed, then the launcher, and launched anew: every run ends with the bytes of a serial one.
 
     Workers without a launcher save and go; no run that is done is made again.
