@@ -170,7 +170,10 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
             "protocol.warmup.from_depth: Input should be",
         ),
         (f"depths = [{1_000 * '8, '}]\n" + HEAD + RUNS, "depths: Tuple should have at most 50 items"),
-        (f'name = "{200 * "n"}"\n' + HEAD + RUNS, "name and depths: 200 bytes together; a file's name has room for 150"),
+        (
+            f'name = "{200 * "n"}"\n' + HEAD + RUNS,
+            "name and depths: 200 bytes together; a file's name has room for 150",
+        ),
         ('name = "two\\u0000halves"\n' + HEAD + RUNS, "name: String should match pattern"),
         (HEAD.replace("Q?", 2_000 * "?") + RUNS, "question: String should have at most 1000 characters"),
         (HEAD + RUNS + ROWS + "error = 4_000.0\n", "rows.2.error: Input should be less than or equal to 100"),
