@@ -73,6 +73,7 @@ def examine(given_input: Input) -> int:
         assert 1 == len(lines), (given_input, err)
         assert lines[0].startswith("error: ") or given_input.after_progress, (given_input, err)
         assert "Traceback" not in err
+        assert lines[0].isprintable() or given_input.after_progress, (given_input, lines[0])
         assert len(lines[0]) <= LONGEST_LINE, (given_input, len(lines[0]))
         assert any(word in lines[0] for word in given_input.says), (given_input, lines[0])
     return code

@@ -121,7 +121,7 @@ def no_values(parameter: Any) -> list[str]:
 
 def as_shown(value: str) -> tuple[str, ...]:
     """How a value stands in a line: in quotation marks, which hold the empty one too, escaped, or as a path."""
-    shown = " ".join(value.encode(errors="backslashreplace").decode().split())
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(value.split()))
     return f"'{shown}'", repr(value), shown or ".:"
 
 
