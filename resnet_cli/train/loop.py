@@ -89,7 +89,7 @@ def train(
         sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
     if not all(parameter.isfinite().all() for parameter in training.net.parameters()):
         raise DivergedError("the weights are not finite after the last update")
-    _save_results(folder, training.net, evaluation, sums)
+    _save_results(folder, training.net, evaluation, dataset.test_labels, sums)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
@@ -116,10 +116,12 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
             reported = now
 
 
-def _save_results(folder: Path, net: torch.nn.Module, evaluation: Evaluation, sums: dict[str, str]) -> None:
-    """Writes the final logits and weights, and last the checksums: of these, and those given of the logs."""
+def _save_results(
+    folder: Path, net: torch.nn.Module, evaluation: Evaluation, labels: torch.Tensor, sums: dict[str, str]
+) -> None:
+    """Writes the final logits with the labels, the weights, and last the checksums: of these and those given."""
     predictions = io.BytesIO()
-    np.savez(predictions, logits=as_float16(evaluation.logits))
+    np.savez(predictions, logits=as_float16(evaluation.logits), labels=labels.cpu().numpy().astype(np.int16))
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     results = {run_folder.PREDICTIONS: predictions.getvalue(), run_folder.WEIGHTS: safetensors.torch.save(weights)}
     for name, content in results.items():

@@ -53,13 +53,15 @@ def test_a_finished_run_holds_logs_weights_and_predictions(
     net = cifar_net(run_spec.net, 0)
     net.load_state_dict(safetensors.torch.load_file(uninterrupted / "weights.safetensors"))
     again = evaluate(net.to(memory_format=torch.channels_last), dataset, "fp32")
-    logits = np.load(uninterrupted / "predictions.npz")["logits"]
+    predictions = np.load(uninterrupted / "predictions.npz")
+    logits, labels = predictions["logits"], predictions["labels"]
 
     assert ["iteration", "lr", "loss", "train_error"] == list(log.columns)
     assert list(range(1, 25)) == log.iteration.tolist()
     assert [4, 8, 12, 16, 20, 24] == tests.iteration.tolist()
     assert again.top1_error == tests.test_error.iloc[-1]
     assert (64, 10) == logits.shape
+    assert tests.test_error.iloc[-1] == 100 * (logits.argmax(axis=1) != labels).mean()
     assert np.float16 == logits.dtype
     assert np.allclose(logits, again.logits.numpy(), atol=2e-2)
     assert {"train.csv", "eval.csv", "weights.safetensors", "predictions.npz", "SHA256SUMS", "status.json"} == {
