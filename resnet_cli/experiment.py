@@ -18,6 +18,7 @@ from resnet_cli.spec import (
     DatasetName,
     Frozen,
     Net,
+    Percent,
     Protocol,
     Variant,
     Views,
@@ -32,7 +33,6 @@ MOST_DEPTHS = 50
 LONGEST_STEM = 150  # bytes; a file's name takes 255, and its variant's stands in it too
 
 Line = Annotated[str, Field(max_length=1_000)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Nets = Annotated[tuple[Net, ...], Field(max_length=MOST_NETS)]
 
 Metric = Literal["test_error", "test_error_top5", "train_error", "early_test_error"]

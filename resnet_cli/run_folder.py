@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import time
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import MOST_UPDATES, Frozen
+from resnet_cli.spec import MOST_UPDATES, Frozen, Percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,6 @@ def scores_file(views: str) -> str:
 
 
 Count = Annotated[int, Field(ge=0, le=MOST_UPDATES)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 State = Literal["planned", "running", "done", "failed", "diverged", "interrupted"]
 
 # A running process renews its heartbeat every second or so; evaluation of a deep net on a slow CPU may take minutes.
@@ -145,11 +145,9 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 def add_sum(path: Path, content: bytes) -> None:
     """Notes a file that was made of a finished run in its folder's SHA256SUMS, where there is one."""
-    sums = path.parent / SUMS
-    if sums.exists():
-        others = [line for line in sums.read_text(encoding="ascii").splitlines() if not line.endswith(f"  {path.name}")]
-        lines = [*others, f"{hashlib.sha256(content).hexdigest()}  {path.name}"]
-        replace_file(sums, "".join(f"{line}\n" for line in lines).encode())
+    sums = _sums(path.parent)
+    if sums is not None:
+        write_sums(path.parent, {**sums, path.name: hashlib.sha256(content).hexdigest()})
 
 
 def read_checked(path: Path) -> bytes:
@@ -160,18 +158,32 @@ def read_checked(path: Path) -> bytes:
         BadInputError: It is not what the run wrote.
     """
     content = path.read_bytes()
-    try:
-        sums = (path.parent / SUMS).read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:  # not finished, or by an earlier version
+    sums = _sums(path.parent)
+    if sums is None or (path.name not in RESULTS and path.name not in sums):  # not finished, or by an earlier version
         return content
-    lines = sums.split("\n")
-    if path.name not in RESULTS and not any(line.endswith(f"  {path.name}") for line in lines):
-        return content  # by an earlier version
-    if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in lines:
+    if sums.get(path.name) != hashlib.sha256(content).hexdigest():
         raise BadInputError(
             f"{path}: damaged: its SHA-256 is not in {SUMS}; restore it, or delete {path.parent} and run it again"
         )
     return content
+
+
+def _sums(folder: Path) -> dict[str, str] | None:
+    """The SHA-256 of a finished run's files, by name; None where it has none."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="ascii", errors="replace").split("\n")
+    except FileNotFoundError:
+        return None
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines) if name}
+
+
+def read_environment(folder: Path) -> dict[str, Any] | None:
+    """What a run was trained with: versions, device, threads, commit; None where nothing readable is there."""
+    try:
+        content = json.loads((folder / ENVIRONMENT).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -183,8 +195,10 @@ def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
 
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+        with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as content:
             scores, labels = content["scores"], content["labels"]
+    except BadInputError:
+        raise
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged archive can raise nearly anything

@@ -40,6 +40,7 @@ MOST_PIXELS = 10**4  # of a side
 
 Updates = Annotated[int, Field(gt=0, le=MOST_UPDATES)]
 Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 FIRST_BOTTLENECK = 50  # layers; ImageNet's nets from here on have bottleneck blocks, and option B in the paper

@@ -108,9 +108,9 @@ def execute(
     Raises:
         BadInputError: The device, the data or the results folder cannot be used, or has no room; nothing was trained.
     """
-    if settings.decode == "cuda" and choose_device(settings.device).type != "cuda":
-        raise BadInputError("--decode cuda: needs a CUDA device to train on")
     if settings.decode == "cuda":
+        if choose_device(settings.device).type != "cuda":
+            raise BadInputError("--decode cuda: needs a CUDA device to train on")
         importlib.import_module("torchvision")  # one that does not fit torch is told before anything is begun
     for precision in {run.variant.precision for run in runs}:
         prepare(choose_device(settings.device), precision)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +102,7 @@ class Store:
         Raises:
             BadInputError: They are missing or damaged.
         """
-        path = self.folder(run) / run_folder.scores_file(views)
-        if path.is_file():
-            run_folder.read_checked(path)
-        return run_folder.read_scores(path)
+        return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
 
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
@@ -147,11 +143,7 @@ class Store:
 
     def environment(self, run: RunSpec) -> dict[str, Any]:
         """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""
-        try:
-            content = json.loads((self.folder(run) / run_folder.ENVIRONMENT).read_text())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return run_folder.read_environment(self.folder(run)) or {}
 
     def train_log(self, run: RunSpec) -> pd.DataFrame:
         """The run's log, a row an update: iteration, lr, loss, train_error (percent, running, augmented images)."""

@@ -74,20 +74,17 @@ def _cpu_name() -> str:
 
 def was_fast(folder: Path) -> bool | None:
     """Whether a run was last trained with the compiled step; None before it was trained at all."""
-    content = _read(folder / run_folder.ENVIRONMENT)
+    content = _read(folder)
     if content is None:
         return None
     last: dict[str, Any] = [content, *content.get("resumed", [])][-1]
     return last.get("step") == "compiled"  # runs from before there were two have had the plain one
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """An environment; None where there is none to be read."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    resumed = content.get("resumed", []) if isinstance(content, dict) else None
+def _read(folder: Path) -> dict[str, Any] | None:
+    """An environment that can be added to; None where there is none."""
+    content = run_folder.read_environment(folder)
+    resumed = content and content.get("resumed", [])
     whole = isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)
     return content if whole else None
 
@@ -96,13 +93,12 @@ def record(
     folder: Path, device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset, *, is_fast: bool
 ) -> None:
     """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
-    path = folder / run_folder.ENVIRONMENT
     now = describe(device, precision, dataset, is_fast=is_fast)
-    content = _read(path)
+    content = _read(folder)
     if content is None:
         content = now
     else:
         known = [content, *content.get("resumed", [])][-1]
         if any(known.get(key) != value for key, value in now.items() if key != "started"):
             content["resumed"] = [*content.get("resumed", []), now]
-    run_folder.replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
+    run_folder.replace_file(folder / run_folder.ENVIRONMENT, (json.dumps(content, indent=1) + "\n").encode())

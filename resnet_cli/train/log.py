@@ -13,8 +13,6 @@ from resnet_cli.run_folder import unwritten
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
 TRAIN_COLUMNS = ("iteration", "lr", "loss", "train_error")
 EVAL_COLUMNS = ("iteration", "test_loss", "test_error", "test_error_top5", "images")
@@ -44,7 +42,7 @@ class CsvLog:
             if offset == 0:
                 self.write([",".join(columns)])
         except OSError:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
     @property
@@ -73,13 +71,7 @@ class CsvLog:
         except OSError as error:
             raise unwritten(self.path, count, error) from error
 
-    def __enter__(self) -> Self:
-        """The log itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Closes the file."""
         with contextlib.suppress(OSError):  # rows that could not be written, which was told, or are written anew
             self._stream.close()

@@ -168,12 +168,14 @@ class _Training:
         # What the last start left of results would not agree with logs that grow.
         (folder / run_folder.SUMS).unlink(missing_ok=True)
         state = self.state
-        self.train_log = stack.enter_context(
-            log.CsvLog(folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, state.train_csv_bytes, state.train_csv_sha256)
+        self.train_log = log.CsvLog(
+            folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, state.train_csv_bytes, state.train_csv_sha256
         )
-        self.eval_log = stack.enter_context(
-            log.CsvLog(folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, state.eval_csv_bytes, state.eval_csv_sha256)
+        stack.callback(self.train_log.close)
+        self.eval_log = log.CsvLog(
+            folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, state.eval_csv_bytes, state.eval_csv_sha256
         )
+        stack.callback(self.eval_log.close)
         self.first_iteration = self.state.iteration
         self.is_warm = False
         self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)

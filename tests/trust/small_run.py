@@ -49,7 +49,7 @@ class Endings:
 def train_here(
     run: RunSpec, root: Path, dataset_root: Path | None = None, checkpoint_seconds: float = 0
 ) -> tuple[Ending, str]:
-    """Executes a run in a results folder, with a checkpoint after every update; how it ended, and what was said."""
+    """Executes a run in a results folder, with a checkpoint every so many seconds; how it ended, and what was said."""
     settings = Settings("cpu", root.parent / "data", checkpoint_seconds=checkpoint_seconds, dataset_root=dataset_root)
     watcher = Endings()
     report = execute([run], Store(root), settings, watcher)
