@@ -63,10 +63,9 @@ def layers(
                     _convolution(f"{name}.conv3", width, outputs, 1, size),
                 ]
             else:
-                result += [
-                    _convolution(f"{name}.conv1", inputs, width, 3, size),
-                    _convolution(f"{name}.conv2", width, width, 3, size),
-                ]
+                result.append(_convolution(f"{name}.conv1", inputs, width, 3, size))
+                if not net.single:
+                    result.append(_convolution(f"{name}.conv2", width, width, 3, size))
             if net.shortcut == "C" or (net.shortcut == "B" and inputs != outputs):
                 result.append(_convolution(f"{name}.downsample.0", inputs, outputs, 1, size))
             inputs = outputs

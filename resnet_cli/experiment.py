@@ -14,6 +14,8 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.spec import (
     BENCHMARK_OF,
     PAPER,
+    AfterTraining,
+    Analysis,
     Benchmark,
     DatasetName,
     Frozen,
@@ -35,7 +37,22 @@ LONGEST_STEM = 150  # bytes; a file's name takes 255, and its variant's stands i
 Line = Annotated[str, Field(max_length=1_000)]
 Nets = Annotated[tuple[Net, ...], Field(max_length=MOST_NETS)]
 
-Metric = Literal["test_error", "test_error_top5", "train_error", "early_test_error"]
+Metric = Literal[
+    "test_error",
+    "test_error_top5",
+    "train_error",
+    "early_test_error",
+    "updates_to_reach",
+    "mean_response",
+    "gradient_ratio",
+    "training_set_error",
+]
+# What a metric is read from, where it is not a log.
+NEEDS: dict[Metric, Analysis] = {
+    "mean_response": "responses",
+    "gradient_ratio": "gradients",
+    "training_set_error": "training-set",
+}
 
 
 class RunGroup(Frozen):
@@ -178,6 +195,8 @@ class Experiment(Frozen):
 
     Attributes:
         test: The views of an image over which the final scores are averaged (section 3.4); CIFAR-10 has one.
+        analysis: What is looked at in the trained nets (`evaluate.analyse`).
+        reach: Count the updates until the running training error is at most this (percent).
         architectures: Nets to describe; an experiment that only describes trains nothing.
     """
 
@@ -189,6 +208,8 @@ class Experiment(Frozen):
     depths: tuple[PositiveInt, ...] = Field((), max_length=MOST_DEPTHS)
     protocol: Protocol = Protocol()
     test: Views = "1-crop"
+    analysis: Analysis | None = None
+    reach: Percent | None = None
     runs: tuple[RunGroup, ...] = ()
     architectures: tuple[Architecture, ...] = ()
     rows: tuple[Row, ...] = ()
@@ -241,6 +262,25 @@ class Experiment(Frozen):
                 if count > seeds:
                     raise ValueError(f"row '{row.label}': {net.name} stands there {count} times, in [[runs]] {seeds}")
         return self
+
+    @validates(mode="after")
+    def _measures_what_it_claims(self) -> Self:
+        if self.analysis and self.test != "1-crop":
+            raise ValueError(f"analysis: takes the place of a test; leave out test {self.test}")
+        if self.analysis == "training-set" and self.benchmark == "imagenet":
+            raise ValueError("analysis: training-set is for CIFAR-10")
+        for claim in self.claims:
+            needed = NEEDS.get(claim.metric)
+            if needed and needed != self.analysis:
+                raise ValueError(f"claim '{claim.text}': {claim.metric} needs analysis = \"{needed}\"")
+            if claim.metric == "updates_to_reach" and self.reach is None:
+                raise ValueError(f"claim '{claim.text}': say which error, by reach")
+        return self
+
+    @property
+    def after_training(self) -> AfterTraining:
+        """What is made of its trained nets."""
+        return self.analysis or self.test
 
     @property
     def benchmark(self) -> Benchmark:

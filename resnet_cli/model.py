@@ -51,10 +51,11 @@ class BatchNorm(nn.BatchNorm2d):
     def __init__(self, channels: int, *, relu: bool = True) -> None:
         super().__init__(channels)
         self.relu = relu
+        self.response = nn.Identity()  # what Figure 7 is about, for a hook to listen to
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """(N, channels, H, W), and a shortcut of the same shape, to as many."""
-        y = super().forward(x)
+        y: Tensor = self.response(super().forward(x))
         if shortcut is not None:
             y = y + shortcut
         return functional.relu(y) if self.relu else y
@@ -109,6 +110,22 @@ class BasicBlock(Block):
         """(N, inputs, H, W) to (N, width, H/stride, W/stride)."""
         inner = self.bn1(self.conv1(x))
         y: Tensor = self.bn2(self.conv2(inner), self.shortcut(x))
+        return y
+
+
+class SingleLayerBlock(Block):
+    """One 3x3 convolution: y = ReLU(F(x) + x) with a linear F, which showed the paper no advantage (section 3.2)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
+        super().__init__(inputs, width, stride, option, zeros)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+        self.bn1 = BatchNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, width, H/stride, W/stride)."""
+        y: Tensor = self.bn1(self.conv1(x), self.shortcut(x))
         return y
 
 
@@ -242,7 +259,7 @@ def cifar_net(net: Net, seed: int, classes: int = 10, *, zeros: Zeros = "end") -
     result = ResNet(
         conv1=nn.Conv2d(3, CIFAR_WIDTHS[0], 3, padding=1, bias=False),
         pool=nn.Identity(),
-        make_block=partial(BasicBlock, zeros=zeros),
+        make_block=partial(SingleLayerBlock if net.single else BasicBlock, zeros=zeros),
         expansion=BasicBlock.expansion,
         blocks=net.blocks("cifar10"),
         widths=CIFAR_WIDTHS,

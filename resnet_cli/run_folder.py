@@ -48,6 +48,11 @@ def scores_file(views: str) -> str:
     return f"scores-{views}.npz"
 
 
+def analysis_file(analysis: str) -> str:
+    """The name of what an analysis of the trained net found: `responses.csv`."""
+    return f"{analysis}.csv"
+
+
 Count = Annotated[int, Field(ge=0, le=MOST_UPDATES)]
 State = Literal["planned", "running", "done", "failed", "diverged", "interrupted"]
 

@@ -19,6 +19,8 @@ Precision = Literal["fp32", "tf32", "bf16"]
 Split = Literal["full", "45k-5k"]
 Shortcut = Literal["A", "B", "C"]
 Views = Literal["1-crop", "10-crop", "dense"]
+Analysis = Literal["responses", "gradients", "training-set"]
+AfterTraining = Views | Analysis  # what is made of a trained net; 1-crop is part of every training
 Deviation = Literal["channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3"]
 
 # The benchmark whose nets (Table 1's or section 4.2's) and protocol a dataset is used with.
@@ -45,7 +47,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 FIRST_BOTTLENECK = 50  # layers; ImageNet's nets from here on have bottleneck blocks, and option B in the paper
 
-_NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?")
+_NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?(-single)?(?:-from-([0-9]{1,5})|-x([0-9]{1,2}))?")
 
 
 class Frozen(BaseModel):
@@ -57,15 +59,23 @@ class Frozen(BaseModel):
 class Net(Frozen):
     """One of the paper's nets. Written `plain-20`, `resnet-20` (option A), `resnet-20-B`.
 
+    For the paper's arguments there are three more, on CIFAR-10: `resnet-20-single`, `plain-56-from-20`, `plain-56-x3`.
+
     Attributes:
         family: `plain` has no shortcuts (section 3.3).
         depth: Layers with weights; 6n+2 on CIFAR-10 (section 4.2), 18 to 152 on ImageNet (Table 1).
         shortcut: Option A, B or C (section 3.3); None in a plain net.
+        single: Whether a shortcut spans one layer in place of two (section 3.2). None is no, as everywhere here.
+        start: Depth of the trained plain net that it is made from, by identity layers (section 1); None: from scratch.
+        times: How many times the protocol's updates it is trained for (section 4.1, footnote); None: once.
     """
 
     family: Literal["plain", "resnet"]
     depth: int = Field(gt=0, le=DEEPEST)
     shortcut: Shortcut | None
+    single: Literal[True] | None = None
+    start: int | None = Field(None, gt=0, le=DEEPEST)
+    times: int | None = Field(None, ge=2, le=20)
 
     @validates(mode="before")
     @classmethod
@@ -79,23 +89,40 @@ class Net(Frozen):
             "family": match[1],
             "depth": int(match[2]),
             "shortcut": None if match[1] == "plain" else match[3] or "A",
+            "single": True if match[4] else None,
+            "start": match[5] and int(match[5]),
+            "times": match[6] and int(match[6]),
         }
 
     @validates(mode="after")
     def _plain_means_no_shortcut(self) -> Self:
         if (self.family == "plain") != (self.shortcut is None):
             raise ValueError(f"{self.family}-{self.depth}: a plain net has no shortcut, a residual net has A, B or C")
+        if self.single and self.family == "plain":
+            raise ValueError(f"{self.name}: a plain net has no shortcut that could span a single layer")
+        if self.start and (self.family != "plain" or self.start >= self.depth):
+            raise ValueError(f"{self.name}: a plain net is made from a shallower plain net")
         return self
 
     @property
     def name(self) -> str:
         """The net's shortest name: option A, the paper's choice on CIFAR-10, goes without saying."""
-        return f"{self.family}-{self.depth}" + (f"-{self.shortcut}" if self.shortcut in ("B", "C") else "")
+        return self._named(self.shortcut if self.shortcut in ("B", "C") else None)
 
     @property
     def full_name(self) -> str:
         """The name with its shortcut option spelled out."""
-        return f"{self.family}-{self.depth}" + (f"-{self.shortcut}" if self.shortcut else "")
+        return self._named(self.shortcut)
+
+    def _named(self, shortcut: Shortcut | None) -> str:
+        parts = [
+            f"{self.family}-{self.depth}",
+            shortcut or "",
+            "single" if self.single else "",
+            f"from-{self.start}" if self.start else "",
+            f"x{self.times}" if self.times else "",
+        ]
+        return "-".join(filter(None, parts))
 
     @classmethod
     def on(cls, benchmark: Benchmark, name: str) -> Net:
@@ -117,17 +144,22 @@ class Net(Frozen):
     def blocks(self, benchmark: Benchmark) -> tuple[int, ...]:
         """Blocks in each stage: of Table 1's net on ImageNet; n at each of three sizes on CIFAR-10, depth = 6n+2.
 
+        Blocks of a single layer are twice as many.
+
         Raises:
             ValueError: There is no net of this depth.
         """
         if benchmark == "imagenet":
+            if self.single or self.start or self.times:
+                raise ValueError(f"{self.name}: of CIFAR-10's nets only")
             if self.depth not in IMAGENET_BLOCKS:
                 known = ", ".join(map(str, IMAGENET_BLOCKS))
                 raise ValueError(f"{self.name}: ImageNet's nets have {known} layers (Table 1)")
             return IMAGENET_BLOCKS[self.depth]
-        n, remainder = divmod(self.depth - 2, 6)
-        if n < 1 or remainder:
-            raise ValueError(f"{self.name}: depth {self.depth} is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)")
+        for depth in (self.depth, self.start or self.depth):
+            if depth < 8 or (depth - 2) % 6:  # noqa: PLR2004
+                raise ValueError(f"{self.name}: depth {depth} is not 6n+2 (8, 14, 20, 26, 32, 38, 44, ...)")
+        n = (self.depth - 2) // 6 * (2 if self.single else 1)
         return (n, n, n)
 
 
@@ -395,7 +427,19 @@ class RunSpec(Frozen):
             protocol = protocol.model_copy(update={"warmup": None})
         protocol = protocol.deviating(variant.deviations or ())
         protocol = protocol.tiny() if variant.tiny else protocol.scaled(variant.schedule)
+        if net.times:
+            protocol = protocol.scaled(net.times)
         return cls(net=net, variant=variant, protocol=protocol, seed=seed)
+
+    @property
+    def source(self) -> RunSpec | None:
+        """The run whose trained net this one starts from; None if it starts from scratch."""
+        if self.net.start is None:
+            return None
+        net, protocol = Net(family="plain", depth=self.net.start, shortcut=None), self.protocol
+        if protocol.warmup and net.depth < protocol.warmup.from_depth:
+            protocol = protocol.model_copy(update={"warmup": None})
+        return self.model_copy(update={"net": net, "protocol": protocol})
 
     @property
     def hash8(self) -> str:

@@ -59,12 +59,43 @@ def test_net_names(written: str, family: str, depth: int, shortcut: str | None, 
 @pytest.mark.parametrize(
     "name",
     ["", "resnet-", "resnet", "resnet-20-D", "resnet-20-", "plain-20-A", "vgg-16", "ResNet-20", " resnet-20", "20",
-     "resnet--20", "resnet-20.0", "resnet-100000", "resnet-{depth}"],
+     "resnet--20", "resnet-20.0", "resnet-100000", "resnet-{depth}", "plain-56-from", "plain-56-x",
+     "plain-56-from-20-x3"],
 )  # fmt: skip
 def test_not_a_net(name: str) -> None:
     """What is not a net's name is refused, with examples of names."""
     with pytest.raises(ValidationError, match=r"is not a net; write plain-20, resnet-20, resnet-20-B"):
         net(name)
+
+
+@pytest.mark.parametrize("name", ["resnet-20-single", "resnet-20-B-single", "plain-56-from-20", "plain-56-x3"])
+def test_nets_of_the_arguments(name: str) -> None:
+    """The three kinds of net that only the paper's arguments need keep their names, and are of CIFAR-10 only."""
+    assert name == net(name).name
+    assert name.replace("resnet-20-single", "resnet-20-A-single") == net(name).full_name
+    with pytest.raises(ValueError, match="of CIFAR-10's nets only"):
+        net(name.replace("-20", "-34").replace("-56", "-34").replace("from-34", "from-18")).blocks("imagenet")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plain-20-single", "has no shortcut that could span a single layer"),
+        ("resnet-56-from-20", "is made from a shallower plain net"),
+        ("plain-20-from-20", "is made from a shallower plain net"),
+        ("plain-20-x1", "greater than or equal to 2"),
+    ],
+)
+def test_no_such_argument(name: str, message: str) -> None:
+    """A combination that means nothing is refused."""
+    with pytest.raises(ValidationError, match=message):
+        net(name)
+
+
+def test_the_source_has_a_depth_too() -> None:
+    """The net that another is made from must be one of section 4.2's."""
+    with pytest.raises(ValueError, match=r"plain-20-from-9: depth 9 is not 6n\+2"):
+        net("plain-20-from-9").blocks("cifar10")
 
 
 @pytest.mark.parametrize(("depth", "n"), [(8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)])
@@ -183,6 +214,9 @@ CHANGES: list[dict[str, Any]] = [
     {"net": net("resnet-32-A")},
     {"net": net("resnet-20-B")},
     {"net": net("plain-20")},
+    {"net": net("resnet-20-single")},
+    {"net": net("plain-20-from-8")},
+    {"net": net("plain-20-x3")},
     {"variant": Variant(dataset="synthetic")},
     {"variant": Variant(split="45k-5k")},
     {"variant": Variant(schedule=0.5)},
@@ -226,6 +260,34 @@ def differing(run: RunSpec, value: Net | Variant | Protocol) -> set[str]:
     """The fields in which a part differs from the run's."""
     before = {Net: run.net, Variant: run.variant, Protocol: run.protocol}[type(value)]
     return {field for field in type(value).model_fields if getattr(before, field) != getattr(value, field)}
+
+
+def test_three_times_the_updates() -> None:
+    """`x3` trains three times as long, milestones too, at any scale; nothing else of the protocol differs."""
+    once, thrice = (RunSpec.of(net(name), Variant(schedule=0.1), Protocol(), 0) for name in ("plain-20", "plain-20-x3"))
+
+    assert (19_200, (9_600, 14_400)) == (thrice.protocol.iterations, thrice.protocol.milestones)
+    assert once.protocol == thrice.protocol.model_copy(update={"iterations": 6_400, "milestones": (3_200, 4_800)})
+    assert (
+        RunSpec.of(net("plain-20-x3"), Variant(dataset="synthetic", tiny=True), Protocol(), 0).protocol.iterations == 24
+    )
+
+
+@pytest.mark.parametrize(("name", "source"), [("plain-20-from-8", "plain-8"), ("plain-116-from-110", "plain-110")])
+def test_source_is_the_run_that_the_plan_makes_of_it(name: str, source: str) -> None:
+    """The net that a run starts from is that of the same seed, trained by the same protocol; a warm-up is by depth."""
+    run, other = (RunSpec.of(net(each), Variant(schedule=0.5), Protocol(), 3) for each in (name, source))
+
+    assert other == run.source
+    assert other.source is None
+
+
+def test_source_without_the_warmup_of_the_deeper_net() -> None:
+    """Plain-110 warms up, the plain-20 that it may be made from does not."""
+    run = RunSpec.of(net("plain-110-from-20"), Variant(), Protocol(), 0)
+
+    assert run.protocol.warmup is not None
+    assert RunSpec.of(net("plain-20"), Variant(), Protocol(), 0) == run.source
 
 
 def test_seed_is_not_in_the_hash() -> None:

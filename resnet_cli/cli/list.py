@@ -24,7 +24,7 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     for name in experiment_names():
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))
-        missing = [run for run in runs if not store.is_done_at_any_precision(run, experiment.test)]
+        missing = [run for run in runs if not store.is_done_at_any_precision(run, experiment.after_training)]
         here = measured[experiment.benchmark]
         left = duration(seconds_left(missing, store, here.speed)) if here else "unknown yet"
         done = len(runs) - len(missing)

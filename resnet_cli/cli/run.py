@@ -120,16 +120,11 @@ def train_missing(
     from resnet_cli.cli.screen import Screen
     from resnet_cli.runs.execute import execute
 
-    together = any(row.ensemble for row in question.rows)  # an ensemble needs the scores, not their errors alone
-    missing = [
-        each
-        for each in runs
-        if not store.is_done(each, question.test) or (together and not store.has_scores(each, question.test))
-    ]
+    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
     if not missing:
         return 0
     with Screen(question.name, missing, console) as screen:
-        report = execute(missing, store, settings, screen, question.test)
+        report = execute(missing, store, settings, screen, question.after_training)
     if report.stopped_by:
         console.print("Stopped. The same command goes on from here.", highlight=False)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)

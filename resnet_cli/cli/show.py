@@ -97,7 +97,7 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
             net.short_name(experiment.benchmark),
             f"{complexity.parameters(net, experiment.benchmark):,}",
             f"{complexity.multiply_adds(net, experiment.benchmark):,}",
-            f"{sum(store.is_done_at_any_precision(run, experiment.test) for run in mine)} of {len(mine)}",
+            f"{sum(store.is_done_at_any_precision(run, experiment.after_training) for run in mine)} of {len(mine)}",
             *([duration(sum(map(work, mine)) / measured.speed)] if measured else []),
             error,
         )

@@ -1,4 +1,4 @@
-"""Testing a trained run over several views of each image: scores and errors for tables and ensembles."""
+"""A trained run's net, and its test over several views of each image: scores and errors for tables and ensembles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.model import ResNet
     from resnet_cli.spec import RunSpec, Views
+
+
+def trained_net(run: RunSpec, folder: Path, classes: int) -> ResNet:
+    """A finished run's net with its final weights, on the CPU.
+
+    Raises:
+        BadInputError: Its weights are missing or damaged.
+    """
+    net = build(run.net, run.variant, run.seed, classes)
+    path = folder / run_folder.WEIGHTS
+    try:
+        net.load_state_dict(safetensors.torch.load(run_folder.read_checked(path)))
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise BadInputError(f"{path}: not the weights of {run.net.name}; delete {folder} and run it again") from error
+    return net
 
 
 def score_run(
@@ -38,26 +56,19 @@ def score_run(
         BadInputError: Its weights are missing or damaged.
         OSError: The folder cannot be written.
     """
-    net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
-    path = folder / run_folder.WEIGHTS
-    try:
-        net.load_state_dict(safetensors.torch.load(run_folder.read_checked(path)))
-    except OSError as error:
-        raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        raise BadInputError(f"{path}: not the weights of {run.net.name}; delete {folder} and run it again") from error
-    net.to(dataset.device)
+    net = trained_net(run, folder, len(dataset.classes)).to(dataset.device)
     evaluation = evaluate(net, dataset, run.variant.precision, views, progress=progress)
     labels = dataset.test_labels.cpu().numpy()
     content, scores = scores_content(evaluation.logits, labels)
-    _write(folder / run_folder.scores_file(views), content)
+    write_result(folder / run_folder.scores_file(views), content)
     top1, top5 = top_errors(scores, labels)
     result = run_folder.TestResult(views=views, top1_error=top1, top5_error=top5, images=len(labels))
-    _write(folder / run_folder.test_file(views), (result.model_dump_json(indent=1) + "\n").encode())
+    write_result(folder / run_folder.test_file(views), (result.model_dump_json(indent=1) + "\n").encode())
     return result
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_result(path: Path, content: bytes) -> None:
+    """Writes a file that was made of a finished run into its folder, and its checksum."""
     run_folder.replace_file(path, content)
     run_folder.add_sum(path, content)
 

@@ -22,6 +22,7 @@ from resnet_cli import run_folder
 from resnet_cli.data import Dataset, PhotoDataset, obstacle, open_dataset
 from resnet_cli.device import choose_device, prepare
 from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.analyse import analyse_run
 from resnet_cli.evaluate.trained import score_run
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.estimate import bytes_needed
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from resnet_cli.spec import Photos, RunSpec, Variant, Views
+    from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
 
 NOTICE_SECONDS = 10.0
 LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
@@ -101,9 +102,9 @@ class Report:
 
 
 def execute(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, views: Views = "1-crop"
+    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, after: AfterTraining = "1-crop"
 ) -> Report:
-    """Trains these runs and tests them over these views; one that fails does not keep the others from running.
+    """Trains these runs and tests or analyses them; one that fails does not keep the others from running.
 
     Raises:
         BadInputError: The device, the data or the results folder cannot be used, or has no room; nothing was trained.
@@ -125,14 +126,19 @@ def execute(
         raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
     with StopSignals() as signals:
         if settings.jobs == 1:
-            endings = _one_by_one(runs, store, settings, monitor, signals, views)
+            endings = _one_by_one(runs, store, settings, monitor, signals, after)
         else:
-            endings = _side_by_side(runs, store, settings, monitor, signals, views)
+            endings = _side_by_side(runs, store, settings, monitor, signals, after)
     return Report(endings, signals.received)
 
 
 def _one_by_one(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals, views: Views
+    runs: Sequence[RunSpec],
+    store: Store,
+    settings: Settings,
+    monitor: Monitor,
+    signals: StopSignals,
+    after: AfterTraining,
 ) -> dict[str, Ending]:
     opened: dict[tuple[Variant, Photos | None], Dataset | PhotoDataset] = {}
     endings: dict[str, Ending] = {}
@@ -151,7 +157,7 @@ def _one_by_one(
                 opened[key] = _open(run, settings, report, lambda: signals.received is not None)
             return opened[key]
 
-        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None, views)
+        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None, after)
         endings[run.run_id] = ending
         monitor.ended(run, ending, message)
     return endings
@@ -196,7 +202,7 @@ def _train_one(
     settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
-    views: Views,
+    after: AfterTraining,
 ) -> tuple[Ending, str]:
     """Trains and tests one run under its lock; whatever goes wrong with it is its ending, not the program's."""
     folder = store.folder(run)
@@ -204,6 +210,7 @@ def _train_one(
     try:
         with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
             if not store.is_done(run):  # another process may have finished it since the plan was made
+                source = _source(run, store)
                 dataset = open_its_dataset()
                 is_fast = _is_fast(run, folder, dataset.device, settings, report)
                 environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast)
@@ -215,9 +222,10 @@ def _train_one(
                     should_stop=should_stop,
                     checkpoint_seconds=settings.checkpoint_seconds,
                     is_fast=is_fast,
+                    source=source,
                 )
-            if not store.is_done(run, views) or not (views == "1-crop" or store.has_scores(run, views)):
-                _test(run, folder, open_its_dataset(), views, report, should_stop)
+            if not store.is_complete(run, after):
+                _test(run, folder, open_its_dataset(), after, _source(run, store), report, should_stop)
             return "done", ""
     except filelock.Timeout:
         return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
@@ -235,6 +243,15 @@ def _train_one(
     if not store.is_done(run):
         _note_ending(folder, "diverged" if ending == "diverged" else "failed", message)
     return ending, message
+
+
+def _source(run: RunSpec, store: Store) -> Path | None:
+    """The folder of the run whose net this one starts from; None if it starts from scratch."""
+    if run.source is None:
+        return None
+    if not store.is_done(run.source):
+        raise BadInputError(f"starts from the net of {run.source.run_id}, which is not done")
+    return store.folder(run.source)
 
 
 def _is_fast(
@@ -260,11 +277,12 @@ def _test(
     run: RunSpec,
     folder: Path,
     dataset: Dataset | PhotoDataset,
-    views: Views,
+    after: AfterTraining,
+    source: Path | None,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Tests the trained net over several views of each image, telling now and then how far it is.
+    """Tests the trained net over several views of each image, or analyses it, telling now and then how far it is.
 
     Raises:
         StoppedError: `should_stop` said so; the test begins anew next time.
@@ -277,9 +295,12 @@ def _test(
             raise StoppedError
         if time.monotonic() - told > NOTICE_SECONDS:
             told = time.monotonic()
-            report(Notice(f"{views} test: {done:,} views done of {len(dataset.test_labels):,} images"))
+            report(Notice(f"{after}: {done:,} images, or views of them, done"))
 
-    score_run(run, folder, dataset, views, progress)
+    if after == "responses" or after == "gradients" or after == "training-set":  # noqa: PLR1714  narrows the type
+        analyse_run(run, folder, dataset, after, source, progress)
+    else:
+        score_run(run, folder, dataset, after, progress)
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
@@ -314,7 +335,12 @@ class _Worker:
 
 
 def _side_by_side(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, signals: StopSignals, views: Views
+    runs: Sequence[RunSpec],
+    store: Store,
+    settings: Settings,
+    monitor: Monitor,
+    signals: StopSignals,
+    after: AfterTraining,
 ) -> dict[str, Ending]:
     waiting = list(runs)
     workers: list[_Worker] = []
@@ -322,7 +348,11 @@ def _side_by_side(
     told_to_stop = False
     while workers or (waiting and not signals.received):
         while waiting and len(workers) < settings.jobs and not signals.received:
-            workers.append(_start(waiting.pop(0), store, settings, views))
+            ready = next((each for each in waiting if each.source is None or store.is_done(each.source)), None)
+            if ready is None and workers:
+                break  # one of them may be the source of what waits
+            waiting.remove(ready := ready or waiting[0])
+            workers.append(_start(ready, store, settings, after))
         if signals.received and not told_to_stop:
             told_to_stop = True
             for worker in workers:
@@ -345,12 +375,12 @@ def _side_by_side(
     return endings
 
 
-def _start(run: RunSpec, store: Store, settings: Settings, views: Views) -> _Worker:
+def _start(run: RunSpec, store: Store, settings: Settings, after: AfterTraining) -> _Worker:
     # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
-        target=_work, args=(run, store.root, settings, theirs, views), name=run.run_id, daemon=True
+        target=_work, args=(run, store.root, settings, theirs, after), name=run.run_id, daemon=True
     )
     # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
     resource_tracker.ensure_running()  # started later, it would undo the mask
@@ -374,7 +404,7 @@ def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str
     return "failed", message
 
 
-def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection, views: Views) -> None:
+def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining) -> None:
     """The body of a worker process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -392,4 +422,4 @@ def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Conn
             return signals.received is not None or not parent.is_alive()
 
         opened = cache(lambda: _open(run, settings, report, should_stop))
-        pipe.send(_train_one(run, Store(results), opened, settings, report, should_stop, views))
+        pipe.send(_train_one(run, Store(results), opened, settings, report, should_stop, after))

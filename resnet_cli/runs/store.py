@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Precision, RunSpec, Variant, Views
+from resnet_cli.spec import AfterTraining, Analysis, Precision, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,18 +75,24 @@ class Store:
         """Where the run stands."""
         return run_folder.read_status(self.folder(run))
 
-    def is_done(self, run: RunSpec, views: Views = "1-crop") -> bool:
-        """Whether the run has ended and its result is there, that of a test over several views included."""
-        return self.status(run).state == "done" and (views == "1-crop" or self.test_result(run, views) is not None)
+    def is_done(self, run: RunSpec, after: AfterTraining = "1-crop") -> bool:
+        """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
+        if self.status(run).state != "done":
+            return False
+        if after == "10-crop" or after == "dense":  # noqa: PLR1714  narrows the type
+            return self.test_result(run, after) is not None
+        return after == "1-crop" or (self.folder(run) / run_folder.analysis_file(after)).is_file()
 
-    def is_done_at_any_precision(self, run: RunSpec, views: Views = "1-crop") -> bool:
+    def is_done_at_any_precision(self, run: RunSpec, after: AfterTraining = "1-crop") -> bool:
         """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
         variants = [run.variant.model_copy(update={"precision": each}) for each in get_args(Precision)]
-        return any(self.is_done(run.model_copy(update={"variant": variant}), views) for variant in variants)
+        return any(self.is_done(run.model_copy(update={"variant": variant}), after) for variant in variants)
 
-    def has_scores(self, run: RunSpec, views: Views) -> bool:
-        """Whether the scores of such a test, which ensembles need, are there too."""
-        return (self.folder(run) / run_folder.scores_file(views)).is_file()
+    def is_complete(self, run: RunSpec, after: AfterTraining) -> bool:
+        """Whether all is there that is made of the run: of a test over several views the scores too."""
+        if after == "10-crop" or after == "dense":  # noqa: PLR1714  narrows the type
+            return self.is_done(run, after) and (self.folder(run) / run_folder.scores_file(after)).is_file()
+        return self.is_done(run, after)
 
     def test_result(self, run: RunSpec, views: Views) -> run_folder.TestResult | None:
         """What the run's final weights gave over these views of each image; None if there is none, or none whole."""
@@ -132,7 +138,7 @@ class Store:
         """
 
         def worth(variant: Variant) -> tuple[bool, bool, bool, bool, bool, float, int]:
-            done = [self.is_done(run, experiment.test) for run in plan(experiment, variant, seeds=1)]
+            done = [self.is_done(run, experiment.after_training) for run in plan(experiment, variant, seeds=1)]
             own_data = variant.dataset == experiment.dataset
             whole = variant.schedule == 1, all(done), variant.schedule
             return any(done), not variant.tiny, own_data, *whole, sum(done)
@@ -154,6 +160,19 @@ class Store:
         columns = ["iteration", "test_loss", "test_error", "test_error_top5", "images"]
         return self._read_csv(run, run_folder.EVAL_CSV, columns)
 
+    def analysis(self, run: RunSpec, analysis: Analysis) -> pd.DataFrame:
+        """What an analysis of the run's net found (`evaluate.analyse`), for each of its `weights`, start or end.
+
+        Of responses layer, name, std; of gradients weights, layer, name, norm; of the training set weights, loss,
+        error (percent), images, changed.
+        """
+        columns = {
+            "responses": ["layer", "name", "std"],
+            "gradients": ["weights", "layer", "name", "norm"],
+            "training-set": ["weights", "loss", "error", "images", "changed"],
+        }
+        return self._read_csv(run, run_folder.analysis_file(analysis), columns[analysis])
+
     def _read_csv(self, run: RunSpec, name: str, columns: list[str]) -> pd.DataFrame:
         import pandas as pd
 
@@ -166,7 +185,7 @@ class Store:
             raise BadInputError(f"{path}: not a table: {str(error).splitlines()[0]}") from error
         if list(frame.columns) != columns:
             raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
-        for column in columns:
+        for column in frame.columns.difference(["weights", "name"]):
             may_be_nan = column == "test_loss"  # of a net whose logits overflow; its error is a number all the same
             if not pd.api.types.is_numeric_dtype(frame[column]) or (frame[column].isna().any() and not may_be_nan):
                 raise BadInputError(f"{path}: column {column}: not a number in every row")

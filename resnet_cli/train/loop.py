@@ -16,7 +16,7 @@ import torch
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
-from resnet_cli.model import build
+from resnet_cli.evaluate.start import initial_net
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
@@ -53,6 +53,7 @@ def train(
     should_stop: Callable[[], bool],
     checkpoint_seconds: float = 30.0,
     is_fast: bool = False,
+    source: Path | None = None,
 ) -> None:
     """Trains one net to the end of its schedule, from its last checkpoint if there is one (sections 3.4 and 4.2).
 
@@ -68,6 +69,7 @@ def train(
             that was stopped is made anew.
         checkpoint_seconds: Time between checkpoints.
         is_fast: Take the compiled step, not the plain one. It changes the last bits, as another machine does.
+        source: The folder of `run.source`, if the training starts from another run's net.
 
     Raises:
         StoppedError: `should_stop` said so.
@@ -77,7 +79,7 @@ def train(
     """
     run_folder.remove_leftovers(folder)
     with contextlib.ExitStack() as stack:
-        training = _Training(run, folder, dataset, report, should_stop, stack, is_fast=is_fast)
+        training = _Training(run, folder, dataset, report, should_stop, stack, is_fast=is_fast, source=source)
         try:
             _run_updates(training, should_stop, checkpoint_seconds)
             evaluation = training.evaluate()
@@ -143,13 +145,14 @@ class _Training:
         stack: contextlib.ExitStack,
         *,
         is_fast: bool,
+        source: Path | None,
     ) -> None:
         self.run = run
         self.folder = folder
         self.dataset = dataset
         self.report = report
         self.should_stop = should_stop
-        self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        self.net = initial_net(run, dataset, source)
         make = make_step if is_fast else EagerStep
         accumulate = run.variant.accumulate or 1
         self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)

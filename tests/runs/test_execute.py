@@ -316,7 +316,7 @@ def test_scores_that_are_gone_are_made_again(store: Store) -> None:
     scores.unlink()
 
     assert store.is_done(run, "dense")
-    assert not store.has_scores(run, "dense")
+    assert not store.is_complete(run, "dense")
 
     execute([run], store, SETTINGS, Watcher(), "dense")
 
