@@ -159,16 +159,74 @@ class BetterTogether(Frozen):
     nets: Nets = Field(min_length=2)
 
 
-Claim = Annotated[Less | Within | Monotone | BetterTogether, Field(discriminator="kind")]
+class NoAdvantage(Frozen):
+    """Claim: the left net's error is not lower than the right one's by `margin` (percent) or more."""
+
+    kind: Literal["no-advantage"]
+    text: Line
+    metric: Metric = "test_error"
+    left: Net
+    right: Net
+    margin: float = Field(gt=0, le=100)
+
+    @property
+    def nets(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return (self.left, self.right)
+
+
+class SameStart(Frozen):
+    """Claim: a net made from a trained one has, before its first update, that one's error on the training set.
+
+    Attributes:
+        tolerance: Percent; the added layers are identities but for rounding.
+    """
+
+    kind: Literal["same-start"]
+    text: Line
+    metric: Literal["training_set_error"] = "training_set_error"
+    net: Net
+    tolerance: float = Field(gt=0, le=100)
+
+    @validates(mode="after")
+    def _is_made_from_another(self) -> Self:
+        if not self.net.start:
+            raise ValueError(f"{self.net.name}: starts from scratch; name a net like plain-56-from-20")
+        return self
+
+    @property
+    def nets(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return (self.net,)
+
+
+Claim = Annotated[
+    Less | Within | Monotone | BetterTogether | NoAdvantage | SameStart,
+    Field(discriminator="kind"),
+]
 
 
 class Panel(Frozen):
-    """One panel of a figure: learning curves of some nets, or the final error against depth."""
+    """One panel of a figure.
+
+    Attributes:
+        kind: Learning curves, the final error against depth, or what the analysis found in each layer, in the order of
+            the forward pass or of its size (Figure 7).
+        nets: All of the experiment's, if it names none.
+        show: Which errors.
+        weights: Of layers: before the first update or after the last.
+    """
 
     title: Line
-    kind: Literal["curves", "depth"] = "curves"
+    kind: Literal["curves", "depth", "layers", "layers-sorted"] = "curves"
     nets: Nets = ()
     show: Literal["both", "train", "test"] = "both"
+    weights: Literal["start", "end"] = "end"
+
+    @property
+    def shows_layers(self) -> bool:
+        """Whether it is about layers."""
+        return self.kind in ("layers", "layers-sorted")
 
 
 class Figure(Frozen):
@@ -269,6 +327,10 @@ class Experiment(Frozen):
             raise ValueError(f"analysis: takes the place of a test; leave out test {self.test}")
         if self.analysis == "training-set" and self.benchmark == "imagenet":
             raise ValueError("analysis: training-set is for CIFAR-10")
+        for panel in self.figure.panels if self.figure else ():
+            looks_at = "responses or gradients" if panel.weights == "end" else "gradients"
+            if panel.shows_layers and (self.analysis or "none") not in looks_at:
+                raise ValueError(f"figure: panel '{panel.title}' of layers needs analysis = {looks_at}")
         for claim in self.claims:
             needed = NEEDS.get(claim.metric)
             if needed and needed != self.analysis:

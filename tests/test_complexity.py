@@ -38,7 +38,7 @@ def test_multiply_adds(family: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 20])
-@pytest.mark.parametrize("name", ["plain-{}", "resnet-{}", "resnet-{}-B", "resnet-{}-C"])
+@pytest.mark.parametrize("name", ["plain-{}", "resnet-{}", "resnet-{}-B", "resnet-{}-C", "resnet-{}-single"])
 def test_layers_are_the_built_nets(name: str, depth: int) -> None:
     """The layers that are counted are those of the built net: names, parameters and multiply-adds, each for each."""
     net = Net.model_validate(name.format(depth))

@@ -139,12 +139,13 @@ def test_table6_seeds() -> None:
 
 
 def test_aliases_have_figures() -> None:
-    """`resnet plot cifar` and `resnet plot imagenet` are the paper's learning curves."""
+    """`resnet plot cifar` and `imagenet` are the paper's learning curves, `responses` is its Figure 7."""
     titles = {alias: load_experiment(name).title for alias, name in EXPERIMENT_OF_ALIAS.items()}
 
     assert titles == {
         "cifar": "Figure 6. Learning curves on CIFAR-10",
         "imagenet": "Figure 4. Learning curves on ImageNet",
+        "responses": "Figure 7. Standard deviations of layer responses on CIFAR-10",
     }
     assert all(load_experiment(name).figure for name in EXPERIMENT_OF_ALIAS.values())
 

@@ -29,14 +29,14 @@ from resnet_cli.runs.store import Store
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
-EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4"}
+EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
 
 
 def plot(
     name: Annotated[
         str,
         typer.Argument(
-            help="An experiment with a figure, a .toml file of your own, cifar (figure 6) or imagenet (figure 4)."
+            help="An experiment with a figure, your own .toml file, or cifar, imagenet, responses (figures 6, 4, 7)."
         ),
     ],
     *,

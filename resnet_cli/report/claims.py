@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 import numpy as np
 from scipy import stats
 
-from resnet_cli.experiment import BetterTogether, Less, Monotone, Within
+from resnet_cli.experiment import BetterTogether, Less, Monotone, NoAdvantage, SameStart, Within
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
@@ -113,6 +113,12 @@ def _judge(claim: Claim, summary: Summary) -> Judgement:
             comparisons = [_within(sample(claim.net), sample(claim.value), claim.tolerance)]
         case Monotone():
             comparisons = [_lower(sample(later), sample(former)) for former, later in pairwise(claim.nets)]
+        case NoAdvantage():
+            comparisons = [_not_better(sample(claim.left), sample(claim.right), claim.margin)]
+        case SameStart():
+            source = _sample(f"plain-{claim.net.start}", summary.values(claim.net, "source_error"))
+            start = _sample(f"{claim.net.name} before its first update", summary.values(claim.net, "start_error"))
+            comparisons = [_same(start, source, claim.tolerance)]
         case BetterTogether():
             comparisons = [_better_together(summary.ensemble(claim.nets), claim.metric)]
         case _:
@@ -136,6 +142,10 @@ def _words(summary: Summary, claim: Claim) -> str:
         "test_error_top5": f"top-5 {after_training}",
         "train_error": "training error",
         "early_test_error": f"{after_training}, mean over the first quarter",
+        "updates_to_reach": f"updates to {summary.experiment.reach or 0:g}% training error",
+        "mean_response": "mean response",
+        "gradient_ratio": "backward signal, first layer over last",
+        "training_set_error": "error on the training set",
     }[claim.metric]
 
 
@@ -190,6 +200,21 @@ def _within(net: Sample, value: Sample, tolerance: float) -> Comparison:
     # The claim is in decimals, which binary numbers miss by a little: 7.11 - 6.61 is above 0.5.
     close = round(abs(net.mean - value.mean), 9) <= tolerance
     return Comparison(net, value, test, None, "reproduced" if close else "not reproduced")
+
+
+def _not_better(left: Sample, right: Sample, margin: float) -> Comparison:
+    """Whether left is not lower than right by the margin or more: right less the margin is lower than left."""
+    result = _lower(right if right.mean is None else replace(right, mean=right.mean - margin), left)
+    test = result.test and f"better by less than {margin:g}: {result.test}"
+    return replace(result, left=left, right=right, test=test)
+
+
+def _same(start: Sample, source: Sample, tolerance: float) -> Comparison:
+    """Whether two errors are the same but for rounding; a construction, so nothing is left to chance."""
+    if start.mean is None or source.mean is None:
+        return Comparison(start, source, None, None, "not run")
+    same = abs(start.mean - source.mean) <= tolerance
+    return Comparison(start, source, f"the same within {tolerance:g}", None, "reproduced" if same else "not reproduced")
 
 
 def _better_together(ensemble: Ensemble, metric: str) -> Comparison:

@@ -11,11 +11,14 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from resnet_cli.report.layers import AXIS, DEFINITION, draw_layers, layer_values
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
 from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
     from resnet_cli.runs.store import Store
@@ -63,15 +66,15 @@ def draw(store: Store, summary: Summary) -> Figure | None:
         return None
     # A panel that names no nets shows all.
     panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
-    curves = _curves(store, summary, panels)
-    drawn = [panel for panel in panels if _has_data(panel, summary, curves)]
+    curves, layers = _curves(store, summary, panels), _layers(store, summary, panels)
+    drawn = [panel for panel in panels if _has_data(panel, summary, curves, layers)]
     if not drawn:
         return None
     width = PAGE_WIDTH if len(drawn) > 1 else COLUMN_WIDTH
     with mpl.rc_context(STYLE):
         footnote = textwrap.fill(_footnote(summary, panels, curves), int(22.5 * width))
         figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
-        _fill_panels(figure, drawn, summary, curves)
+        _fill_panels(figure, drawn, summary, curves, layers)
         scale, title = summary.scale, experiment.figure.title
         heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
         figure.suptitle(heading, fontsize=8, color="black" if summary.is_paper else "#B00000")
@@ -94,9 +97,13 @@ def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _has_data(panel: Panel, summary: Summary, curves: dict[Net, LearningCurves]) -> bool:
+def _has_data(
+    panel: Panel, summary: Summary, curves: dict[Net, LearningCurves], layers: dict[Net, pd.DataFrame]
+) -> bool:
     if panel.kind == "curves":
         return not curves.keys().isdisjoint(panel.nets)
+    if panel.shows_layers:
+        return not layers.keys().isdisjoint(panel.nets)
     return not {net.name for net in panel.nets}.isdisjoint(summary.by_net.index)
 
 
@@ -106,22 +113,44 @@ def _curves(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, Le
     return {net: curves for net, curves in found.items() if curves}
 
 
-def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, curves: dict[Net, LearningCurves]) -> None:
+def _layers(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, pd.DataFrame]:
+    nets = dict.fromkeys(net for panel in panels for net in panel.nets if panel.shows_layers)
+    found = {net: layer_values(store, summary, net) for net in nets}
+    return {net: values for net, values in found.items() if values is not None}
+
+
+def _fill_panels(
+    figure: Figure,
+    panels: list[Panel],
+    summary: Summary,
+    curves: dict[Net, LearningCurves],
+    layers: dict[Net, pd.DataFrame],
+) -> None:
     of_curves = [panel for panel in panels if panel.kind == "curves"]
-    share = len(of_curves) == len(panels)
+    of_layers = [panel for panel in panels if panel.shows_layers]
+    share = len(panels) in (len(of_curves), len(of_layers))
     all_axes = figure.subplots(1, len(panels), sharey=share, squeeze=False)[0]
-    colours = net_colours(of_curves, summary.experiment.benchmark)
+    colours = net_colours([*of_curves, *of_layers], summary.experiment.benchmark)
+    analysis = summary.experiment.analysis
     pairs = list(zip(all_axes, panels, strict=True))
     for axes, panel in pairs:
         axes.set_title(panel.title)
         axes.grid(visible=True, axis="y")
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        if not panel.shows_layers:
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         if panel.kind == "depth":
             draw_depth(axes, panel, summary)
             axes.set_ylim(bottom=0)
+        elif panel.kind == "curves":
+            iterations = max(_protocol(summary, net).iterations for net in panel.nets)
+            draw_curves(axes, panel, curves, colours, iterations)
         else:
-            draw_curves(axes, panel, curves, colours, _protocol(summary, panel.nets[0]).iterations)
-    all_axes[0].set_ylabel("error (%)")
+            assert analysis
+            draw_layers(axes, panel, layers, colours, analysis)
+    first = panels[0]
+    all_axes[0].set_ylabel(AXIS[analysis] if first.shows_layers and analysis else "error (%)")
+    if of_layers:
+        next(axes for axes, panel in pairs if panel.shows_layers).legend(loc="best", fontsize=6)
     # At paper scale the paper's own limits; a short run errs more, and its first tenth would hide the rest.
     assert summary.experiment.figure
     bottom, top = summary.experiment.figure.y_min, summary.experiment.figure.y_max
@@ -149,6 +178,8 @@ def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningC
             f"Training error (dashed): running, on augmented batches, trailing mean over {updates}.",
             f"{summary.test_error_in_words.capitalize()} (bold): {crop}at each evaluation. Mean over n runs{band}.",
         ]
+    if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
+        sentences.append(f"{DEFINITION[summary.experiment.analysis]} Mean over n runs.")
     if any(panel.kind == "depth" for panel in panels):
         sentences.append(
             "Error against depth: after the last update, mean and standard deviation over n runs; dots are runs. "

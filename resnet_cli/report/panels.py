@@ -27,7 +27,13 @@ DEPTH_COLOURS: dict[Benchmark, dict[int, str]] = {
     "imagenet": {18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"},
 }
 OTHER_COLOURS = ("#0072B2", "#999999", *DEPTH_COLOURS["cifar10"].values())
-SERIES_COLOURS = {"plain": "#D55E00", "residual": "#0072B2", "residual, B": "#009E73", "residual, C": "#CC79A7"}
+SERIES_COLOURS = {
+    "plain": "#D55E00",
+    "residual": "#0072B2",
+    "residual, B": "#009E73",
+    "residual, C": "#CC79A7",
+    "single layer": "#56B4E9",
+}
 
 TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 2}
 TEST_STYLE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5, "zorder": 3}
@@ -38,14 +44,23 @@ WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press 
 
 
 def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]:
-    """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth."""
+    """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth.
+
+    Where neither tells the nets of each panel apart, each net has its own. In panels of layers the line's style tells
+    plain and residual nets apart too.
+    """
+    panels = list(panels)
     nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
-    if any(len({net.depth for net in panel.nets}) < len(panel.nets) for panel in panels):
-        return {net: SERIES_COLOURS[_series(net)] for net in nets}
     others = cycle(OTHER_COLOURS)
     depths = sorted({net.depth for net in nets})
-    by_depth = {depth: DEPTH_COLOURS[benchmark].get(depth) or next(others) for depth in depths}
-    return {net: by_depth[net.depth] for net in nets}
+    of_depth = {depth: DEPTH_COLOURS[benchmark].get(depth) or next(others) for depth in depths}
+    by_depth = {net: of_depth[net.depth] for net in nets}
+    by_series = {net: SERIES_COLOURS[_series(net)] for net in nets}
+    for colours in (by_depth, by_series):
+        looks = [[(colours[net], panel.shows_layers and net.family) for net in panel.nets] for panel in panels]
+        if all(len(set(each)) == len(each) for each in looks):
+            return colours
+    return dict(zip(nets, cycle(OTHER_COLOURS[:2] + OTHER_COLOURS[3:]), strict=False))
 
 
 def draw_curves(
@@ -147,6 +162,8 @@ def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
 def _series(net: Net) -> str:
     if net.family == "plain":
         return "plain"
+    if net.single:
+        return "single layer"
     return "residual" if net.shortcut == "A" else f"residual, {net.shortcut}"
 
 

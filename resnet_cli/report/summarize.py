@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Benchmark, Net, Protocol, Variant, Views
+    from resnet_cli.spec import Analysis, Benchmark, Net, Protocol, Variant
 
 TRAINING_IMAGES: dict[Benchmark, int] = {"cifar10": 50_000, "imagenet": 1_281_167}
 POINTS_PER_CURVE = 500
@@ -44,10 +44,28 @@ RUN_COLUMNS = [
     "best_test_error",
     "train_error",
     "early_test_error",
+    "updates_to_reach",
+    "mean_response",
+    "gradient_ratio",
+    "gradient_ratio_start",
+    "training_set_error",
+    "start_error",
+    "source_error",
     "test_iterations",
     "test_images",
     "parameters",
     "run_id",
+]
+AVERAGED = [
+    "test_error",
+    "test_error_top5",
+    "train_error",
+    "updates_to_reach",
+    "mean_response",
+    "gradient_ratio",
+    "gradient_ratio_start",
+    "training_set_error",
+    "start_error",
 ]
 
 
@@ -95,23 +113,15 @@ class Summary:
     def by_net(self) -> pd.DataFrame:
         """Over the finished runs of each net: their number, means and standard deviations. Indexed by net name.
 
-        Columns n, test_error, test_error_std, test_error_top5, test_error_top5_std, best_test_error (of all
-        evaluations of all runs), train_error, train_error_std. A standard deviation is the sample's (n-1), NaN for a
-        single run.
+        Columns n, best_test_error (of all evaluations of all runs), and of each of `AVERAGED` the mean and, with `_std`
+        behind its name, the standard deviation: the sample's (n-1), NaN for a single run.
         """
         groups = self.runs.groupby("net", sort=False)
-        return pd.DataFrame(
-            {
-                "n": groups.size(),
-                "test_error": groups["test_error"].mean(),
-                "test_error_std": groups["test_error"].std(ddof=1),
-                "test_error_top5": groups["test_error_top5"].mean(),
-                "test_error_top5_std": groups["test_error_top5"].std(ddof=1),
-                "best_test_error": groups["best_test_error"].min(),
-                "train_error": groups["train_error"].mean(),
-                "train_error_std": groups["train_error"].std(ddof=1),
-            }
-        )
+        columns = {"n": groups.size(), "best_test_error": groups["best_test_error"].min()}
+        for metric in AVERAGED:
+            values = groups[metric]
+            columns |= {metric: values.mean(), f"{metric}_std": values.std(ddof=1)}
+        return pd.DataFrame(columns)
 
     def values(self, net: Net, metric: str) -> list[float]:
         """One metric of a net's finished runs that have it, by seed. Percent."""
@@ -185,18 +195,20 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         measured[net] = {}
         for run in store.replicates(RunSpec.of(net, variant, experiment.protocol, seed=0)):
             state = _state(store, run)
-            record = _measure(store, run, experiment.test) if state == "done" else None
+            record = _measure(store, run, experiment) if state == "done" else None
             if record:
                 measured[net][run] = record
             elif state != "planned":
-                unfinished.append((net.name, "not tested" if state == "done" else state))
+                missing = f"no {experiment.analysis}" if experiment.analysis else "not tested"
+                unfinished.append((net.name, missing if state == "done" else state))
     named = [row.ensemble for row in experiment.rows if row.ensemble]
     named += [claim.nets for claim in experiment.claims if isinstance(claim, BetterTogether)]
     finished = {net: list(runs) for net, runs in measured.items()}
+    records = [record for runs in measured.values() for record in runs.values()]
     return Summary(
         experiment,
         variant,
-        pd.DataFrame([record for runs in measured.values() for record in runs.values()], columns=RUN_COLUMNS),
+        pd.DataFrame(records, columns=RUN_COLUMNS).astype(dict.fromkeys([*AVERAGED, "source_error"], "float")),
         tuple(unfinished),
         tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
     )
@@ -231,8 +243,11 @@ def _state(store: Store, run: RunSpec) -> str:
     return "interrupted" if status.is_stale else status.state
 
 
-def _measure(store: Store, run: RunSpec, views: Views) -> dict[str, object] | None:
-    """A finished run's numbers; None if it has not been tested over these views."""
+def _measure(store: Store, run: RunSpec, experiment: Experiment) -> dict[str, object] | None:
+    """A finished run's numbers; None if it has not been tested over the experiment's views, or not analysed."""
+    views = experiment.test
+    if not store.is_done(run, experiment.after_training):
+        return None
     names = (run_folder.EVAL_CSV, run_folder.TRAIN_CSV)
     evaluations, updates = (_log(store, run, name, must_exist=True) for name in names)
     for log, name in zip((evaluations, updates), names, strict=True):
@@ -261,11 +276,40 @@ def _measure(store: Store, run: RunSpec, views: Views) -> dict[str, object] | No
         "best_test_error": float(evaluations["test_error"].min()),
         "train_error": final_training_error(updates, run.protocol),
         "early_test_error": float(evaluations["test_error"][early].mean()),
+        "updates_to_reach": updates_to_reach(updates, run.protocol, experiment.reach),
+        **_analysed(store, run, experiment.analysis),
         "test_iterations": len(evaluations),
         "test_images": images,
         "parameters": complexity.parameters(run.net, run.variant.benchmark),
         "run_id": run.run_id,
     }
+
+
+def updates_to_reach(log: pd.DataFrame, protocol: Protocol, error: float | None) -> float | None:
+    """Updates until a run's training error, the trailing mean over `averaging_window`, is at most this (percent).
+
+    A run that never gets there counts with all its updates: it takes that many at least.
+    """
+    if error is None:
+        return None
+    below = log["train_error"].rolling(averaging_window(protocol)).mean() <= error
+    return float(log["iteration"][below].iloc[0]) if below.any() else float(protocol.iterations)
+
+
+def _analysed(store: Store, run: RunSpec, analysis: Analysis | None) -> dict[str, float]:
+    """The numbers in which an analysis of a run's net is summed up."""
+    if analysis is None:
+        return {}
+    table = store.analysis(run, analysis)
+    if analysis == "responses":
+        return {"mean_response": float(table["std"].mean())}
+    if analysis == "gradients":
+        norms = {weights: table.loc[table["weights"] == weights, "norm"] for weights in ("start", "end")}
+        ratios = {weights: float(each.iloc[0] / each.iloc[-1]) for weights, each in norms.items()}
+        return {"gradient_ratio": ratios["end"], "gradient_ratio_start": ratios["start"]}
+    errors = table.set_index("weights")["error"].to_dict()
+    columns = {"end": "training_set_error", "start": "start_error", "source": "source_error"}
+    return {columns[str(weights)]: error for weights, error in errors.items()}
 
 
 def _log(store: Store, run: RunSpec, name: str, *, must_exist: bool) -> pd.DataFrame:

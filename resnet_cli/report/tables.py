@@ -47,6 +47,9 @@ NUMBERS = [
     "train_error_std",
     "difference",
     "difference_top5",
+    *(f"{metric}{part}" for metric in ("updates_to_reach", "mean_response") for part in ("", "_std")),
+    *(f"{metric}{part}" for metric in ("gradient_ratio_start", "gradient_ratio") for part in ("", "_std")),
+    *(f"{metric}{part}" for metric in ("start_error", "training_set_error") for part in ("", "_std")),
 ]
 PAPERS = 4  # of these, the first
 
@@ -195,10 +198,11 @@ def _notes(summary: Summary) -> tuple[str, ...]:
         either = "top-1" if _compares_top1(experiment) else "top-5"
         notes.append(f"ours {MINUS} paper: of the {either} error.")
     else:
-        if experiment.test == "1-crop":
+        if experiment.test == "1-crop" and not _extra_metrics(experiment):
             on = "validation" if protocol.photos else "test"
             notes.append(f"best: the lowest of all evaluations, chosen on the {on} set, so only shown beside it.")
         notes.append(f"train: running training error (%) on augmented batches, mean over the last {updates}.")
+    notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
     for row in experiment.rows:
@@ -212,6 +216,29 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return tuple(notes)
+
+
+def _definitions(experiment: Experiment, updates: str) -> list[str]:
+    """What the columns of `_extra_metrics` are."""
+    notes = []
+    if experiment.reach is not None:
+        notes.append(
+            f"updates to {experiment.reach:g}%: until the running training error, trailing mean over {updates}, is no "
+            "more; a run that never gets there counts with all its updates."
+        )
+    if experiment.analysis == "responses":
+        notes.append("mean response: of the layers' standard deviations, after BN and before addition or ReLU.")
+    if experiment.analysis == "gradients":
+        notes.append(
+            "first/last: the backward signal (L2 norm) at the first 3x3 layer over that at the last; before the first "
+            "update, and after the last."
+        )
+    if experiment.analysis == "training-set":
+        notes.append(
+            "train set: error (%) on the training images as they are, tested as the test images: before the first "
+            "update of a net that is made from another, and after the last."
+        )
+    return notes
 
 
 def _test(views: Views, photos: Photos) -> str:
@@ -273,8 +300,14 @@ def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
             }
         )
     cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
-    # Beside a test over many views the best centre crop says nothing.
-    left_out = [] if summary.experiment.test == "1-crop" else ["best"]
+    extras = _extra_metrics(summary.experiment)
+    for header, (metric, form) in extras.items():
+        values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
+        column = pd.Series([_mean(mean, std, form) for mean, std in values]).where(ours, "")
+        cells.insert(list(cells.columns).index("n"), header, column)
+    # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
+    left_out = [] if summary.experiment.test == "1-crop" and not extras else ["best"]
+    left_out += ["layers"] if extras else []
     if frame["paper_error"].isna().all():
         left_out.append(TOP1)
     if frame[["paper_error", "paper_top5", "paper_mean"]].isna().all(axis=None):
@@ -282,10 +315,24 @@ def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     return cells.drop(columns=left_out, errors="ignore")
 
 
-def _mean(mean: float, std: float = float("nan")) -> str:
+def _extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """What an experiment looks at besides the errors: a column's header, the metric in it, and its format."""
+    metrics: dict[str, tuple[str, str]] = {}
+    if experiment.reach is not None:
+        metrics[f"updates to {experiment.reach:g}%"] = "updates_to_reach", ",.0f"
+    if experiment.analysis == "responses":
+        metrics["mean response"] = "mean_response", ".3f"
+    if experiment.analysis == "gradients":
+        metrics |= {"first/last start": ("gradient_ratio_start", ",.1f"), "first/last end": ("gradient_ratio", ",.1f")}
+    if experiment.analysis == "training-set":
+        metrics |= {"train set start": ("start_error", ".2f"), "train set end": ("training_set_error", ".2f")}
+    return metrics
+
+
+def _mean(mean: float, std: float = float("nan"), form: str = ".2f") -> str:
     if pd.isna(mean):
         return NOT_RUN
-    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+    return f"{mean:{form}}" if pd.isna(std) else f"{mean:{form}} ± {std:{form}}"
 
 
 def _paper(error: float, mean: float = float("nan"), std: float = float("nan")) -> str:

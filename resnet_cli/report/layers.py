@@ -1,0 +1,78 @@
+"""A panel of Figure 7: a number of each 3x3 layer, in the order of the forward pass or of its size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from resnet_cli.spec import RunSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from resnet_cli.experiment import Panel
+    from resnet_cli.report.summarize import Summary
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Net
+
+VALUE = {"responses": "std", "gradients": "norm"}
+AXIS = {"responses": "standard deviation", "gradients": "L2 norm"}
+
+DEFINITION = {
+    "responses": (
+        "Standard deviation of each 3x3 layer's response, after BN and before addition or ReLU, over the images of the "
+        "test set, channels and places."
+    ),
+    "gradients": (
+        "L2 norm of the gradient of the loss by each 3x3 layer's response (after BN, before addition or ReLU) of a "
+        "batch, mean over a run's first ten batches, BN as in training."
+    ),
+}
+
+
+def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
+    """What the experiment's analysis found in each layer of a net, averaged over its finished runs.
+
+    Returns:
+        Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
+    """
+    analysis = summary.experiment.analysis
+    if analysis not in VALUE:
+        return None
+    ids = summary.runs.loc[summary.runs["net"] == net.name, "seed"]
+    runs = [RunSpec.of(net, summary.variant, summary.experiment.protocol, int(seed)) for seed in ids]
+    found = [store.analysis(run, analysis).assign(seed=run.seed) for run in runs]
+    if not found:
+        return None
+    table = pd.concat(found)
+    return table.assign(weights=table.get("weights", "end")).pivot_table(
+        index="layer", columns="weights", values=VALUE[analysis]
+    )
+
+
+def draw_layers(
+    axes: Axes, panel: Panel, values: dict[Net, pd.DataFrame], colours: dict[Net, str], analysis: str
+) -> None:
+    """Draws a line a net: plain nets dashed. Gradients on a logarithmic scale, for they differ by powers of ten."""
+    is_sorted = panel.kind == "layers-sorted"
+    for net in panel.nets:
+        if net not in values:
+            continue
+        line = values[net][panel.weights]
+        if is_sorted:
+            line = line.sort_values(ascending=False)
+        axes.plot(
+            range(1, len(line) + 1),
+            line.to_numpy(),
+            color=colours[net],
+            linestyle="--" if net.family == "plain" else "-",
+            linewidth=1,
+            marker=".",
+            markersize=2.5,
+            label=net.name,
+        )
+    axes.set_yscale("log" if analysis == "gradients" else "linear")
+    axes.set_xlabel("layers, by size" if is_sorted else "layer, from the first")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
