@@ -139,8 +139,10 @@ DEPARTURES: dict[Deviation | Precision, Departure] = {
 
 
 def choices(benchmarks: set[Benchmark]) -> list[Choice]:
-    """The choices that concern these benchmarks."""
-    return [choice for choice in CHOICES if choice.benchmark == "both" or choice.benchmark in benchmarks]
+    """The choices that concern these benchmarks; none of none."""
+    return [
+        choice for choice in CHOICES if choice.benchmark in benchmarks or (benchmarks and choice.benchmark == "both")
+    ]
 
 
 def departures(experiment: Experiment, variant: Variant) -> list[Departure]:

@@ -56,6 +56,12 @@
     }
   };
 
+  // After a tap browsers send a mouse's events too, and at these a plot would take its answer away again.
+  const endTap = (event) => {
+    if (event.cancelable && event.target.closest(".nsewdrag")) event.preventDefault();
+  };
+  document.querySelectorAll(".plot").forEach((place) => place.addEventListener("touchend", endTap));
+
   const drawAll = () => document.querySelectorAll("figure.panels").forEach(draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   drawAll();
