@@ -190,7 +190,7 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
     figure.add_scatter(
         x=[net.depth for net in nets],
         y=_rounded(rows[metric]),
-        error_y={"type": "data", "array": spread, "thickness": 1.2, "width": 4},
+        error_y={"type": "data", "array": spread, "thickness": 1.2, "width": 0},  # a cap would look like a run
         customdata=list(zip(spread, counts, strict=True)),
         mode="lines+markers",
         line={"color": SERIES_COLOURS[series], **LINES[shown]},
@@ -201,8 +201,9 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
         "(n = %{customdata[1]})<extra></extra>",
         **common,
     )
-    runs = [(net.depth, value) for net in nets for value in summary.values(net, metric)]
-    if len(runs) > len(nets):
+    of_several = [net for net, n in zip(nets, counts, strict=True) if n > 1]
+    runs = [(net.depth, value) for net in of_several for value in summary.values(net, metric)]
+    if runs:
         figure.add_scatter(
             x=[depth for depth, _ in runs],
             y=[round(value, DIGITS) for _, value in runs],
