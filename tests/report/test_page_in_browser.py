@@ -177,9 +177,9 @@ def runs(add_run: AddRun) -> list[RunSpec]:
 
 @pytest.fixture
 def page(store: Store, runs: list[RunSpec], short: Variant) -> str:
-    """A page with curves, with final errors against depth, and with the paper's numbers."""
+    """A page with curves, with final errors against depth, with the paper's numbers, and with the widest table."""
     assert runs
-    named = [load_experiment("fig6"), load_experiment("depth", (20, 56)), load_experiment("table6")]
+    named = [load_experiment(name) for name in ("fig6", "table6", "table1")] + [load_experiment("depth", (20, 56))]
     return render_page([make_section(store, summarize(store, experiment, short)) for experiment in named])
 
 
