@@ -18,7 +18,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 VERSION = "resnet_cli"  # the package itself holds the version only
-HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy"}
+HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "plotly"}
 
 # What each module, or each package, may import of ours; the first that fits a module's name holds for it.
 MAY_IMPORT = {

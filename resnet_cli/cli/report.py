@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from resnet_cli.cli.answer import write_file
@@ -10,8 +13,15 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
 
 
-def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
+def report(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", help="In place of <results>/report.html.")] = None,
+    depths: Depths = None,
+    results_dir: ResultsDir = None,
+) -> None:
     """Write one self-contained HTML page on every experiment with a finished run, and on Table 1; print its path.
+
+    Its curves answer to the mouse and the finger, it needs no network, and the same runs give the same bytes.
 
     --depths holds for the experiments that sweep depths.
     """
@@ -26,4 +36,4 @@ def report(*, depths: Depths = None, results_dir: ResultsDir = None) -> None:
             f"{store.root}: no run of any experiment is finished; 'resnet run fig1 --tiny' takes seconds"
         )
     sections = [make_section(store, each) for each in summaries if len(each.runs) or each.only_describes]
-    typer.echo(write_file(store.root / "report.html", render_page(sections).encode()))
+    typer.echo(write_file(output or store.root / "report.html", render_page(sections).encode()))

@@ -1,24 +1,33 @@
-"""One HTML page with everything the runs say: self-contained, no scripts, made to be mailed or printed."""
+"""One HTML page with everything the runs say: self-contained, interactive, made to be mailed, put online or printed."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
 
-from resnet_cli.report.claims import RULE, judge
+from resnet_cli import __version__
+from resnet_cli.report.choices import choices, departures
+from resnet_cli.report.claims import RULE, Verdict, judge
 from resnet_cli.report.figures import draw, figure_bytes
+from resnet_cli.report.interactive import interactive_figure
 from resnet_cli.report.tables import make_table
+from resnet_cli.runs.plan import plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from resnet_cli.experiment import Experiment
+    from resnet_cli.report.choices import Departure
     from resnet_cli.report.claims import Judgement
+    from resnet_cli.report.interactive import InteractiveFigure
     from resnet_cli.report.summarize import Summary
     from resnet_cli.runs.store import Store
 
@@ -30,7 +39,11 @@ class Section:
     Attributes:
         parts: The table's cells; Table 1 has two parts.
         figure: An SVG as a data URL, empty if the experiment has none: as images, figures cannot mix up their ids.
+        interactive: The same figure for a browser that runs scripts.
+        commands: Each with what it does.
+        departures: What the runs do otherwise than the paper.
         environments: What the runs were trained with, each once, with the number of runs.
+        days: On which the runs were started, as they recorded it.
     """
 
     experiment: Experiment
@@ -39,8 +52,12 @@ class Section:
     parts: tuple[pd.DataFrame, ...]
     notes: tuple[str, ...]
     figure: str
+    interactive: InteractiveFigure
     judgements: list[Judgement]
+    commands: list[tuple[str, str]]
+    departures: list[Departure]
     environments: list[tuple[str, int]]
+    days: list[str]
 
 
 def make_section(store: Store, summary: Summary) -> Section:
@@ -48,6 +65,7 @@ def make_section(store: Store, summary: Summary) -> Section:
     table = make_table(summary)
     figure = draw(store, summary)
     image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
+    environments = _environments(store, summary)
     return Section(
         summary.experiment,
         summary.scale,
@@ -55,28 +73,85 @@ def make_section(store: Store, summary: Summary) -> Section:
         table.parts,
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
+        interactive_figure(store, summary),
         judge(summary),
-        _environments(store, summary),
+        _commands(summary),
+        [] if summary.only_describes else departures(summary.experiment, summary.variant),
+        Counter(map(_text, environments)).most_common(),
+        [day for environment in environments if (day := _day(environment.get("started")))],
     )
 
 
 def render_page(sections: list[Section]) -> str:
-    """The page as HTML."""
+    """The page as HTML; the same for the same runs, so it says when they were made and not when it was.
+
+    Its content security policy lets it load nothing, and run no script but the two whose hashes it names.
+    """
+    folder = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html").render(sections=sections, rule=RULE)
+    # Without figures there is nothing to run.
+    has_figures = any(section.interactive.panels for section in sections)
+    scripts = [get_plotlyjs(), (folder / "page.js").read_text(encoding="utf-8")] if has_figures else []
+    verdicts = Counter(judgement.verdict for section in sections for judgement in section.judgements)
+    days = sorted(day for section in sections for day in section.days)
+    return environment.get_template("page.html").render(
+        sections=sections,
+        verdicts=[(verdict, verdicts[verdict]) for verdict in get_args(Verdict)],
+        days=list(dict.fromkeys(days[:1] + days[-1:])),
+        choices=choices({section.experiment.benchmark for section in sections if section.experiment.runs}),
+        rule=RULE,
+        scripts=scripts,
+        hashes=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
+        version=__version__,
+    )
 
 
-def _environments(store: Store, summary: Summary) -> list[tuple[str, int]]:
+def _commands(summary: Summary) -> list[tuple[str, str]]:
+    """What makes these runs again, trains what is missing, and shows the rest; each with its purpose."""
+    experiment, variant = summary.experiment, summary.variant
+    swept = f" --depths {','.join(map(str, experiment.depths))}" if experiment.depths else ""
+    same = f"{experiment.name}{swept}{'' if summary.only_describes else variant.flags(experiment.dataset)}"
+    if summary.only_describes:
+        return [("show it", f"resnet run {same}"), ("the table for a paper", f"resnet table {same} --format latex")]
+    planned = Counter(run.net for run in plan(experiment, variant))
+    seeds = summary.runs.groupby("net")["seed"].max() + 1
+    here = {net: int(seeds[net.name]) for net in planned if net.name in seeds.index}
+    found = []
+    if here == planned:
+        found.append(("make these runs again", f"resnet run {same}"))
+    else:
+        if here.keys() == planned.keys() and len(counts := set(here.values())) == 1:
+            found.append(("make these runs again", f"resnet run {same} --seeds {counts.pop()}"))
+        else:
+            for net, count in here.items():
+                name = net.short_name(experiment.benchmark)
+                found.append((f"make {name} again", f"resnet run {same} --only {name} --seeds {count}"))
+        found.append(("make all that it asks for", f"resnet run {same}"))
+    if experiment.figure:
+        found.append(("the figure for a paper", f"resnet plot {same} --format pdf"))
+    found.append(("the table for a paper", f"resnet table {same} --format latex"))
+    if experiment.claims:
+        found.append(("check the claims", f"resnet check {same}"))
+    return found
+
+
+def _environments(store: Store, summary: Summary) -> list[dict[str, Any]]:
+    """What each of the runs was trained with."""
     ids = set(summary.runs["run_id"])
-    runs = [run for run in store.runs() if run.run_id in ids]
-    return Counter(_text(store.environment(run)) for run in runs).most_common()
+    return [store.environment(run) for run in store.runs() if run.run_id in ids]
+
+
+def _day(started: object) -> str:
+    """The date of a moment as runs record it; empty of anything else."""
+    match = re.match(r"\d{4}-\d\d-\d\d", started) if isinstance(started, str) else None
+    return match[0] if match else ""
 
 
 def _text(environment: dict[str, Any]) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +68,7 @@ def read(page: str) -> Structure:
 
 
 def test_sections(page: str) -> None:
-    """Each experiment has its question, scale, table, verdicts, and each environment once, with its runs."""
+    """Each experiment has its question, scale, table, verdicts, deviations, and each environment once."""
     text = re.sub(r"\s+", " ", " ".join(read(page).text))
 
     assert "Does a plain net get worse as it gets deeper, even on the training set?" in text
@@ -76,16 +78,97 @@ def test_sections(page: str) -> None:
     assert "not run : Deeper residual nets have lower test error" in text
     assert "4 runs: torch 2.10.0, device cpu, commit 0123abc" in text
     assert "1 run: torch 2.10.0" in text
+    assert "0.01 of the schedule, the steps of the rate moved in proportion. Higher errors than the paper's." in text
+    assert "Where the paper leaves a choice" in text
+    assert "the mean at other test sizes" not in text  # is about ImageNet
+    assert "from runs of 2026-01-01 to 2026-01-02." in text
+
+
+def test_verdicts_come_first(page: str) -> None:
+    """The page begins with each claim and its verdict, by experiment, and with how many there are of each."""
+    structure = read(page.partition('<section id="fig1">')[0] + "</main></body></html>")
+    text = re.sub(r"\s+", " ", " ".join(structure.text))
+
+    assert "2 reproduced , 0 not reproduced , 0 too few runs , 5 not run ." in text
+    assert "Degradation: plain-20 has lower test error than plain-56 reproduced" in text
+    assert ["#fig1", "#table6"] == [link for link in structure.links if link.startswith("#")]
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
-    """Figures are inside the page; nothing is fetched and no script runs."""
+    """Figures are inside the page, nothing is fetched, and only the two scripts may run that its policy names."""
     inside = [link for link in read(page).links if link.startswith("data:image/svg+xml;base64,")]
     elsewhere = [link for link in read(page).links if not link.startswith(("data:", "#"))]
 
     assert (1, []) == (len(inside), elsewhere)
     assert base64.b64decode(inside[0].partition(",")[2]).startswith(b"<?xml")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(scripts) == 2
+    assert f"default-src 'none'; script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}' ;" in page
+
+
+def test_commands(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A section says what makes its runs again: as they are, and all that the experiment asks for, at their variant."""
+    for net in ("plain-20", "plain-56", "resnet-20", "resnet-56"):
+        for seed in range(2):
+            add_run(net, [9.0], seed=seed)
+    flags = "--schedule 0.01"
+    sections = {
+        name: make_section(store, summarize(store, load_experiment(name, depths), short))
+        for name, depths in (("degradation", None), ("fig1", None), ("table6", None), ("depth", (20, 56)))
+    }
+    commands = {name: [command for _, command in section.commands] for name, section in sections.items()}
+
+    assert [
+        f"resnet run degradation --depths 20,56 {flags} --seeds 2",
+        f"resnet run degradation --depths 20,56 {flags}",
+        f"resnet plot degradation --depths 20,56 {flags} --format pdf",
+        f"resnet table degradation --depths 20,56 {flags} --format latex",
+        f"resnet check degradation --depths 20,56 {flags}",
+    ] == commands["degradation"]
+    assert [
+        f"resnet run table6 {flags} --only resnet-20 --seeds 2",
+        f"resnet run table6 {flags} --only resnet-56 --seeds 2",
+        f"resnet run table6 {flags}",
+    ] == commands["table6"][:3]
+    add_run("resnet-56", [9.0], seed=2)
+    one_more = make_section(store, summarize(store, load_experiment("depth", (20, 56)), short))
+    assert ("make resnet-56 again", f"resnet run depth --depths 20,56 {flags} --only resnet-56 --seeds 3") in (
+        one_more.commands
+    )
+
+
+def test_every_command_can_be_given(store: Store, add_run: AddRun, short: Variant) -> None:
+    """The program takes each command of the page, and finds that the runs which it is to make again are done."""
+    from resnet_cli.cli.main import _exit_code
+
+    for net in ("plain-20", "resnet-20"):
+        add_run(net, [9.0])
+    for name, depths in (("fig1", None), ("shortcuts", None), ("depth", (20, 56)), ("table1", None)):
+        section = make_section(store, summarize(store, load_experiment(name, depths), short))
+        for _, command in section.commands:
+            _, *arguments = command.split()
+            dry = ["--dry-run"] if arguments[0] == "run" else []
+            assert 0 == _exit_code([*arguments, *dry, "--results-dir", str(store.root)]), command
+
+
+def test_without_figures_no_library(store: Store, short: Variant) -> None:
+    """A page that has nothing to plot holds no script and allows none."""
+    page = render_page([make_section(store, summarize(store, load_experiment("table1"), short))])
+
     assert "<script" not in page
+    assert "script-src 'none';" in page
+    assert len(page) < 100_000
+
+
+def test_a_panel_of_another_kind_stays_static(page: str, store: Store, add_run: AddRun, short: Variant) -> None:
+    """The static figure stays in sight where it shows what the interactive one does not."""
+    add_run("resnet-32", [9.0])
+    section = make_section(store, summarize(store, load_experiment("fig1"), short))
+    other = replace(section, interactive=replace(section.interactive, is_whole=False))
+
+    assert '<div class="static"><img' in page
+    assert '<div class="static stays"><img' in render_page([other])
 
 
 def test_an_experiment_that_trains_nothing(store: Store, short: Variant) -> None:
@@ -93,7 +176,7 @@ def test_an_experiment_that_trains_nothing(store: Store, short: Variant) -> None
     page = render_page([make_section(store, summarize(store, load_experiment("table1"), short))])
     text = read(page).text
 
-    assert (2, 0) == (page.count("<table>"), text.count("Environments"))
+    assert (2, 0) == (page.count('"><table>'), text.count("Environments"))
     assert "counted from the layers; nothing is trained" in text
     assert "11,282,415,616" in text
 

@@ -1,0 +1,246 @@
+"""A figure's panels for a browser: the curves and colours of `panels.py` as Plotly figures, to hover, zoom and hide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, _series, net_colours
+from resnet_cli.report.summarize import learning_curves, window_in_words
+from resnet_cli.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from resnet_cli.experiment import Metric, Panel
+    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Net
+
+INTERACTIVE = ("curves", "depth")
+DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two
+
+INK = "#000000"  # the page's script puts the text's colour in its place, or it would not be seen on a dark page
+LINES: dict[str, dict[str, Any]] = {"train": {"dash": "dash", "width": 1.2}, "test": {"dash": "solid", "width": 2.4}}
+
+
+@dataclass(frozen=True)
+class InteractivePanel:
+    """A panel of a figure.
+
+    Attributes:
+        title: The file's, as it is; escaping it is for the page.
+        figure: Plotly's data and layout as JSON that can stand in an HTML element: it holds no `<`.
+    """
+
+    title: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class InteractiveFigure:
+    """An experiment's panels that have data.
+
+    Attributes:
+        panels: Those of a kind that can be made interactive.
+        caption: What the lines are.
+        is_whole: Whether these are all; if not, the static figure has more to show.
+    """
+
+    panels: tuple[InteractivePanel, ...] = ()
+    caption: str = ""
+    is_whole: bool = True
+
+
+def interactive_figure(store: Store, summary: Summary) -> InteractiveFigure:
+    """The experiment's figure, without panels that have no data; empty if it has none."""
+    experiment = summary.experiment
+    if experiment.figure is None:
+        return InteractiveFigure()
+    # A panel that names no nets shows all.
+    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
+    of_curves = [panel for panel in panels if panel.kind == "curves"]
+    nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)
+    found = {net: learning_curves(store, experiment, summary.variant, net) for net in nets}
+    curves = {net: each for net, each in found.items() if each}
+    colours = net_colours(of_curves, experiment.benchmark)
+    limits = _limits(summary, of_curves, curves)
+    made = []
+    for panel in panels:
+        figure = go.Figure()
+        if panel.kind == "curves":
+            _add_curves(figure, panel, curves, colours)
+            figure.update_xaxes(title="iterations", range=[0, 1.01 * _iterations(summary, panel)], tickformat="~s")
+            figure.update_yaxes(range=limits)
+        elif panel.kind == "depth":
+            _add_depth(figure, panel, summary)
+            figure.update_yaxes(rangemode="tozero")
+        if figure.data:
+            figure.update_layout(template=None, hovermode="closest", uirevision="kept", height=430)
+            figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"})
+            figure.update_layout(margin={"l": 56, "r": 12, "t": 34, "b": 48})
+            figure.update_yaxes(title="error (%)")
+            # The module of the standard library, whatever else is installed: the same numbers, the same bytes.
+            made.append(InteractivePanel(panel.title, figure.to_json(engine="json")))
+    kinds = {panel.kind for panel in panels}
+    return InteractiveFigure(tuple(made), _caption(summary, panels, curves), is_whole=kinds.issubset(INTERACTIVE))
+
+
+def _iterations(summary: Summary, panel: Panel) -> int:
+    return RunSpec.of(panel.nets[0], summary.variant, summary.experiment.protocol, seed=0).protocol.iterations
+
+
+def _limits(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> list[float]:
+    """At paper scale the paper's own limits; of a shorter run all but its first tenth, which would hide the rest."""
+    assert summary.experiment.figure
+    if summary.is_paper:
+        return [summary.experiment.figure.y_min, summary.experiment.figure.y_max]
+    highest = 0.0
+    for panel in panels:
+        for net in curves.keys() & set(panel.nets):
+            for metric in ("train", "test"):
+                spread: pd.DataFrame = getattr(curves[net], metric)
+                if panel.show in (metric, "both") and len(spread):
+                    highest = max(highest, spread["high"][spread.index > _iterations(summary, panel) / 10].max())
+    return [0.0, 1.05 * highest or 100.0]
+
+
+def _add_curves(figure: go.Figure, panel: Panel, curves: dict[Net, LearningCurves], colours: dict[Net, str]) -> None:
+    """Adds learning curves: training dashed, test bold, between lowest and highest run a band; a net is one group."""
+    for net in panel.nets:
+        if net not in curves:
+            continue
+        n, named = curves[net].n, False
+        for metric, spread in (("test", curves[net].test), ("train", curves[net].train)):
+            if panel.show not in (metric, "both") or spread.empty:
+                continue
+            x = [int(iteration) for iteration in spread.index]
+            mean, low, high = (_rounded(spread[column]) for column in ("mean", "low", "high"))
+            several = f" (mean of {n} runs)<br>lowest %{{customdata[0]:.2f}}, highest %{{customdata[1]:.2f}}"
+            if n > 1:
+                figure.add_scatter(
+                    x=x + x[::-1],
+                    y=high + low[::-1],
+                    mode="lines",
+                    line={"width": 0},
+                    fill="toself",
+                    fillcolor=colours[net],
+                    opacity=0.2,
+                    hoverinfo="skip",
+                    showlegend=False,
+                    legendgroup=net.name,
+                    name=f"{net.name} {metric}, lowest to highest",
+                )
+            figure.add_scatter(
+                x=x,
+                y=mean,
+                customdata=list(zip(low, high, strict=True)) if n > 1 else None,
+                mode="lines+markers" if len(x) < FEW_POINTS else "lines",
+                line={"color": colours[net], **LINES[metric]},
+                legendgroup=net.name,
+                showlegend=not named,
+                name=f"{net.name}{' (unfinished)' if curves[net].unfinished else ''}",
+                meta=metric,
+                hovertemplate=f"<b>{net.name}</b>, {metric}<br>iteration %{{x:,}}<br>%{{y:.2f}}%"
+                f"{several if n > 1 else ''}<extra></extra>",
+            )
+            named = True
+
+
+def _add_depth(figure: go.Figure, panel: Panel, summary: Summary) -> None:
+    """Adds the final error against depth, a series a family of nets, each run a dash; the paper's as open squares."""
+    metrics: tuple[Metric, ...] = ("train_error", "test_error")
+    for metric in metrics:
+        shown = metric.removesuffix("_error")
+        if panel.show not in (shown, "both"):
+            continue
+        for series in dict.fromkeys(_series(net) for net in panel.nets):
+            nets = [net for net in panel.nets if _series(net) == series and net.name in summary.by_net.index]
+            if nets:
+                _add_series(figure, series, sorted(nets, key=lambda net: net.depth), summary, metric)
+    means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
+    paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
+    if figure.data and panel.show != "train" and paper:
+        figure.add_scatter(
+            x=[depth for depth, _ in paper],
+            y=[error for _, error in paper],
+            mode="markers",
+            marker={"symbol": "square-open", "size": 11, "color": INK},
+            name="paper",
+            hovertemplate="<b>the paper</b>, %{x} layers<br>%{y:.2f}%<extra></extra>",
+        )
+    depths = sorted({net.depth for net in panel.nets})
+    wide = depths[-1] > WIDE_SPAN * depths[0]
+    figure.update_xaxes(
+        title="layers (logarithmic)" if wide else "layers",
+        type="log" if wide else "linear",
+        tickvals=depths,
+        ticktext=[str(depth) for depth in depths],
+    )
+
+
+def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summary, metric: Metric) -> None:
+    shown = metric.removesuffix("_error")
+    rows = summary.by_net.loc[[net.name for net in nets]]
+    spread = _rounded(rows[f"{metric}_std"].fillna(0))
+    counts = [int(n) for n in rows["n"]]
+    common: dict[str, Any] = {"legendgroup": f"{series} {shown}"}
+    figure.add_scatter(
+        x=[net.depth for net in nets],
+        y=_rounded(rows[metric]),
+        error_y={"type": "data", "array": spread, "thickness": 1.2, "width": 0},  # a cap would look like a run
+        customdata=list(zip(spread, counts, strict=True)),
+        mode="lines+markers",
+        line={"color": SERIES_COLOURS[series], **LINES[shown]},
+        marker={"size": 7},
+        name=f"{series}, {shown}",
+        meta=shown,
+        hovertemplate=f"<b>{series}</b>, %{{x}} layers, {shown}<br>%{{y:.2f}} ± %{{customdata[0]:.2f}}% "
+        "(n = %{customdata[1]})<extra></extra>",
+        **common,
+    )
+    of_several = [net for net, n in zip(nets, counts, strict=True) if n > 1]
+    runs = [(net.depth, value) for net in of_several for value in summary.values(net, metric)]
+    if runs:
+        figure.add_scatter(
+            x=[depth for depth, _ in runs],
+            y=[round(value, DIGITS) for _, value in runs],
+            mode="markers",
+            # As wide as to be seen, and touched, on both sides of the mean.
+            marker={"symbol": "line-ew-open", "size": 16, "color": SERIES_COLOURS[series], "line": {"width": 1}},
+            name=f"{series}, {shown}, each run",
+            showlegend=False,
+            hovertemplate=f"<b>{series}</b>, %{{x}} layers, {shown}, one run<br>%{{y:.2f}}%<extra></extra>",
+            **common,
+        )
+
+
+def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
+    """What the lines are."""
+    sentences = []
+    of_curves = [panel for panel in panels if panel.kind == "curves"]
+    if curves:
+        protocol = RunSpec.of(of_curves[0].nets[0], summary.variant, summary.experiment.protocol, seed=0).protocol
+        test = summary.test_error_in_words.capitalize()
+        if any(panel.show != "test" for panel in of_curves):
+            sentences.append(
+                "Training error, dashed: running, on augmented batches, trailing mean over "
+                f"{window_in_words(protocol)}."
+            )
+        if any(panel.show != "train" for panel in of_curves):
+            crop = " of the centre crop" if protocol.photos else ""
+            sentences.append(f"{test}{crop}, bold: at each evaluation.")
+        if any(each.n > 1 for each in curves.values()):
+            sentences.append("Mean over the runs of a net, the band from the lowest to the highest.")
+    if any(panel.kind == "depth" for panel in panels):
+        sentences.append(
+            "Error against depth: after the last update, mean and standard deviation over the runs of a net; dashes "
+            "are runs, open squares the paper's numbers."
+        )
+    return " ".join(sentences)
+
+
+def _rounded(values: pd.Series[float]) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]
