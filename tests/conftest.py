@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from resnet_cli import run_folder
 from resnet_cli.data import cifar10
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, RunSpec, Variant, Views
+from resnet_cli.spec import Analysis, Net, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,6 +156,22 @@ def add_test(store: Store) -> AddTest:
         (folder / run_folder.test_file(views)).write_text(result.model_dump_json())
         if scores is not None and labels is not None:
             np.savez(folder / run_folder.scores_file(views), scores=scores.astype(np.float16), labels=labels)
+
+    return add
+
+
+class AddAnalysis(Protocol):
+    """Writes what an analysis of a run's net found; see `add_analysis`."""
+
+    def __call__(self, run: RunSpec, analysis: Analysis, columns: dict[str, list[Any]]) -> None: ...  # noqa: D102
+
+
+@pytest.fixture
+def add_analysis(store: Store) -> AddAnalysis:
+    """Writes the table of an analysis into a run's folder."""
+
+    def add(run: RunSpec, analysis: Analysis, columns: dict[str, list[Any]]) -> None:
+        pd.DataFrame(columns).to_csv(store.folder(run) / run_folder.analysis_file(analysis), index=False)
 
     return add
 

@@ -101,6 +101,7 @@ def test_not_toml(tmp_path: Path, text: str) -> None:
     assert [message] == message.splitlines()
 
 
+LESS = '[[claims]]\nkind = "less"\ntext = "t"\nleft = 1.0\nright = "resnet-20"\n'
 ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
 
 
@@ -153,6 +154,40 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
         (
             HEAD + RUNS + '[[claims]]\nkind = "less"\ntext = "t"\nleft = 1.0\nright = 2.0\n',
             "claims.0.less: left and right are both numbers; one must be a net",
+        ),
+        (
+            'analysis = "responses"\ntest = "10-crop"\ndataset = "imagenet"\n'
+            + HEAD
+            + '[[runs]]\nnets = ["resnet-18"]\n',
+            "analysis: takes the place of a test; leave out test 10-crop",
+        ),
+        (
+            'analysis = "training-set"\ndataset = "imagenet"\n' + HEAD + '[[runs]]\nnets = ["resnet-18"]\n',
+            "analysis: training-set is for CIFAR-10",
+        ),
+        (
+            HEAD + RUNS + LESS + 'metric = "mean_response"\n',
+            "claim 't': mean_response needs analysis = \"responses\"",
+        ),
+        (
+            'analysis = "gradients"\n' + HEAD + RUNS + LESS + 'metric = "training_set_error"\n',
+            "claim 't': training_set_error needs analysis = \"training-set\"",
+        ),
+        (HEAD + RUNS + LESS + 'metric = "updates_to_reach"\n', "claim 't': say which error, by reach"),
+        (
+            HEAD + RUNS + '[[claims]]\nkind = "same-start"\ntext = "t"\nnet = "resnet-20"\ntolerance = 1\n',
+            "claims.0.same-start: resnet-20: starts from scratch; name a net like plain-56-from-20",
+        ),
+        (
+            HEAD + RUNS + '[figure]\ntitle = "F"\n[[figure.panels]]\ntitle = "P"\nkind = "layers"\n',
+            "figure: panel 'P' of layers needs analysis = responses or gradients",
+        ),
+        (
+            'analysis = "responses"\n'
+            + HEAD
+            + RUNS
+            + '[figure]\ntitle = "F"\n[[figure.panels]]\ntitle = "P"\nkind = "layers"\nweights = "start"\n',
+            "figure: panel 'P' of layers needs analysis = gradients",
         ),
         (HEAD + RUNS + '[figure]\ntitle = "F"\npanels = []\n', "figure.panels: Tuple should have at least 1 item"),
         (HEAD + '"two\\nlines" = 1\n' + RUNS, "two lines: Extra inputs are not permitted"),

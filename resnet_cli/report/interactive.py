@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, _series, net_colours
+from resnet_cli.report.layers import AXIS, DEFINITION, layer_values
+from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, series_of
 from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from resnet_cli.runs.store import Store
     from resnet_cli.spec import Net
 
-INTERACTIVE = ("curves", "depth")
 DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two
 
 INK = "#000000"  # the page's script puts the text's colour in its place, or it would not be seen on a dark page
@@ -44,14 +44,12 @@ class InteractiveFigure:
     """An experiment's panels that have data.
 
     Attributes:
-        panels: Those of a kind that can be made interactive.
+        panels: In the file's order.
         caption: What the lines are.
-        is_whole: Whether these are all; if not, the static figure has more to show.
     """
 
     panels: tuple[InteractivePanel, ...] = ()
     caption: str = ""
-    is_whole: bool = True
 
 
 def interactive_figure(store: Store, summary: Summary) -> InteractiveFigure:
@@ -62,10 +60,11 @@ def interactive_figure(store: Store, summary: Summary) -> InteractiveFigure:
     # A panel that names no nets shows all.
     panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
     of_curves = [panel for panel in panels if panel.kind == "curves"]
+    of_layers = [panel for panel in panels if panel.shows_layers]
     nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)
     found = {net: learning_curves(store, experiment, summary.variant, net) for net in nets}
     curves = {net: each for net, each in found.items() if each}
-    colours = net_colours(of_curves, experiment.benchmark)
+    colours = net_colours([*of_curves, *of_layers], experiment.benchmark)
     limits = _limits(summary, of_curves, curves)
     made = []
     for panel in panels:
@@ -77,19 +76,22 @@ def interactive_figure(store: Store, summary: Summary) -> InteractiveFigure:
         elif panel.kind == "depth":
             _add_depth(figure, panel, summary)
             figure.update_yaxes(rangemode="tozero")
+        else:
+            _add_layers(figure, panel, store, summary, colours)
         if figure.data:
             figure.update_layout(template=None, hovermode="closest", uirevision="kept", height=430)
             figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"})
             figure.update_layout(margin={"l": 56, "r": 12, "t": 34, "b": 48})
-            figure.update_yaxes(title="error (%)")
+            analysis = summary.experiment.analysis
+            figure.update_yaxes(title=AXIS[analysis] if panel.shows_layers and analysis else "error (%)")
             # The module of the standard library, whatever else is installed: the same numbers, the same bytes.
             made.append(InteractivePanel(panel.title, figure.to_json(engine="json")))
-    kinds = {panel.kind for panel in panels}
-    return InteractiveFigure(tuple(made), _caption(summary, panels, curves), is_whole=kinds.issubset(INTERACTIVE))
+    return InteractiveFigure(tuple(made), _caption(summary, panels, curves))
 
 
 def _iterations(summary: Summary, panel: Panel) -> int:
-    return RunSpec.of(panel.nets[0], summary.variant, summary.experiment.protocol, seed=0).protocol.iterations
+    protocol = summary.experiment.protocol
+    return max(RunSpec.of(net, summary.variant, protocol, seed=0).protocol.iterations for net in panel.nets)
 
 
 def _limits(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> list[float]:
@@ -156,8 +158,8 @@ def _add_depth(figure: go.Figure, panel: Panel, summary: Summary) -> None:
         shown = metric.removesuffix("_error")
         if panel.show not in (shown, "both"):
             continue
-        for series in dict.fromkeys(_series(net) for net in panel.nets):
-            nets = [net for net in panel.nets if _series(net) == series and net.name in summary.by_net.index]
+        for series in dict.fromkeys(series_of(net) for net in panel.nets):
+            nets = [net for net in panel.nets if series_of(net) == series and net.name in summary.by_net.index]
             if nets:
                 _add_series(figure, series, sorted(nets, key=lambda net: net.depth), summary, metric)
     means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
@@ -217,6 +219,30 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
         )
 
 
+def _add_layers(figure: go.Figure, panel: Panel, store: Store, summary: Summary, colours: dict[Net, str]) -> None:
+    """Adds what the analysis found in each layer, plain nets dashed; gradients on a logarithmic scale."""
+    for net in panel.nets:
+        table = layer_values(store, summary, net)
+        if table is None:
+            continue
+        line = table[panel.weights]
+        if panel.kind == "layers-sorted":
+            line = line.sort_values(ascending=False)
+        figure.add_scatter(
+            x=list(range(1, len(line) + 1)),
+            y=[float(f"{value:.4g}") for value in line],
+            customdata=[int(layer) for layer in line.index],
+            mode="lines+markers",
+            line={"color": colours[net], "width": 1.5, "dash": "dash" if net.family == "plain" else "solid"},
+            marker={"size": 4},
+            name=net.name,
+            legendgroup=net.name,
+            hovertemplate=f"<b>{net.name}</b>, layer %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
+        )
+    figure.update_xaxes(title="layers, by size" if panel.kind == "layers-sorted" else "layer, from the first")
+    figure.update_yaxes(type="log" if summary.experiment.analysis == "gradients" else "linear")
+
+
 def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
     """What the lines are."""
     sentences = []
@@ -234,6 +260,8 @@ def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCu
             sentences.append(f"{test}{crop}, bold: at each evaluation.")
         if any(each.n > 1 for each in curves.values()):
             sentences.append("Mean over the runs of a net, the band from the lowest to the highest.")
+    if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
+        sentences.append(f"{DEFINITION[summary.experiment.analysis]} Plain nets dashed. Mean over the runs of a net.")
     if any(panel.kind == "depth" for panel in panels):
         sentences.append(
             "Error against depth: after the last update, mean and standard deviation over the runs of a net; dashes "

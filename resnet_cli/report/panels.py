@@ -55,7 +55,7 @@ def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]
     depths = sorted({net.depth for net in nets})
     of_depth = {depth: DEPTH_COLOURS[benchmark].get(depth) or next(others) for depth in depths}
     by_depth = {net: of_depth[net.depth] for net in nets}
-    by_series = {net: SERIES_COLOURS[_series(net)] for net in nets}
+    by_series = {net: SERIES_COLOURS[series_of(net)] for net in nets}
     for colours in (by_depth, by_series):
         looks = [[(colours[net], panel.shows_layers and net.family) for net in panel.nets] for panel in panels]
         if all(len(set(each)) == len(each) for each in looks):
@@ -141,8 +141,8 @@ def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
     for metric in metrics:
         if panel.show not in (metric.removesuffix("_error"), "both"):
             continue
-        for series in dict.fromkeys(_series(net) for net in panel.nets):
-            _draw_depth_series(axes, [net for net in panel.nets if _series(net) == series], summary, metric)
+        for series in dict.fromkeys(series_of(net) for net in panel.nets):
+            _draw_depth_series(axes, [net for net in panel.nets if series_of(net) == series], summary, metric)
     means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
     paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
     if panel.show != "train" and paper:
@@ -159,7 +159,8 @@ def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
         axes.legend(loc="best")
 
 
-def _series(net: Net) -> str:
+def series_of(net: Net) -> str:
+    """The family of nets that a net belongs to where depth is an axis."""
     if net.family == "plain":
         return "plain"
     if net.single:
@@ -177,7 +178,7 @@ def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: Me
     if not have:
         return
     rows = summary.by_net.loc[[net.name for net in have]]
-    series = _series(have[0])
+    series = series_of(have[0])
     axes.errorbar(
         [net.depth for net in have],
         rows[metric],

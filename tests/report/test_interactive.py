@@ -12,7 +12,7 @@ from resnet_cli.report.summarize import learning_curves, summarize
 from resnet_cli.spec import Net, Variant
 
 if TYPE_CHECKING:
-    from conftest import AddRun
+    from conftest import AddAnalysis, AddRun
 
     from resnet_cli.runs.store import Store
 
@@ -141,17 +141,27 @@ def test_error_against_depth(store: Store, add_run: AddRun, short: Variant) -> N
     )
 
 
-def test_panels_without_data_and_of_other_kinds(store: Store, add_run: AddRun, short: Variant) -> None:
-    """A panel without data is left out; one of an unknown kind too, and then the figure is not whole."""
+def test_panels_without_data(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A panel without data is left out."""
     add_run("plain-20", [50.0, 9.0])
-    known = Panel(title="known", nets=(Net.on("cifar10", "plain-20"),))
-    unknown = known.model_copy(update={"kind": "gradients", "title": "unknown"})
+    drawn = Panel(title="drawn", nets=(Net.on("cifar10", "plain-20"),))
     empty = Panel(title="empty", nets=(Net.on("cifar10", "plain-56"),))
-    whole = figure_of(store, with_panels("fig1", known, empty), short)
-    in_part = figure_of(store, with_panels("fig1", known, unknown), short)
+    figure = figure_of(store, with_panels("fig1", drawn, empty), short)
 
-    assert (["known"], True) == ([panel.title for panel in whole.panels], whole.is_whole)
-    assert (["known"], False) == ([panel.title for panel in in_part.panels], in_part.is_whole)
+    assert ["drawn"] == [panel.title for panel in figure.panels]
+
+
+def test_layers(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
+    """Figure 7's panels: the layers in their order, and by size with the layer's number to hover; means over runs."""
+    for seed in (0, 1):
+        run = add_run("plain-20", [50.0, 9.0], seed=seed)
+        add_analysis(run, "responses", {"layer": [1, 2, 3], "name": ["a", "b", "c"], "std": [0.5 + seed, 2.0, 0.25]})
+    figure = figure_of(store, load_experiment("fig7"), short)
+    in_order, by_size = (lines(figure, panel)[0] for panel in (0, 1))
+
+    assert ([1, 2, 3], [1.0, 2.0, 0.25]) == (in_order["x"], in_order["y"])
+    assert ([1, 2, 3], [2.0, 1.0, 0.25], [2, 1, 3]) == (by_size["x"], by_size["y"], by_size["customdata"])
+    assert figure.caption.startswith("Standard deviation of each 3x3 layer's response")
 
 
 def test_nothing_to_draw(store: Store, short: Variant) -> None:

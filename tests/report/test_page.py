@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -159,16 +158,6 @@ def test_without_figures_no_library(store: Store, short: Variant) -> None:
     assert "<script" not in page
     assert "script-src 'none';" in page
     assert len(page) < 100_000
-
-
-def test_a_panel_of_another_kind_stays_static(page: str, store: Store, add_run: AddRun, short: Variant) -> None:
-    """The static figure stays in sight where it shows what the interactive one does not."""
-    add_run("resnet-32", [9.0])
-    section = make_section(store, summarize(store, load_experiment("fig1"), short))
-    other = replace(section, interactive=replace(section.interactive, is_whole=False))
-
-    assert '<div class="static"><img' in page
-    assert '<div class="static stays"><img' in render_page([other])
 
 
 def test_an_experiment_that_trains_nothing(store: Store, short: Variant) -> None:

@@ -26,6 +26,7 @@ from resnet_cli.train.loop import DivergedError
 if TYPE_CHECKING:
     from resnet_cli.run_folder import Status
     from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Analysis
 
 SETTINGS = Settings(device="cpu", data_dir=Path("nowhere"))
 TINY = Variant(dataset="synthetic", tiny=True)
@@ -93,6 +94,57 @@ def test_side_by_side_gives_what_one_by_one_gives(
     for run in runs:
         for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
             assert (store.folder(run) / name).read_bytes() == (other.folder(run) / name).read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_starts_from_its_sources_net(jobs: int, store: Store) -> None:
+    """The source is trained first, whatever the order and the jobs; its net is what the training starts from."""
+    deep = tiny_run("plain-14-from-8")
+    assert deep.source
+    runs = [deep, deep.source] if jobs == 2 else [deep.source, deep]
+    watcher = Watcher()
+    report = execute(runs, store, replace(SETTINGS, jobs=jobs), watcher, "training-set")
+    table = store.analysis(deep, "training-set").set_index("weights")
+
+    assert {run.run_id: "done" for run in runs} == report.endings
+    assert [deep.source.run_id, deep.run_id] == [run_id for run_id, _, _ in watcher.endings]
+    assert ["end", "start", "source"] == table.index.tolist()
+    assert table["error"]["start"] == table["error"]["source"]
+    assert 0 == table["changed"]["start"] < table["changed"]["end"]
+    assert store.analysis(deep.source, "training-set")["error"].tolist() == [table["error"]["source"]]
+
+
+def test_without_its_source_a_run_does_not_start(store: Store) -> None:
+    """A run whose source is not done, and is not to be trained either, ends with a line that names it."""
+    deep = tiny_run("plain-14-from-8")
+    assert deep.source
+    for jobs in (1, 2):
+        watcher = Watcher()
+        report = execute([deep], store, replace(SETTINGS, jobs=jobs), watcher)
+
+        assert {deep.run_id: "bad input"} == report.endings
+        assert f"starts from the net of {deep.source.run_id}, which is not done" == watcher.endings[0][2]
+
+
+@pytest.mark.parametrize("analysis", ["responses", "gradients"])
+def test_a_trained_net_is_analysed_later(analysis: Analysis, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished run is not trained again for an analysis; the result is under its checksums; once is enough."""
+    run = tiny_run("resnet-8")
+    execute([run], store, SETTINGS, Watcher())
+    monkeypatch.setattr(execute_module, "train", None)
+    execute([run], store, SETTINGS, Watcher(), analysis)
+    path = store.folder(run) / run_folder.analysis_file(analysis)
+    written = path.stat().st_mtime_ns
+    execute([run], store, SETTINGS, Watcher(), analysis)
+
+    assert store.is_complete(run, analysis)
+    assert written == path.stat().st_mtime_ns
+    assert {1, 2, 3, 4, 5, 6, 7} == set(store.analysis(run, analysis)["layer"])
+
+    path.write_text(path.read_text().replace("1,conv1", "2,conv1"))
+
+    with pytest.raises(BadInputError, match=f"{analysis}.csv: damaged"):
+        store.analysis(run, analysis)
 
 
 @pytest.mark.parametrize(

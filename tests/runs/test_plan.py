@@ -66,6 +66,13 @@ def test_only(glob: str, expected: list[str]) -> None:
     assert [f"{name} s0" for name in expected] == names(own, only=glob)
 
 
+def test_a_source_comes_first() -> None:
+    """A net that is made from a trained one brings it along, seed by seed, and comes after it."""
+    own = experiment({"nets": ["plain-20-from-8", "plain-8-x3"], "seeds": 2})
+
+    assert names(own, only="*from*") == ["plain-8 s0", "plain-20-from-8 s0", "plain-8 s1", "plain-20-from-8 s1"]
+
+
 @pytest.mark.parametrize("glob", ["resnet-21", "RESNET-20", "20", ""])
 def test_only_without_a_match(glob: str) -> None:
     """A glob that matches nothing is refused with the names there are."""

@@ -1,0 +1,128 @@
+"""Figure 7 and its like: numbers of each layer, from what runs hold to lines and columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import load_experiment
+from resnet_cli.report.figures import draw
+from resnet_cli.report.layers import layer_values
+from resnet_cli.report.summarize import summarize, updates_to_reach
+from resnet_cli.report.tables import make_table
+from resnet_cli.spec import Net
+
+if TYPE_CHECKING:
+    from conftest import AddAnalysis, AddRun
+    from matplotlib.axes import Axes
+
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Variant
+
+NAMES = ["conv1", "layer1.0.conv1", "layer1.0.conv2"]
+
+
+def lines(axes: Axes) -> dict[str, tuple[str, list[float]]]:
+    """Each net's line style and values."""
+    return {str(line.get_label()): (line.get_linestyle(), [*map(float, line.get_ydata())]) for line in axes.lines}
+
+
+def test_responses(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
+    """Means over runs, in the layers' order and by size; plain nets dashed; summed up as the mean over layers.
+
+    A run that was trained and not analysed has no part in it, and the table says so.
+    """
+    for seed, first in enumerate([1.0, 3.0]):
+        run = add_run("plain-20", [9.0], seed=seed)
+        add_analysis(run, "responses", {"layer": [1, 2, 3], "name": NAMES, "std": [first, 0.5, 1.5]})
+    add_analysis(add_run("resnet-20", [8.0]), "responses", {"layer": [1, 2, 3], "name": NAMES, "std": [1, 0.1, 0.4]})
+    add_run("resnet-56", [7.0])
+    summary = summarize(store, load_experiment("fig7"), short)
+    figure = draw(store, summary)
+    assert figure
+    in_order, by_size = figure.axes
+    table = make_table(summary)
+
+    assert {"plain-20": ("--", [2.0, 0.5, 1.5]), "resnet-20": ("-", [1.0, 0.1, 0.4])} == lines(in_order)
+    assert {"plain-20": ("--", [2.0, 1.5, 0.5]), "resnet-20": ("-", [1.0, 0.4, 0.1])} == lines(by_size)
+    assert "standard deviation" == in_order.get_ylabel()
+    assert ["plain-20", "resnet-20"] == list(summary.by_net.index)
+    assert [4 / 3, 0.5] == pytest.approx(summary.by_net["mean_response"].tolist())
+    assert ["1.333 ± 0.471", "–", "0.500", "–", "–"] == table.parts[0]["mean response"].tolist()  # noqa: RUF001
+    assert "resnet-56 (1 no responses)" in summary.unfinished_text
+
+
+def test_backward_signals(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
+    """Before the first update and after the last, on logarithmic axes; summed up as the first layer over the last."""
+    columns = {
+        "weights": ["start"] * 3 + ["end"] * 3,
+        "layer": [1, 2, 3] * 2,
+        "name": NAMES * 2,
+        "norm": [50.0, 5.0, 0.5, 0.2, 0.3, 0.4],
+    }
+    add_analysis(add_run("plain-56", [9.0]), "gradients", columns)
+    summary = summarize(store, load_experiment("gradients"), short)
+    figure = draw(store, summary)
+    assert figure
+    start, end = figure.axes
+    cells = make_table(summary).parts[0].set_index("method")
+
+    assert ([50.0, 5.0, 0.5], [0.2, 0.3, 0.4]) == (lines(start)["plain-56"][1], lines(end)["plain-56"][1])
+    assert ("log", "log") == (start.get_yscale(), end.get_yscale())
+    assert [("100.0", "0.5")] == [
+        tuple(row) for row in cells.loc[["plain-56"], ["first/last start", "first/last end"]].to_numpy()
+    ]
+
+
+def test_training_set(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
+    """The error on the training set at the end, and of a net that is made from another at its start."""
+    for name, weights, errors in (
+        ("plain-20", ["end"], [4.0]),
+        ("plain-56-from-20", ["source", "start", "end"], [4.0, 4.5, 3.0]),
+    ):
+        columns = {"weights": weights, "loss": [1.0] * len(errors), "error": errors, "images": [50_000] * len(errors)}
+        add_analysis(add_run(name, [9.0]), "training-set", columns | {"changed": [0] * len(errors)})
+    cells = make_table(summarize(store, load_experiment("construction"), short)).parts[0].set_index("method")
+
+    assert ["–", "–", "4.50"] == cells["train set start"].tolist()  # noqa: RUF001
+    assert ["4.00", "–", "3.00"] == cells["train set end"].tolist()  # noqa: RUF001
+
+
+def test_updates_to_an_error(store: Store, add_run: AddRun, short: Variant) -> None:
+    """The first update whose trailing mean over 64 is at most 50%; never there counts with all 640.
+
+    Of 80% until update 576 and 0% from there, the mean of 64 is at most 50 when 24 of them are 0: at update 600.
+    """
+    add_run("resnet-20", [9.0], 0.0)
+    add_run("plain-20", [9.0], 70.0)
+    summary = summarize(store, load_experiment("convergence"), short)
+
+    assert {"resnet-20": 600.0, "plain-20": 640.0} == summary.by_net["updates_to_reach"].to_dict()
+    assert ["640", "600"] == [
+        make_table(summary).parts[0].set_index("method")["updates to 50%"][net] for net in ("plain-20", "resnet-20")
+    ]
+
+
+def test_no_error_to_reach(store: Store, add_run: AddRun, short: Variant) -> None:
+    """An experiment that names no error counts no updates to it."""
+    run = add_run("resnet-20", [9.0])
+
+    assert updates_to_reach(store.train_log(run), run.protocol, None) is None
+    assert "updates to 50%" not in make_table(summarize(store, load_experiment("degradation"), short)).parts[0]
+
+
+def test_nothing_measured(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Without an analysis there is no figure of layers; a table that is none is refused by name."""
+    run = add_run("plain-20", [9.0])
+    experiment = load_experiment("fig7")
+    summary = summarize(store, experiment, short)
+
+    assert layer_values(store, summary, Net.model_validate("plain-20")) is None
+    assert draw(store, summary) is None
+
+    (store.folder(run) / "responses.csv").write_text("layer,name,std\n1,conv1,x\n")
+
+    with pytest.raises(BadInputError, match=r"responses.csv: column std: not a number in every row"):
+        summarize(store, experiment, short)
