@@ -11,9 +11,11 @@ import typer
 from resnet_cli import __version__
 from resnet_cli.cli.bench import bench
 from resnet_cli.cli.check import check
+from resnet_cli.cli.compare import compare
 from resnet_cli.cli.data import data_app
 from resnet_cli.cli.doctor import doctor
 from resnet_cli.cli.eval import evaluate_weights
+from resnet_cli.cli.export import export
 from resnet_cli.cli.list import list_experiments
 from resnet_cli.cli.plot import plot
 from resnet_cli.cli.report import report
@@ -39,7 +41,9 @@ app.command()(status)
 app.command()(table)
 app.command()(plot)
 app.command()(check)
+app.command()(compare)
 app.command("eval")(evaluate_weights)
+app.command()(export)
 app.command()(bench)
 app.command()(report)
 app.add_typer(data_app, name="data")

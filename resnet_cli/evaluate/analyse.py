@@ -54,7 +54,7 @@ def analyse_run(
         BadInputError: Weights are missing or damaged.
         OSError: The folder cannot be written.
     """
-    end = trained_net(run, folder, len(dataset.classes)).to(dataset.device)
+    end = trained_net(run, folder).to(dataset.device)
     if analysis == "responses":
         table = responses(end, dataset, progress)
     elif analysis == "gradients":
@@ -68,7 +68,7 @@ def analyse_run(
         if run.source:
             assert source is not None
             nets["start"] = initial_net(run, dataset, source).to(dataset.device)
-            nets["source"] = trained_net(run.source, source, len(dataset.classes)).to(dataset.device)
+            nets["source"] = trained_net(run.source, source).to(dataset.device)
         table = training_set(nets, dataset, progress)
     content = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
     write_result(folder / run_folder.analysis_file(analysis), content.encode())

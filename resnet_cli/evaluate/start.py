@@ -39,7 +39,7 @@ def initial_net(run: RunSpec, dataset: Dataset | PhotoDataset, source: Path | No
     if run.source:
         assert source is not None
         assert isinstance(dataset, Dataset), "only CIFAR-10's nets are made from others"
-        insert_identities(net, trained_net(run.source, source, len(dataset.classes)), dataset)
+        insert_identities(net, trained_net(run.source, source), dataset)
     return net
 
 

@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from resnet_cli.spec import RunSpec, Views
 
 
-def trained_net(run: RunSpec, folder: Path, classes: int) -> ResNet:
-    """A finished run's net with its final weights, on the CPU.
+def trained_net(run: RunSpec, folder: Path) -> ResNet:
+    """A finished run's net with its final weights, on the CPU; as many classes as the weights have.
 
     Raises:
         BadInputError: Its weights are missing or damaged.
     """
-    net = build(run.net, run.variant, run.seed, classes)
     path = folder / run_folder.WEIGHTS
     try:
-        net.load_state_dict(safetensors.torch.load(run_folder.read_checked(path)))
+        state = safetensors.torch.load(run_folder.read_checked(path))
+        net = build(run.net, run.variant, run.seed, classes=len(state["fc.bias"]))
+        net.load_state_dict(state)
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
-    except (safetensors.SafetensorError, RuntimeError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInputError(f"{path}: not the weights of {run.net.name}; delete {folder} and run it again") from error
     return net
 
@@ -56,7 +57,7 @@ def score_run(
         BadInputError: Its weights are missing or damaged.
         OSError: The folder cannot be written.
     """
-    net = trained_net(run, folder, len(dataset.classes)).to(dataset.device)
+    net = trained_net(run, folder).to(dataset.device)
     evaluation = evaluate(net, dataset, run.variant.precision, views, progress=progress)
     labels = dataset.test_labels.cpu().numpy()
     content, scores = scores_content(evaluation.logits, labels)

@@ -195,7 +195,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         measured[net] = {}
         for run in store.replicates(RunSpec.of(net, variant, experiment.protocol, seed=0)):
             state = _state(store, run)
-            record = _measure(store, run, experiment) if state == "done" else None
+            record = measure(store, run, experiment) if state == "done" else None
             if record:
                 measured[net][run] = record
             elif state != "planned":
@@ -243,10 +243,10 @@ def _state(store: Store, run: RunSpec) -> str:
     return "interrupted" if status.is_stale else status.state
 
 
-def _measure(store: Store, run: RunSpec, experiment: Experiment) -> dict[str, object] | None:
+def measure(store: Store, run: RunSpec, experiment: Experiment | None = None) -> dict[str, object] | None:
     """A finished run's numbers; None if it has not been tested over the experiment's views, or not analysed."""
-    views = experiment.test
-    if not store.is_done(run, experiment.after_training):
+    views, analysis = (experiment.test, experiment.analysis) if experiment else ("1-crop", None)
+    if analysis and not store.is_done(run, analysis):
         return None
     names = (run_folder.EVAL_CSV, run_folder.TRAIN_CSV)
     evaluations, updates = (_log(store, run, name, must_exist=True) for name in names)
@@ -276,8 +276,8 @@ def _measure(store: Store, run: RunSpec, experiment: Experiment) -> dict[str, ob
         "best_test_error": float(evaluations["test_error"].min()),
         "train_error": final_training_error(updates, run.protocol),
         "early_test_error": float(evaluations["test_error"][early].mean()),
-        "updates_to_reach": updates_to_reach(updates, run.protocol, experiment.reach),
-        **_analysed(store, run, experiment.analysis),
+        "updates_to_reach": updates_to_reach(updates, run.protocol, experiment.reach if experiment else None),
+        **_analysed(store, run, analysis),
         "test_iterations": len(evaluations),
         "test_images": images,
         "parameters": complexity.parameters(run.net, run.variant.benchmark),

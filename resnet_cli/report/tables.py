@@ -11,11 +11,12 @@ from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
-from tabulate import LATEX_ESCAPE_RULES, tabulate
+from tabulate import tabulate
 
 from resnet_cli import complexity
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
+from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import window_in_words
 from resnet_cli.spec import RunSpec
 
@@ -110,7 +111,7 @@ def render(table: ResultTable, form: TextFormat) -> str:
         case "md":
             return _markdown(table)
         case "latex":
-            return _latex(table)
+            return latex(table)
         case "json":
             return json.dumps(as_json(table), indent=1, ensure_ascii=False) + "\n"
 
@@ -346,25 +347,12 @@ def _signed(difference: float) -> str:
 
 
 def _markdown(table: ResultTable) -> str:
-    body = "\n\n".join(_body(part.map(lambda cell: cell.replace("|", "\\|")), "pipe") for part in table.parts)
+    body = "\n\n".join(_pipes(part.map(lambda cell: cell.replace("|", "\\|"))) for part in table.parts)
     notes = "\n".join(f"- {note}" for note in table.notes)
     return f"**{table.title}** ({table.scale})\n\n{body}\n\n{notes}\n"
 
 
-def _latex(table: ResultTable) -> str:
-    body = "\n\n\\medskip\n".join(_body(part, "latex_booktabs") for part in table.parts)
-    caption = "".join(
-        LATEX_ESCAPE_RULES.get(character, character)
-        for character in f"{table.title} ({table.scale}). {' '.join(table.notes)}"
-    )
-    # ASCII only, so that the table compiles whatever the document's encoding and font.
-    text = f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{body}\n\\end{{table}}\n"
-    for character, command in (("±", "$\\pm$"), (MINUS, "$-$"), (NOT_RUN, "--")):
-        text = text.replace(character, command)
-    return text
-
-
-def _body(cells: pd.DataFrame, form: Literal["pipe", "latex_booktabs"]) -> str:
+def _pipes(cells: pd.DataFrame) -> str:
     align = ["left", *["right"] * (len(cells.columns) - 1)]
     rows, headers = cells.to_numpy().tolist(), list(cells.columns)
-    return tabulate(rows, headers, tablefmt=form, disable_numparse=True, colalign=align)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

@@ -60,7 +60,7 @@ def test_smoke_runs_and_depths(add_run: AddRun, capsys: pytest.CaptureFixture[st
     [
         ("t.csv", "label,net,layers"),
         ("t.md", "**Table 6."),
-        ("t.tex", "\\begin{table}"),
+        ("t.tex", "% needs \\usepackage{booktabs,graphicx}\n\\begin{table*}"),
         ("t.json", "{"),
         ("t", "Table 6."),
     ],

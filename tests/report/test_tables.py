@@ -4,21 +4,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.experiment import Experiment, experiment_names, load_experiment
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
+from resnet_cli.runs.store import Store
 from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from conftest import AddRun, AddTest
 
     from resnet_cli.report.tables import ResultTable, TextFormat
-    from resnet_cli.runs.store import Store
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 
 RICH = """\
 Table 6. Classification error on the CIFAR-10 test set (%)
@@ -262,16 +266,92 @@ def test_json(table6: ResultTable) -> None:
     assert (1, 7.9, None) == tuple(rows[11][key] for key in ("n", "test_error", "test_error_std"))
 
 
-def test_latex_is_plain_and_escaped(store: Store, short: Variant) -> None:
-    """The LaTeX form is ASCII, and what would break a document is escaped, in the caption too."""
-    row = {"label": "A & B_1 | C", "error": 9.0, "mean": 9.5, "std": 0.1}
-    own = load_experiment("fig1").model_dump(mode="json") | {"title": "50% & more_of $x$", "rows": [row]}
-    text = render(make_table(summarize(store, Experiment.model_validate(own), short)), "latex")
+CELL_NUMBERS = {
+    "ours": ("test_error", "test_error_std"),
+    "ours top-1": ("test_error", "test_error_std"),
+    "ours top-5": ("test_error_top5", "test_error_top5_std"),
+    "train": ("train_error", "train_error_std"),
+    "best": ("best_test_error",),
+    "paper top-1": ("paper_error",),
+    "paper top-5": ("paper_top5",),
+    "paper": ("paper_error", "paper_mean", "paper_std"),
+    "n": ("n",),
+    "parameters": ("parameters",),
+    "multiply-adds": ("multiply_adds",),
+}
 
-    assert text.isascii()
-    assert "\\caption{50\\% \\& more\\_of \\$x\\$ (schedule 0.01 of the paper's; CIFAR-10; fp32). " in text
-    assert " A \\& B\\_1 | C &" in text
-    assert "9.00 (9.50 $\\pm$ 0.10)" in text
+
+def cells_of_markdown(text: str) -> list[list[str]]:
+    """The cells of all tables, headers first, without the lines below them."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return [row for row in rows if not row[0].startswith(":-")]
+
+
+def cells_of_latex(text: str) -> list[list[str]]:
+    """The cells below the headers of all tables, as they are read; columns that meet are one."""
+    found = []
+    for preamble, body in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}\}", text, re.DOTALL):
+        columns = re.findall(r"r@\{\}l|[lrc]", preamble)
+        for line in body.partition("\\midrule\n")[2].splitlines():
+            if not line.endswith(" \\\\"):
+                continue
+            parts = [part.strip() for part in re.split(r"(?<!\\)&", line.removesuffix(" \\\\"))]
+            row = []
+            for column in columns:
+                cell = parts.pop(0)
+                if column == "r@{}l" and not cell.startswith("\\multicolumn{2}"):
+                    cell = f"{cell} {parts.pop(0)}"
+                row.append(as_read(cell))
+            assert [] == parts
+            found.append(row)
+    return found
+
+
+def as_read(cell: str) -> str:
+    """A LaTeX cell as markdown has it."""
+    cell = re.sub(r"\\multicolumn\{\d\}\{c\}\{(.*)\}", r"\1", cell)
+    layers = r"\\left\[\\begin\{array\}\{@\{\}c@\{\}\}(.*)\\end\{array\}\\right\]\{\\times\}(\d+)"
+    cell = re.sub(layers, lambda match: f"[{match[1].replace(f' {2 * chr(92)} ', '; ')}] x {match[2]}", cell)
+    for command, character in (
+        ("\\textendash{}", "–"),
+        ("$-$", "−"),
+        ("\\pm", "±"),
+        ("{\\times}10^{", "e"),
+        ("{\\times}", "x"),
+    ):
+        cell = cell.replace(command, character)
+    return " ".join(re.sub(r"[$\\{}]", "", cell).split())
+
+
+@pytest.mark.parametrize("name", ["table3 with runs", "table6 with runs", *experiment_names()])
+def test_the_formats_agree(request: pytest.FixtureRequest, name: str) -> None:
+    """Every number is the same in csv, json, markdown and LaTeX, to the digits that each shows."""
+    if name.endswith(" with runs"):
+        table: ResultTable = request.getfixturevalue(name.removesuffix(" with runs"))
+    else:
+        published, experiment = Store(PUBLISHED), load_experiment(name)
+        table = make_table(summarize(published, experiment, published.variant_to_show(experiment)))
+    rows = json.loads(render(table, "json"))["rows"]
+    of_csv = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    of_markdown = cells_of_markdown(render(table, "md"))
+    headers = [list(part.columns) for part in table.parts]
+
+    assert len(rows) == len(of_csv)
+    for row, other in zip(rows, of_csv, strict=True):
+        assert {*row, "scale"} == other.keys()
+        for key, value in row.items():
+            assert value == (float(other[key]) if isinstance(value, int | float) else other[key] or value), key
+    assert [row for row in of_markdown if row not in headers] == cells_of_latex(render(table, "latex"))
+    by_rows = of_markdown[-len(rows) :]  # the last table, or the only one, has a line a row
+    for row, cells in zip(rows, by_rows, strict=True):
+        shown = dict(zip(headers[-1], cells, strict=True))
+        for header in CELL_NUMBERS.keys() & shown.keys():
+            numbers = [row[key] for key in CELL_NUMBERS[header]]
+            known = [number for number in numbers if number is not None]
+            digits = re.findall(r"[\d.,]*\d", shown[header])
+            is_ours = header in ("n", "parameters", "multiply-adds")
+            wanted = [f"{number:,}" if is_ours else f"{number:.2f}" for number in known]
+            assert wanted == digits or (header == "n" and row["net"] is None), (row, header)
 
 
 def test_markdown_keeps_a_bar_in_its_cell(store: Store, short: Variant) -> None:
@@ -305,6 +385,6 @@ def test_a_smoke_run_is_marked(store: Store, add_run: AddRun, form: TextFormat) 
     variant = Variant(tiny=True, dataset="synthetic")
     add_run("resnet-20", [70.0], variant=variant)
     table = make_table(summarize(store, load_experiment("table6"), variant))
-    text = printed(table, 80) if form == "rich" else render(table, form)
+    text = printed(table, 80) if form == "rich" else render(table, form).replace("-{}-", "--")
 
     assert "SMOKE RUN (--tiny), not a result; embedded synthetic set, not CIFAR-10" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import safetensors.torch
 import typer
 from bad_input import (
     CONTROL,
@@ -14,8 +15,12 @@ from bad_input import (
     examine_many,
 )
 from hypothesis import strategies as st
+from small_run import small_run
 
+from resnet_cli import run_folder
 from resnet_cli.cli.main import app
+from resnet_cli.model import build
+from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +54,8 @@ BASES: dict[str, list[str]] = {
     "table": ["depth"],
     "plot": ["depth"],
     "check": ["depth"],
+    "compare": ["a-store", "a-store"],
+    "export": ["a-run", "--to", "safetensors"],
     "eval": ["resnet-8", "--weights", "plain-file", "--dataset", "synthetic"],
     "bench": ["resnet-8"],
     "report": [],
@@ -57,10 +64,12 @@ BASES: dict[str, list[str]] = {
     "data where": [],
     "doctor": [],
 }
+# What must follow an argument that is given alone, or its absence would be told.
+NEEDED = {"compare": ["a-store"], "export": ["--to", "safetensors"]}
 # Where nothing has to be read or written for the answer, any path does.
 ANY_PATH = {("run", "--data-dir"), ("reproduce", "--data-dir"), ("bench", "--data-dir"), ("eval", "--data-dir"),
               ("data where", "--data-dir"), ("doctor", "--results-dir"), ("doctor", "--data-dir"),
-              ("run", "--results-dir"), ("plot", "--output")}  # fmt: skip
+              ("run", "--results-dir"), ("plot", "--output"), ("export", "--data-dir")}  # fmt: skip
 READERS_OF_RESULTS = {"list", "show", "status", "table", "plot", "check", "report"}
 CONTRADICTIONS = [
     (["run", "fig1", "--tiny", "--schedule", "0.1"], "--tiny"),
@@ -91,6 +100,13 @@ CONTRADICTIONS = [
     (["eval", "resnet-110", "--weights", "plain-file", "--convention", "torchvision"], "resnet-110"),
     (["eval", "resnet-50", "--weights", "torchvision", "--convention", "akamaster"], "torchvision"),
     (["bench", "resnet-8", "--device", "mps"], "--device"),
+    (["compare", "a-store", "a-store", "--depths", "8,14"], "--depths"),
+    (["compare", "a-store", "a-folder"], "a-folder"),
+    (["compare", "a-store", "a-store", "fig4"], "a-store"),
+    (["export", "a-run"], "--to"),
+    (["export", "a-run", "--to", "torchvision"], "torchvision"),
+    (["export", "a-run", "--to", "safetensors", "--dataset-root", "a-folder"], "--dataset-root"),
+    (["export", "a-run", "--to", "safetensors", "--output", "a-run/more"], "a-run/more"),
 ]
 
 
@@ -137,7 +153,7 @@ def bad_flags(draw: st.DrawFn) -> Input:
     option = parameter.opts[0]
     if not option.startswith("-"):
         value = draw(st.sampled_from(["", "resnet-21", CONTROL, 900 * "x", "../fig1", "\udcff", "nothing.toml"]))
-        return Input([*name.split(), value], ("--weights", *as_shown(value)))
+        return Input([*name.split(), value, *NEEDED.get(name, [])], ("--weights", *as_shown(value)))
     value = draw(st.sampled_from(no_values(parameter)))
     if parameter.is_flag:
         more, says = [f"{option}={draw(st.sampled_from(JUNK))}"], (option,)
@@ -166,6 +182,14 @@ def test_flags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "plain-file").write_bytes(b"nothing\n")
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
+    run = small_run(8)
+    folder = Store(tmp_path / "a-store").create_folder(run)
+    (folder / run_folder.WEIGHTS).write_bytes(safetensors.torch.save(build(run.net, run.variant, 0, 10).state_dict()))
+    rows = "".join(f"{update},0.1,1,80\n" for update in range(1, 9))
+    (folder / run_folder.TRAIN_CSV).write_text(f"iteration,lr,loss,train_error\n{rows}")
+    (folder / run_folder.EVAL_CSV).write_text("iteration,test_loss,test_error,test_error_top5,images\n8,1,80,40,64\n")
+    run_folder.write_status(folder, run_folder.Status(state="done", iteration=8, iterations=8))
+    (tmp_path / "a-run").symlink_to(folder)
     examine_many(bad_flags(), count)
 
 

@@ -1,0 +1,241 @@
+"""`resnet compare`: two results folders beside each other, of two machines or two versions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.options import Depths, parse_depths, reachable
+from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import load_experiment
+from resnet_cli.runs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from resnet_cli.report.compare import Comparison
+
+ComparisonFormat = Literal["rich", "csv", "md", "json"]
+FORMAT_OF_SUFFIX: dict[str, ComparisonFormat] = {".csv": "csv", ".md": "md", ".json": "json"}
+FILE_WIDTH = 100
+COMMIT, COMMIT_DIGITS = re.compile("[0-9a-f]{40}"), 10
+MOST_VALUES = 3  # of a field of the environments, in a table for people
+NOTHING = "–"  # noqa: RUF001  a dash, no minus
+MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
+METRIC_NAMES = {"test_error": "test", "train_error": "training"}
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", callback=reachable, help="A results folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", callback=reachable, help="Another.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="EXPERIMENT", help="Its runs only, tested as it says (default: every run)."),
+    ] = None,
+    *,
+    any_precision: Annotated[
+        bool, typer.Option("--any-precision", help="Compare runs whose arithmetic differs, too.")
+    ] = False,
+    form: Annotated[
+        ComparisonFormat | None,
+        typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Write to this file instead.")] = None,
+    depths: Depths = None,
+) -> None:
+    """Compare two results folders: errors, their difference with its interval, logs, and what else differs."""
+    from rich.console import Console
+
+    if name is None and depths is not None:
+        raise BadInputError("--depths: of a sweep; name the EXPERIMENT")
+    experiment = load_experiment(name, parse_depths(depths)) if name else None
+    for path in (a, b):
+        if not (path / "runs").is_dir():
+            raise BadInputError(f"{path}: no results folder; it has no runs/")
+
+    from resnet_cli.report.compare import compare as compare_stores
+
+    comparison = compare_stores(Store(a), Store(b), experiment, any_precision=any_precision)
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
+    if form == "rich":
+        console = Console(width=FILE_WIDTH, color_system=None) if output else Console()
+        if output is None:
+            console.print(_rich(comparison, a, b))
+            return
+        with console.capture() as capture:
+            console.print(_rich(comparison, a, b))
+        text = capture.get()
+    elif form == "csv":
+        text = _csv(comparison)
+    elif form == "md":
+        text = _markdown(comparison, a, b)
+    else:
+        text = json.dumps(_as_json(comparison, a, b, name), indent=1, ensure_ascii=False) + "\n"
+    typer.echo(write_file(output, text.encode()) if output else text, nl=output is not None)
+
+
+def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one scale as people read them; a net's name stands in its first row only."""
+    import pandas as pd
+
+    cells = pd.DataFrame({"net": frame["net"].mask(frame.duplicated(["run_a", "run_b"]), "")})
+    cells["error"] = frame["metric"].map(METRIC_NAMES)
+    for side in ("a", "b"):
+        columns = [f"mean_{side}", f"std_{side}", f"n_{side}"]
+        cells[f"{side.upper()} (n)"] = [_mean(*row) for row in frame[columns].itertuples(index=False)]
+    cells[f"B {MINUS} A"] = [_signed(value) for value in frame["difference"]]
+    cells["95% interval"] = [
+        NOTHING if pd.isna(low) else f"{_signed(low)} to {_signed(high)}{' *' if excludes else ''}"
+        for low, high, excludes in frame[["low", "high", "excludes_zero"]].itertuples(index=False)
+    ]
+    return cells
+
+
+def _mean(mean: float, std: float, n: int) -> str:
+    return f"{mean:.2f} ± {std:.2f} ({n})" if std >= 0 else f"{mean:.2f} ({n})"  # NaN for a single run
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", MINUS)  # + 0.0: no minus before a zero
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    frame = comparison.frame
+    error = "test: error (%) after the last update; training: running, on augmented batches."
+    notes = [f"{error} Mean ± standard deviation over n finished runs."]
+    if comparison.intervals:
+        notes.append(
+            f"95% interval: of the difference of the means, by Welch's t, where both have two runs or more. "
+            f"* excludes 0: {comparison.excluding_zero} of {comparison.intervals}; were there no difference anywhere, "
+            f"{comparison.expected_by_chance:.2g} would by chance."
+        )
+    if ((frame["difference"] == 0) & frame["low"].isna() & (frame["n_a"] > 1)).any():
+        notes.append("No interval where both have the same errors, seed by seed: such runs are not independent.")
+    notes += _logs_in_words(comparison.logs)
+    if comparison.environments.empty:
+        notes.append("The environments of these runs do not differ.")
+    for side, only in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if only:
+            notes.append(f"Only {side} has: {', '.join(only)}.")
+    return notes
+
+
+def _logs_in_words(logs: pd.DataFrame) -> list[str]:
+    """For each net the seeds that both have run, and the update at which their logs part."""
+    import pandas as pd
+
+    scales_of_net = Counter(logs.drop_duplicates(["net", "scale"])["net"])
+    lines = []
+    for head, its in logs.groupby(["net", "scale"], sort=False):
+        net, scale = map(str, head)
+        parts = []
+        for update in its["differs_from"].drop_duplicates():
+            alike = its["differs_from"].isna() if pd.isna(update) else its["differs_from"] == update
+            seeds = ", ".join(map(str, its.loc[alike, "seed"]))
+            parts.append(
+                f"{'the same bits' if pd.isna(update) else f'others from update {update:,} on'} (seed {seeds})"
+            )
+        where = f" ({scale})" if scales_of_net[net] > 1 else ""
+        lines.append(f"Logs, {net}{where}: {'; '.join(parts)}.")
+    return lines
+
+
+def _environment_cells(comparison: Comparison) -> pd.DataFrame:
+    cells = comparison.environments.rename(columns={"field": "environment", "a": "A", "b": "B"})
+    for side in ("A", "B"):
+        cells[side] = [_values(values) for values in cells[side]]
+    return cells
+
+
+def _values(values: Sequence[str]) -> str:
+    values = [value[:COMMIT_DIGITS] if COMMIT.fullmatch(value) else value for value in values]
+    more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+    return ", ".join(map(_printable, values[:MOST_VALUES])) + more or NOTHING
+
+
+def _printable(text: str) -> str:
+    """A text from a file, so that it does nothing to the terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _rich(comparison: Comparison, a: Path, b: Path) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(f"A: {a}"), Text(f"B: {b}"), Text()]
+    for scale, rows in comparison.frame.groupby("scale", sort=False):
+        parts += [Text(str(scale), style="bold"), _grid(_cells(rows), texts=2), Text()]
+    if len(comparison.environments):
+        parts += [_grid(_environment_cells(comparison), texts=3), Text()]
+    return Group(*parts, *(Text(note, style="dim") for note in _notes(comparison)))
+
+
+def _grid(cells: pd.DataFrame, texts: int) -> RenderableType:
+    """A table for a terminal; the first columns, so many, are texts."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for position, header in enumerate(cells.columns):
+        table.add_column(header, justify="left" if position < texts else "right", overflow="fold")
+    for row in cells.itertuples(index=False):
+        table.add_row(*(Text(cell.replace(" ± ", "±")) for cell in row))
+    return table
+
+
+def _csv(comparison: Comparison) -> str:
+    """The rows, with the seeds that both have and those whose logs are the same."""
+    logs = comparison.logs
+    seeds = logs.assign(same=logs["differs_from"].isna()).groupby(["net", "scale"])["same"].agg(["size", "sum"])
+    seeds = seeds.rename(columns={"size": "common_seeds", "sum": "same_logs"}).reset_index()
+    frame = comparison.frame.merge(seeds, how="left", on=["net", "scale"])
+    counts = {"common_seeds": "int64", "same_logs": "int64"}
+    return frame.fillna(dict.fromkeys(counts, 0)).astype(counts).to_csv(index=False, lineterminator="\n")
+
+
+def _markdown(comparison: Comparison, a: Path, b: Path) -> str:
+    parts = [f"A: `{a}`; B: `{b}`"]
+    for scale, rows in comparison.frame.groupby("scale", sort=False):
+        parts += [f"**{scale}**", _pipes(_cells(rows), texts=2)]
+    if len(comparison.environments):
+        parts.append(_pipes(_environment_cells(comparison), texts=3))
+    parts.append("\n".join(f"- {note}" for note in _notes(comparison)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _pipes(cells: pd.DataFrame, texts: int) -> str:
+    from tabulate import tabulate
+
+    rows = cells.map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
+    align = ["left" if position < texts else "right" for position in range(len(cells.columns))]
+    return tabulate(rows, list(cells.columns), tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _as_json(comparison: Comparison, a: Path, b: Path, experiment: str | None) -> dict[str, Any]:
+    def records(frame: pd.DataFrame) -> list[Any]:
+        rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+        return rows
+
+    return {
+        "a": str(a),
+        "b": str(b),
+        "experiment": experiment,
+        "intervals": comparison.intervals,
+        "excluding_zero": comparison.excluding_zero,
+        "expected_by_chance": comparison.expected_by_chance,
+        "rows": records(comparison.frame),
+        "logs": records(comparison.logs),
+        "environments": records(comparison.environments),
+        "only_a": list(comparison.only_a),
+        "only_b": list(comparison.only_b),
+    }

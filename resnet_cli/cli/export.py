@@ -1,0 +1,123 @@
+"""`resnet export`: a finished run's weights as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from resnet_cli import run_folder
+from resnet_cli.cli import options
+from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.errors import BadInputError
+from resnet_cli.runs.store import Store
+
+if TYPE_CHECKING:
+    from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.spec import RunSpec
+
+Target = Literal["safetensors", "torchvision", "onnx"]
+SUFFIXES: dict[Target, str] = {"safetensors": ".safetensors", "torchvision": ".pth", "onnx": ".onnx"}
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder, or its name in <results>/runs.")],
+    *,
+    target: Annotated[
+        Target,
+        typer.Option(
+            "--to",
+            help="safetensors: the weights, described; torchvision: a file that torchvision.models.resnetN() loads; "
+            "onnx: a net that takes pixels.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="In place of <results>/exports/<run>.<suffix>.")
+    ] = None,
+    data_dir: options.DataDir = None,
+    dataset_root: options.DatasetRoot = None,
+    results_dir: options.ResultsDir = None,
+) -> None:
+    """Write a finished run's weights for other programs, and print the file's path."""
+    store = Store.open(results_dir)
+    folder = _folder(name, store)
+
+    from resnet_cli.evaluate import export as exporting
+    from resnet_cli.evaluate.trained import trained_net
+
+    run = exporting.read_finished(folder)
+    if folder.parent == store.root / "runs" and folder.name != run.run_id:
+        raise BadInputError(f"{folder / run_folder.SPEC}: of {run.run_id}, not of this folder's run; restore it")
+    if dataset_root and run.variant.benchmark != "imagenet":
+        raise BadInputError(f"--dataset-root: in place of ImageNet; {run.run_id} is on CIFAR-10")
+    obstacle = None
+    if target == "torchvision":
+        obstacle = exporting.obstacle_to_torchvision(run)
+    elif target == "onnx":
+        obstacle = exporting.obstacle_to_onnx()
+    if obstacle:
+        raise BadInputError(f"{run.run_id}: --to {target}: {obstacle}")
+    path = output or store.root / "exports" / f"{run.run_id}{SUFFIXES[target]}"
+    if (path.parent / run_folder.SPEC).is_file():
+        raise BadInputError(f"{path}: in a run's own folder, where only the run writes; choose another place")
+    check_writable(path)  # before a pass over the data
+    net = trained_net(run, folder).eval()
+    match target:
+        case "safetensors":
+            asked = data_dir is not None or dataset_root is not None
+            content = exporting.as_safetensors(net, run, _dataset(run, data_dir, dataset_root, needed=asked))
+        case "torchvision":
+            content = exporting.as_torchvision(net)
+            classes = "" if net.fc.out_features == 1000 else f"num_classes={net.fc.out_features}"  # noqa: PLR2004
+            _say(
+                f"for torchvision.models.resnet{run.net.depth}({classes}); its inputs are pixels / 255 minus the mean "
+                "of the training images, not torchvision's own normalisation"
+            )
+        case "onnx":
+            data = _dataset(run, data_dir, dataset_root, needed=True)
+            assert data is not None
+            content = exporting.as_onnx(net, run, data)
+    typer.echo(write_file(path, content))
+
+
+def _folder(name: str, store: Store) -> Path:
+    """The folder of the run that is meant."""
+    options.reachable(Path(name))
+    by_name = store.root / "runs" / name
+    for folder in (by_name, Path(name)):
+        if (folder / run_folder.SPEC).is_file():
+            return folder
+    raise BadInputError(f"'{name}': neither a run's folder nor the name of one in {store.root / 'runs'}")
+
+
+def _dataset(
+    run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, needed: bool
+) -> Dataset | PhotoDataset | None:
+    """The data that the run was trained on, whose mean it subtracts; None, which is told, if they are not there.
+
+    Raises:
+        BadInputError: They are needed and not there.
+    """
+    from resnet_cli.data import open_dataset
+
+    try:
+        return open_dataset(
+            run.variant,
+            options.data_folder(data_dir),
+            photos=run.protocol.photos,
+            dataset_root=dataset_root,
+            workers=options.worker_count(None),
+            report=_say,
+        )
+    except BadInputError as error:
+        if needed:
+            raise BadInputError(
+                f"the training images' mean is not in a run's folder but made of them: {error}"
+            ) from error
+        _say(f"without the training images' mean: {error}")
+        return None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
