@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
@@ -63,16 +63,11 @@ def draw_layers(
         line = values[net][panel.weights]
         if is_sorted:
             line = line.sort_values(ascending=False)
-        axes.plot(
-            range(1, len(line) + 1),
-            line.to_numpy(),
-            color=colours[net],
-            linestyle="--" if net.family == "plain" else "-",
-            linewidth=1,
-            marker=".",
-            markersize=2.5,
-            label=net.name,
-        )
-    axes.set_yscale("log" if analysis == "gradients" else "linear")
+        style: dict[str, Any] = {"linestyle": "--"} if net.family == "plain" else {"marker": ".", "markersize": 3}
+        numbers = range(1, len(line) + 1)
+        axes.plot(numbers, line.to_numpy(), color=colours[net], linewidth=1, label=net.name, **style)
+    if analysis == "gradients":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("layers, by size" if is_sorted else "layer, from the first")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
