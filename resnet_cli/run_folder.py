@@ -195,24 +195,49 @@ def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads a file of scores: (N, C) float32 and the labels (N,) int64; executes nothing in it.
 
     Raises:
-        BadInputError: It is missing, damaged, or no file of scores.
+        BadInputError: It is missing, damaged, not what the run wrote, or no file of scores.
     """
+    return _with_labels(path, _read_npz(path, "scores"), "scores")
+
+
+def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads a finished run's logits on the test set, (N, C) float32, and the labels, (N,) int64; executes nothing.
+
+    Returns:
+        None if there are no labels in it: it is of an earlier version.
+
+    Raises:
+        BadInputError: It is missing, damaged, not what the run wrote, or no file of predictions.
+    """
+    arrays = _read_npz(path, "logits")
+    return _with_labels(path, arrays, "logits") if "labels" in arrays else None
+
+
+def _read_npz(path: Path, name: str) -> dict[str, np.ndarray]:
+    """The array of this name in an npz, and `labels` if it has them; executes nothing in it."""
     import numpy as np
 
     try:
-        with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as content:
-            scores, labels = content["scores"], content["labels"]
+        with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as archive:
+            return {key: archive[key] for key in (name, "labels") if key == name or key in archive}
     except BadInputError:
         raise
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged archive can raise nearly anything
-        raise BadInputError(f"{path}: not a file of scores: {' '.join(str(error).split())}") from error
-    shapes_agree = scores.ndim == 2 and labels.shape == scores.shape[:1]  # noqa: PLR2004
-    whole = shapes_agree and scores.dtype.kind == "f" and labels.dtype.kind == "i"
-    if not whole or not len(labels) or not 0 <= labels.min() <= labels.max() < scores.shape[1]:
-        raise BadInputError(f"{path}: not a file of scores: want scores (N, C) and labels (N,) below C")
-    return scores.astype(np.float32), labels
+        raise BadInputError(f"{path}: not a file of {name}: {' '.join(str(error).split())}") from error
+
+
+def _with_labels(path: Path, arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The array of this name (N, C) as float32, and its labels (N,) as int64, if they are such arrays."""
+    import numpy as np
+
+    values, labels = arrays[name], arrays.get("labels", np.array(None))
+    shapes_agree = values.ndim == 2 and labels.shape == values.shape[:1]  # noqa: PLR2004
+    whole = shapes_agree and values.dtype.kind == "f" and labels.dtype.kind == "i"
+    if not whole or not len(labels) or not 0 <= labels.min() <= labels.max() < values.shape[1]:
+        raise BadInputError(f"{path}: not a file of {name}: want {name} (N, C) and labels (N,) below C")
+    return values.astype(np.float32), labels.astype(np.int64)
 
 
 def read_status(folder: Path) -> Status:

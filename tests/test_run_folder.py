@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import time
@@ -194,3 +195,60 @@ def test_missing_scores(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(BadInputError, match="No such file"):
         run_folder.read_scores(tmp_path / "scores.npz")
+
+
+def test_predictions(tmp_path: Path) -> None:
+    """Predictions come back as float32 and int64, exactly; those of an earlier version, without labels, do not."""
+    path = tmp_path / run_folder.PREDICTIONS
+    path.write_bytes(npz(logits=SCORES, labels=LABELS.astype(np.int16)))
+    found = run_folder.read_predictions(path)
+    path.write_bytes(npz(logits=SCORES))
+
+    assert found is not None
+    assert (np.float32, np.int64) == (found[0].dtype, found[1].dtype)
+    assert (SCORES.tolist(), LABELS.tolist()) == (found[0].tolist(), found[1].tolist())
+    assert run_folder.read_predictions(path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        npz(logits=SCORES, labels=LABELS)[:-30],
+        npz(scores=SCORES, labels=LABELS),
+        npz(logits=SCORES, labels=LABELS[:2]),
+        npz(logits=SCORES, labels=LABELS + 1),
+        npz(logits=np.array([object()]), labels=LABELS),
+        npz(logits=SCORES, labels=np.array([object()] * 4)),
+    ],
+    ids=["empty", "cut", "no logits", "too few", "too large", "objects", "objects for labels"],
+)
+def test_predictions_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    """A damaged file, or one of something else, is named in one line; nothing in it is executed."""
+    path = tmp_path / run_folder.PREDICTIONS
+    path.write_bytes(content)
+    with pytest.raises(BadInputError) as caught:
+        run_folder.read_predictions(path)
+
+    assert str(caught.value).startswith(f"{path}: not a file of logits: ")
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def test_predictions_are_compared_with_their_sum(tmp_path: Path) -> None:
+    """Predictions that can be read but are not what the run wrote are refused."""
+    path = tmp_path / run_folder.PREDICTIONS
+    content = npz(logits=SCORES, labels=LABELS)
+    path.write_bytes(content)
+    run_folder.write_sums(tmp_path, {path.name: hashlib.sha256(content).hexdigest()})
+    whole = run_folder.read_predictions(path)
+    path.write_bytes(npz(logits=SCORES + 1, labels=LABELS))
+    with pytest.raises(BadInputError, match=r"predictions\.npz: damaged"):
+        run_folder.read_predictions(path)
+
+    assert whole is not None
+
+
+def test_missing_predictions(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(BadInputError, match="No such file"):
+        run_folder.read_predictions(tmp_path / run_folder.PREDICTIONS)

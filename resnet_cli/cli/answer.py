@@ -66,7 +66,10 @@ def print_verdicts(judgements: list[Judgement], console: Console) -> None:
         verdict = Text(judgement.verdict, style=VERDICT_STYLES[judgement.verdict])
         console.print(verdict + Text(f": {judgement.claim.text}{reason}"))
         for comparison in judgement.comparisons:
-            console.print(Padding(Text(f"{judgement.metric_in_words}: {comparison}", style="dim"), (0, 0, 0, 4)))
+            lines = [f"{judgement.metric_in_words}: {comparison.sides}", comparison.outcome]
+            for indent, line in zip((4, 8), lines, strict=True):
+                if line:
+                    console.print(Padding(Text(line, style="dim"), (0, 0, 0, indent)))
 
 
 def check_writable(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,11 @@ from resnet_cli.cli.options import (
 from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.store import Store
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resnet_cli.report.summarize import Summary
+
 
 def check(
     name: Annotated[
@@ -34,6 +39,7 @@ def check(
     ] = None,
     *,
     form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
+    power: Annotated[bool, typer.Option("--power", help="Tell how many seeds each claim needs instead.")] = False,
     schedule: Schedule = None,
     tiny: Tiny = False,
     dataset: DatasetOption = None,
@@ -45,13 +51,16 @@ def check(
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Judge the paper's claims by our runs: reproduced, not reproduced, too few runs, not run."""
+    """Judge the paper's claims by our runs: reproduced, not reproduced, too few runs, not run.
+
+    With --power, tell how many seeds a side would show each claim with a probability of 80%, if the paper's numbers are
+    true; at another scale than the paper's, if ours are.
+    """
     import json
 
     from rich.console import Console
     from rich.text import Text
 
-    from resnet_cli.report.claims import RULE, judge
     from resnet_cli.report.summarize import summarize
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
@@ -61,33 +70,114 @@ def check(
         experiments = [each for each in experiments if each.claims and fits(each, asked)]
     summaries = [summarize(store, each, shown_variant(store, each, asked)) for each in experiments]
     if form == "json":
-        content = [
-            {
-                "experiment": summary.experiment.name,
-                "title": summary.experiment.title,
-                "variant": summary.scale,
-                "is_paper": summary.is_paper,
-                "rule": RULE,
-                "claims": [judgement.as_json() for judgement in judge(summary)],
-            }
-            for summary in summaries
-        ]
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        content = [_power_as_json(summary) if power else _verdicts_as_json(summary) for summary in summaries]
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
         return
     console = Console()
-    idle = [] if name else [summary.experiment.name for summary in summaries if summary.runs.empty]
-    for summary in summaries:
-        if summary.experiment.name in idle:
-            continue
+    idle = [] if name or power else [summary.experiment.name for summary in summaries if summary.runs.empty]
+    shown = [summary for summary in summaries if summary.experiment.name not in idle]
+    for summary in shown:
         console.print(Text(f"{summary.experiment.name}: {summary.experiment.title}", style="bold"))
         console.print(Text(summary.scale, style="" if summary.is_paper else "bold red"))
-        judgements = judge(summary)
-        if judgements:
-            print_verdicts(judgements, console)
+        if power:
+            _print_power(summary, console)
         else:
-            console.print("makes no claim")
+            _print_verdicts(summary, console)
         console.print()
-    if len(idle) < len(summaries):
-        console.print(Text(RULE, style="dim"))
+    if shown:
+        console.print(Text(_power_rule() if power else _rule(), style="dim"))
     if idle:
         console.print(Text(f"not run: every claim of {', '.join(idle)}; 'resnet run NAME' trains what is missing"))
+
+
+def _rule() -> str:
+    from resnet_cli.report.claims import RULE
+
+    return RULE
+
+
+def _power_rule() -> str:
+    from resnet_cli.report.power import RULE
+
+    return RULE
+
+
+def _verdicts_as_json(summary: Summary) -> dict[str, object]:
+    from resnet_cli.report.claims import RULE, judge
+
+    return {
+        "experiment": summary.experiment.name,
+        "title": summary.experiment.title,
+        "variant": summary.scale,
+        "is_paper": summary.is_paper,
+        "rule": RULE,
+        "claims": [judgement.as_json() for judgement in judge(summary)],
+    }
+
+
+def _print_verdicts(summary: Summary, console: Console) -> None:
+    from resnet_cli.report.claims import judge
+
+    judgements = judge(summary)
+    if judgements:
+        print_verdicts(judgements, console)
+    else:
+        console.print("makes no claim")
+
+
+def _power_as_json(summary: Summary) -> dict[str, object]:
+    from resnet_cli.report.claims import SIGNIFICANCE
+    from resnet_cli.report.power import POWER, RULE, needs, strictest_level
+
+    return {
+        "experiment": summary.experiment.name,
+        "title": summary.experiment.title,
+        "variant": summary.scale,
+        "is_paper": summary.is_paper,
+        "rule": RULE,
+        "alpha": SIGNIFICANCE,
+        "strictest_alpha": strictest_level(summary.experiment),
+        "power": POWER,
+        "needs": [need.as_json() for need in needs(summary)],
+    }
+
+
+def _print_power(summary: Summary, console: Console) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from resnet_cli.report.claims import SIGNIFICANCE
+    from resnet_cli.report.power import needs, seeds_shown, strictest_level
+
+    found = needs(summary)
+    if not found:
+        console.print("makes no claim about runs")
+        return
+    alphas = {f"{alpha:.2g}": None for alpha in (SIGNIFICANCE, strictest_level(summary.experiment))}
+    shown = seeds_shown(summary.experiment)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("claimed")
+    for heading in ["gap", "std", *(f"p<{alpha}" for alpha in alphas), *(f"n={seeds}" for seeds in shown)]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    problems: dict[str, list[str]] = {}
+    for need in found:
+        claimed = need.comparison
+        if need.metric != "test_error":
+            claimed += f", {need.metric_in_words}"
+        if need.problem:
+            problems.setdefault(need.problem, []).append(claimed)
+            continue
+        seeds = [_count(each) for each in (need.seeds, need.strict_seeds)][-len(alphas) :]
+        powers = [f"{need.power[each]:.2f}" for each in shown]
+        table.add_row(claimed, f"{need.gap:z.2f} {need.gap_from}", f"{need.std:z.2f} {need.std_from}", *seeds, *powers)
+    if table.row_count:
+        console.print(table)
+    for problem, claims in problems.items():
+        console.print(Text(f"{problem}: {'; '.join(claims)}", style="yellow"))
+
+
+def _count(seeds: int | None) -> str:
+    from resnet_cli.report.power import MOST_SEEDS
+
+    return f"more than {MOST_SEEDS:,}" if seeds is None else str(seeds)

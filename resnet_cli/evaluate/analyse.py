@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from resnet_cli import run_folder
 from resnet_cli.data import Dataset
+from resnet_cli.device import memory_format
 from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.evaluate.start import initial_net
 from resnet_cli.evaluate.trained import trained_net, write_result
@@ -83,7 +84,8 @@ def responses(net: ResNet, dataset: Dataset | PhotoDataset, progress: Callable[[
     Returns:
         A row a layer in the order of the forward pass: layer (from 1), name, std.
     """
-    net.eval()
+    layout = memory_format(dataset.device, "fp32")
+    net.eval().to(memory_format=layout)
     names = _layers(net)
     sums = {name: torch.zeros(3, dtype=torch.float64) for name in names}
 
@@ -94,7 +96,7 @@ def responses(net: ResNet, dataset: Dataset | PhotoDataset, progress: Callable[[
     done = 0
     with _listening(net, names, listen):
         for _, images in dataset.test_views("1-crop"):
-            net(images)
+            net(images.contiguous(memory_format=layout))
             done += len(images)
             progress(done)
     rows = []
@@ -115,7 +117,8 @@ def gradients(
     Returns:
         A row a layer in the order of the forward pass: layer (from 1), name, norm.
     """
-    net.train()
+    layout = memory_format(dataset.device, "fp32")
+    net.train().to(memory_format=layout)
     names = _layers(net)
     norms = dict.fromkeys(names, 0.0)
     batches = min(BATCHES, run.protocol.iterations)
@@ -129,7 +132,7 @@ def gradients(
     with _listening(net, names, listen), contextlib.closing(dataset.train_stream(run)) as stream:
         for iteration in range(1, batches + 1):
             images, labels = stream.batch(iteration)
-            functional.cross_entropy(net(images), labels).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(net(images.contiguous(memory_format=layout)), labels).backward()  # type: ignore[no-untyped-call]
             net.zero_grad(set_to_none=True)
             progress(iteration * run.protocol.batch_size)
     return pd.DataFrame([{"layer": layer, "name": name, "norm": norms[name]} for layer, name in enumerate(names, 1)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.report.significance import CONFIDENCE, Difference, Sample
 from resnet_cli.report.summarize import measure
 from resnet_cli.spec import RunSpec
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from resnet_cli.runs.store import Store
 
 METRICS = ("test_error", "train_error")
-CONFIDENCE = 0.95
 OF_NO_RESULT = ("started", "resumed")  # entries of an environment that are no part of it
 MOST_NAMED = 8
 
@@ -202,7 +202,8 @@ def _errors(store: Store, run: RunSpec, experiment: Experiment | None) -> dict[s
 def _difference(values_a: dict[int, float], values_b: dict[int, float]) -> dict[str, Any]:
     """Means, standard deviations, and the difference with its interval, of errors by seed."""
     a, b = (pd.Series(list(values.values()), dtype=float) for values in (values_a, values_b))
-    low, high = (math.nan, math.nan) if values_a == values_b else _welch(a, b)
+    samples = Sample.of("A", list(a)), Sample.of("B", list(b))
+    low, high = (math.nan, math.nan) if values_a == values_b else _interval(*samples)
     return {
         "n_a": len(a),
         "mean_a": a.mean(),
@@ -217,18 +218,11 @@ def _difference(values_a: dict[int, float], values_b: dict[int, float]) -> dict[
     }
 
 
-def _welch(a: pd.Series[float], b: pd.Series[float]) -> tuple[float, float]:
-    """The 95% interval of B's mean less A's, the variances not taken as equal; NaN without a variance."""
-    from scipy import stats
-
-    parts = [values.var(ddof=1) / len(values) for values in (a, b)]
-    variance = sum(parts)
-    if not variance > 0:  # zero, or none at all of a single run
+def _interval(a: Sample, b: Sample) -> tuple[float, float]:
+    """The 95% interval of B's mean less A's (Welch's); NaN where a side has no variance, or neither has any."""
+    if a.std is None or b.std is None or not (a.std or b.std):
         return math.nan, math.nan
-    freedom = variance**2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-    middle = b.mean() - a.mean()
-    return middle - half, middle + half
+    return Difference.between(b, a).interval
 
 
 def _first_difference(a: Store, run: RunSpec, b: Store, other: RunSpec) -> int | None:

@@ -14,6 +14,7 @@ from resnet_cli import complexity, run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import BetterTogether
 from resnet_cli.report.ensemble import Ensemble, make_ensemble
+from resnet_cli.report.paired import Pair, make_pair, single_pairs
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Summary:
             errors are of the experiment's test, the best and the early one of the evaluations during the training.
         unfinished: Net name and state of every run that was started and has no result.
         ensembles: One for each that a row or a claim names.
+        pairs: One for each two nets whose test errors a claim compares while one of them has a single run.
     """
 
     experiment: Experiment
@@ -88,6 +90,7 @@ class Summary:
     runs: pd.DataFrame
     unfinished: tuple[tuple[str, str], ...]
     ensembles: tuple[Ensemble, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def only_describes(self) -> bool:
@@ -205,12 +208,14 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
     named += [claim.nets for claim in experiment.claims if isinstance(claim, BetterTogether)]
     finished = {net: list(runs) for net, runs in measured.items()}
     records = [record for runs in measured.values() for record in runs.values()]
+    pairs = [] if variant.tiny else single_pairs(experiment.claims, finished)
     return Summary(
         experiment,
         variant,
         pd.DataFrame(records, columns=RUN_COLUMNS).astype(dict.fromkeys([*AVERAGED, "source_error"], "float")),
         tuple(unfinished),
         tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
+        tuple(make_pair(store, nets, finished, experiment.test) for nets in pairs),
     )
 
 

@@ -110,6 +110,18 @@ class Store:
         """
         return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
 
+    def predictions(self, run: RunSpec) -> tuple[np.ndarray, np.ndarray] | None:
+        """The finished run's logits on the test set (N, C) float32, and the labels (N,) int64.
+
+        Returns:
+            None if the file is not there, as in published runs, or holds no labels, as those of earlier versions.
+
+        Raises:
+            BadInputError: The file is damaged.
+        """
+        path = self.folder(run) / run_folder.PREDICTIONS
+        return run_folder.read_predictions(path) if path.exists() else None
+
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
         specs = []

@@ -170,8 +170,8 @@ def test_in_words(store: Store, add_member: AddMember, photos: Variant) -> None:
 
     assert "validation error" == found.metric_in_words
     assert (
-        "2 nets together 10.00 (n=1) against resnet-34 s0 20.00 (n=1): on 100 images; 10 that only the ensemble gets "
-        "right, 0 only the net: sign test, p = 0.00098"
+        "2 nets together 10.00 (n=1) against resnet-34 s0 20.00 (n=1): difference -10.00; on 100 images: 10 that only "
+        "the ensemble gets right, 0 only the net: sign test, p = 0.00098"
     ) == str(found.comparisons[0])
 
 

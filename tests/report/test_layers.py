@@ -8,6 +8,7 @@ import pytest
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
+from resnet_cli.report.claims import judge
 from resnet_cli.report.figures import draw
 from resnet_cli.report.layers import layer_values
 from resnet_cli.report.summarize import summarize, updates_to_reach
@@ -84,10 +85,27 @@ def test_training_set(store: Store, add_run: AddRun, add_analysis: AddAnalysis, 
     ):
         columns = {"weights": weights, "loss": [1.0] * len(errors), "error": errors, "images": [50_000] * len(errors)}
         add_analysis(add_run(name, [9.0]), "training-set", columns | {"changed": [0] * len(errors)})
-    cells = make_table(summarize(store, load_experiment("construction"), short)).parts[0].set_index("method")
+    summary = summarize(store, load_experiment("construction"), short)
+    cells = make_table(summary).parts[0].set_index("method")
+    start, *others = judge(summary)
 
+    assert ("not reproduced", 0.5) == (start.verdict, start.comparisons[0].difference)
+    assert ["not run", "not run"] == [judgement.verdict for judgement in others]
     assert ["–", "–", "4.50"] == cells["train set start"].tolist()  # noqa: RUF001
     assert ["4.00", "–", "3.00"] == cells["train set end"].tolist()  # noqa: RUF001
+
+
+@pytest.mark.parametrize(("start", "verdict"), [(4.0, "reproduced"), (4.01, "reproduced"), (4.02, "not reproduced")])
+def test_the_same_start(
+    start: float, verdict: str, store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant
+) -> None:
+    """A construction has its source's error or it has not; one run shows it, and chance has no part in it."""
+    columns = {"weights": ["source", "start", "end"], "loss": [1.0] * 3, "error": [4.0, start, 3.0]}
+    columns |= {"images": [50_000] * 3, "changed": [0] * 3}
+    add_analysis(add_run("plain-56-from-20", [9.0]), "training-set", columns)
+    judgement = judge(summarize(store, load_experiment("construction"), short))[0]
+
+    assert (verdict, None, "") == (judgement.verdict, judgement.p, judgement.reason)
 
 
 def test_updates_to_an_error(store: Store, add_run: AddRun, short: Variant) -> None:

@@ -1,0 +1,85 @@
+"""Two nets that were trained once, compared image by image by what they saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnet_cli import scores
+from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import Less, Monotone
+from resnet_cli.report.significance import SignTest
+from resnet_cli.spec import Net
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from resnet_cli.experiment import Claim
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import RunSpec, Views
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One run of each of two nets, on the same images.
+
+    Attributes:
+        nets: Whose; a claim says that the first errs less.
+        test: None if there is nothing to compare.
+        problem: Why; empty if there is.
+    """
+
+    nets: tuple[Net, Net]
+    test: SignTest | None
+    problem: str = ""
+
+
+def single_pairs(claims: Sequence[Claim], finished: Mapping[Net, Sequence[RunSpec]]) -> list[tuple[Net, Net]]:
+    """The pairs of nets, each once, of which a claim about the test error compares a single run with one or more."""
+    pairs: list[tuple[Net, Net]] = []
+    for claim in claims:
+        if isinstance(claim, Less) and isinstance(claim.left, Net) and isinstance(claim.right, Net):
+            own = [(claim.left, claim.right)]
+        elif isinstance(claim, Monotone):
+            own = [(later, former) for former, later in pairwise(claim.nets)]
+        else:
+            continue
+        pairs += own if claim.metric == "test_error" else []
+    return [pair for pair in dict.fromkeys(pairs) if min(len(finished[net]) for net in pair) == 1]
+
+
+def make_pair(store: Store, nets: tuple[Net, Net], finished: Mapping[Net, Sequence[RunSpec]], views: Views) -> Pair:
+    """Compares the two runs of the lowest seed that both nets have, else of the lowest of each.
+
+    It decides no verdict, so that damaged answers are named and stop nothing else.
+    """
+    seeds = [{run.seed for run in finished[net]} for net in nets]
+    common = seeds[0] & seeds[1]
+    runs = [
+        next(run for run in finished[net] if run.seed == min(common or own))
+        for net, own in zip(nets, seeds, strict=True)
+    ]
+    names = [f"{run.net.name} s{run.seed}" for run in runs]
+    try:
+        answers = [_answers(store, run, views) for run in runs]
+    except BadInputError as error:
+        return Pair(nets, None, str(error))
+    saved = [answer for answer in answers if answer is not None]
+    if len(saved) < len(runs):
+        missing = [name for name, answer in zip(names, answers, strict=True) if answer is None]
+        return Pair(nets, None, f"{', '.join(missing)} saved no labelled answers")
+    (left, labels), (right, right_labels) = saved
+    if not np.array_equal(labels, right_labels):
+        return Pair(nets, None, f"{' and '.join(names)} were tested on different images")
+    wrong = [scores.is_wrong(each, labels, 1) for each in (left, right)]
+    return Pair(nets, SignTest.of(names[0], names[1], *wrong))
+
+
+def _answers(store: Store, run: RunSpec, views: Views) -> tuple[np.ndarray, np.ndarray] | None:
+    """The scores behind the run's test error, and the labels; None if it saved none."""
+    if views == "1-crop":
+        return store.predictions(run)
+    return store.scores(run, views) if store.is_complete(run, views) else None

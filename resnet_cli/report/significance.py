@@ -1,0 +1,149 @@
+"""Tests, intervals and effect sizes: functions of numbers, which know no runs and no nets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special, stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE = 0.95
+DECIMALS = 9  # what differs by less differs by rounding only
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A metric over the runs of a net, or a number a claim compares with (n = 0, no std). Percent."""
+
+    name: str
+    n: int
+    mean: float | None
+    std: float | None
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[float]) -> Sample:
+        """The sample of these values; its standard deviation is the sample's (n-1), None for a single value."""
+        values = [round(value, DECIMALS) for value in values]
+        if len(values) < 2:  # noqa: PLR2004  a spread takes two
+            return cls(name, len(values), values[0] if values else None, None)
+        # Equal values have no spread, whatever rounding makes of their mean.
+        if min(values) == max(values):
+            return cls(name, len(values), values[0], 0.0)
+        return cls(name, len(values), float(np.mean(values)), float(np.std(values, ddof=1)))
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return f"{self.name} (n=0)" if self.mean is None else self.name
+        spread = "" if self.std is None else f" ± {self.std:.2f}"
+        return f"{self.name} {self.mean:.2f}{spread} (n={self.n})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of means, left minus right, with its standard error and that error's degrees of freedom."""
+
+    value: float
+    error: float
+    df: float
+
+    @classmethod
+    def between(cls, left: Sample, right: Sample) -> Difference:
+        """Of two samples, by Welch and Satterthwaite; of a sample and a number, with n - 1 degrees of freedom.
+
+        At least one side must vary, and none may have just one value.
+        """
+        assert left.mean is not None
+        assert right.mean is not None
+        variances = [(side.std**2 / side.n, side.n - 1) for side in (left, right) if side.std is not None]
+        total = sum(variance for variance, _ in variances)
+        df = 1 / sum((variance / total) ** 2 / df for variance, df in variances)
+        return cls(left.mean - right.mean, math.sqrt(total), df)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two-sided 95% confidence interval."""
+        reach = float(special.stdtrit(self.df, (1 + CONFIDENCE) / 2)) * self.error
+        return self.value - reach, self.value + reach
+
+    def p_below(self, bound: float = 0.0) -> float:
+        """The one-sided t-test's p for a difference below `bound`: small if it is."""
+        return float(special.stdtr(self.df, (self.value - bound) / self.error))
+
+    def p_within(self, tolerance: float) -> float:
+        """The equivalence test's p for a difference closer to zero than `tolerance`: two one-sided tests, the greater.
+
+        Above 1 - p the difference is beyond one of the two ends, by the one-sided test against it.
+        """
+        p_above = float(special.stdtr(self.df, (-tolerance - self.value) / self.error))
+        return max(self.p_below(tolerance), p_above)
+
+
+def hedges_g(left: Sample, right: Sample) -> float | None:
+    """The difference of means in standard deviations, pooled, without Cohen's bias; the sign is left minus right's.
+
+    Returns:
+        None if nothing varies, or for one degree of freedom, with which the unbiased estimate does not exist.
+    """
+    assert left.mean is not None
+    assert right.mean is not None
+    spreads = [(side.n - 1, side.std) for side in (left, right) if side.std is not None]
+    df = sum(each for each, _ in spreads)
+    pooled = math.sqrt(sum(each * std**2 for each, std in spreads) / df) if df else 0.0
+    if not pooled or df == 1:
+        return None
+    unbiased = math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
+    return unbiased * (left.mean - right.mean) / pooled
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Each p corrected for the number of them by Holm's step-down method (1979), in the order given."""
+    corrected = [0.0] * len(p)
+    greatest = 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        greatest = max(greatest, min(1.0, (len(p) - rank) * p[place]))
+        corrected[place] = greatest
+    return corrected
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """Two answers to the same images: how many images only one of them gets right.
+
+    Attributes:
+        left: Whose the first answers are.
+        right: Whose the second are.
+        images: How many both were asked.
+        only_left: What only the left gets right.
+        only_right: What only the right gets right.
+        p: The exact one-sided sign test's (McNemar's) for the left being right more often; 1 if they never differ.
+    """
+
+    left: str
+    right: str
+    images: int
+    only_left: int
+    only_right: int
+    p: float
+
+    @classmethod
+    def of(cls, left: str, right: str, left_wrong: np.ndarray, right_wrong: np.ndarray) -> SignTest:
+        """Of two nets by which images each gets wrong, (images,) bool."""
+        won, lost = int((right_wrong & ~left_wrong).sum()), int((left_wrong & ~right_wrong).sum())
+        p = float(stats.binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
+        return cls(left, right, len(left_wrong), won, lost, p)
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.images:,} images: {self.only_left:,} that only {self.left} gets right, "
+            f"{self.only_right:,} only {self.right}: sign test, {p_in_words(self.p)}"
+        )
+
+
+def p_in_words(p: float) -> str:
+    """A p to two digits."""
+    return f"p = {p:.2g}" if p >= 10**-DECIMALS else f"p < {10**-DECIMALS:g}"
