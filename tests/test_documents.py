@@ -63,7 +63,7 @@ def test_readme_shows_the_tree_as_it_is() -> None:
     modules = {
         str(path.relative_to(ROOT / "resnet_cli"))
         for path in (ROOT / "resnet_cli").rglob("*.*")
-        if path.suffix in {".py", ".html"} and not path.name.startswith("__")
+        if path.suffix in {".py", ".html", ".js"} and not path.name.startswith("__")
     }
 
     assert modules == named
