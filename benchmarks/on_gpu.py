@@ -4,8 +4,9 @@
     python benchmarks/on_gpu.py --results-dir /tmp/results --out /tmp/out --device cpu --tiny    # a rehearsal
 
 In this order: the GPU tests, `resnet bench` against the eager loop, with --photographs FOLDER the speed of ImageNet's
-nets (each in the first call only), then Figure 6 and Table 6 at paper scale, cheap nets first, one seed of each before
-more seeds. Training is stopped with SIGTERM when the minutes are over and goes on in the next call.
+nets (each in the first call only), then at paper scale Figure 6, a look into its nets (Figure 7, backward signals),
+Table 6 and the paper's arguments; cheap nets first, one seed of each before more seeds. Training is stopped with
+SIGTERM when the minutes are over and goes on in the next call.
 Logs, statuses and environments (no weights) are packed into OUT/results.tar.gz; a short table is printed last.
 """
 
@@ -58,7 +59,8 @@ def main() -> None:
             command += ["--dataset-root", str(options.photographs), "--device", options.device]
             command += ["--precision", options.precision, *(["--batch-size", "4"] if options.tiny else [])]
             run_until(deadline, subprocess.Popen(command))
-        for experiment, seeds in (("fig6", "1"), ("table6", "5")):
+        arguments = [(name, "3") for name in ("convergence", "construction", "single-layer", "longer")]
+        for experiment, seeds in (("fig6", "1"), ("fig7", "1"), ("gradients", "1"), ("table6", "5"), *arguments):
             train(experiment, seeds, options, deadline)
     finally:
         pack(options.results_dir, options.out)

@@ -25,6 +25,9 @@ RUN_FILES = {
     "SHA256SUMS",
     "test-10-crop.json",
     "test-dense.json",
+    "responses.csv",
+    "gradients.csv",
+    "training-set.csv",
 }
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 

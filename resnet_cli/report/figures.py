@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from resnet_cli.report.layers import AXIS, DEFINITION, draw_layers, layer_values
+from resnet_cli.report.layers import AXIS, DEFINITION, draw_layers, is_wide, layer_values
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
 from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
@@ -145,8 +145,7 @@ def _fill_panels(
             iterations = max(_protocol(summary, net).iterations for net in panel.nets)
             draw_curves(axes, panel, curves, colours, iterations)
         else:
-            assert analysis
-            draw_layers(axes, panel, layers, colours, analysis)
+            draw_layers(axes, panel, layers, colours, logarithmic=is_wide(layers.values()))
     first = panels[0]
     all_axes[0].set_ylabel(AXIS[analysis] if first.shows_layers and analysis else "error (%)")
     if of_layers:

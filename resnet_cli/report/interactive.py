@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from resnet_cli.report.layers import AXIS, DEFINITION, layer_values
+from resnet_cli.report.layers import AXIS, DEFINITION, is_wide, layer_values
 from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, series_of
 from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
@@ -220,11 +220,10 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
 
 
 def _add_layers(figure: go.Figure, panel: Panel, store: Store, summary: Summary, colours: dict[Net, str]) -> None:
-    """Adds what the analysis found in each layer, plain nets dashed; gradients on a logarithmic scale."""
-    for net in panel.nets:
-        table = layer_values(store, summary, net)
-        if table is None:
-            continue
+    """Adds what the analysis found in each layer, plain nets dashed."""
+    found = {net: layer_values(store, summary, net) for net in panel.nets}
+    tables = {net: table for net, table in found.items() if table is not None}
+    for net, table in tables.items():
         line = table[panel.weights]
         if panel.kind == "layers-sorted":
             line = line.sort_values(ascending=False)
@@ -240,7 +239,7 @@ def _add_layers(figure: go.Figure, panel: Panel, store: Store, summary: Summary,
             hovertemplate=f"<b>{net.name}</b>, layer %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
         )
     figure.update_xaxes(title="layers, by size" if panel.kind == "layers-sorted" else "layer, from the first")
-    figure.update_yaxes(type="log" if summary.experiment.analysis == "gradients" else "linear")
+    figure.update_yaxes(type="log" if tables and is_wide(tables.values()) else "linear")
 
 
 def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
 
     from resnet_cli.experiment import Panel
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from resnet_cli.runs.store import Store
     from resnet_cli.spec import Net
 
+WIDE = 10  # greatest to least number; the paper's, all between 0 and 3, stand on a linear axis
 VALUE = {"responses": "std", "gradients": "norm"}
 AXIS = {"responses": "standard deviation", "gradients": "L2 norm"}
 
@@ -52,10 +56,16 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
     )
 
 
+def is_wide(values: Iterable[pd.DataFrame]) -> bool:
+    """Whether the layers' numbers differ so much that only a logarithmic scale shows them all."""
+    numbers = np.concatenate([np.ravel(each) for each in values])
+    return bool(0 < WIDE * numbers.min() < numbers.max())
+
+
 def draw_layers(
-    axes: Axes, panel: Panel, values: dict[Net, pd.DataFrame], colours: dict[Net, str], analysis: str
+    axes: Axes, panel: Panel, values: dict[Net, pd.DataFrame], colours: dict[Net, str], *, logarithmic: bool
 ) -> None:
-    """Draws a line a net: plain nets dashed. Gradients on a logarithmic scale, for they differ by powers of ten."""
+    """Draws a line a net: plain nets dashed."""
     is_sorted = panel.kind == "layers-sorted"
     for net in panel.nets:
         if net not in values:
@@ -66,7 +76,7 @@ def draw_layers(
         style: dict[str, Any] = {"linestyle": "--"} if net.family == "plain" else {"marker": ".", "markersize": 3}
         numbers = range(1, len(line) + 1)
         axes.plot(numbers, line.to_numpy(), color=colours[net], linewidth=1, label=net.name, **style)
-    if analysis == "gradients":
+    if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("layers, by size" if is_sorted else "layer, from the first")

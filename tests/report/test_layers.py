@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.report.claims import judge
 from resnet_cli.report.figures import draw
-from resnet_cli.report.layers import layer_values
+from resnet_cli.report.layers import is_wide, layer_values
 from resnet_cli.report.summarize import summarize, updates_to_reach
 from resnet_cli.report.tables import make_table
 from resnet_cli.spec import Net
@@ -48,7 +49,7 @@ def test_responses(store: Store, add_run: AddRun, add_analysis: AddAnalysis, sho
 
     assert {"plain-20": ("--", [2.0, 0.5, 1.5]), "resnet-20": ("-", [1.0, 0.1, 0.4])} == lines(in_order)
     assert {"plain-20": ("--", [2.0, 1.5, 0.5]), "resnet-20": ("-", [1.0, 0.4, 0.1])} == lines(by_size)
-    assert "standard deviation" == in_order.get_ylabel()
+    assert ("standard deviation", "log") == (in_order.get_ylabel(), in_order.get_yscale())
     assert ["plain-20", "resnet-20"] == list(summary.by_net.index)
     assert [4 / 3, 0.5] == pytest.approx(summary.by_net["mean_response"].tolist())
     assert ["1.333 ± 0.471", "–", "0.500", "–", "–"] == table.parts[0]["mean response"].tolist()  # noqa: RUF001
@@ -106,6 +107,12 @@ def test_the_same_start(
     judgement = judge(summarize(store, load_experiment("construction"), short))[0]
 
     assert (verdict, None, "") == (judgement.verdict, judgement.p, judgement.reason)
+
+
+@pytest.mark.parametrize(("values", "wide"), [([1.0, 0.1], False), ([1.0, 0.099], True), ([1.0, 0.0], False)])
+def test_a_wide_range_is_logarithmic(values: list[float], wide: bool) -> None:
+    """More than ten to one; a layer that answers nothing has no place on a logarithmic axis."""
+    assert wide == is_wide([pd.DataFrame({"end": values}), pd.DataFrame({"end": [0.5]})])
 
 
 def test_updates_to_an_error(store: Store, add_run: AddRun, short: Variant) -> None:
