@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from resnet_cli import run_folder
 from resnet_cli.data import Dataset
-from resnet_cli.device import memory_format
+from resnet_cli.device import memory_format, prepare
 from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.evaluate.start import initial_net
 from resnet_cli.evaluate.trained import trained_net, write_result
@@ -55,24 +55,38 @@ def analyse_run(
         BadInputError: Weights are missing or damaged.
         OSError: The folder cannot be written.
     """
+    prepare(dataset.device, "fp32")
+    try:
+        table = _analyse(run, folder, dataset, analysis, source, progress)
+    finally:
+        prepare(dataset.device, run.variant.precision)  # for the runs that follow
+    content = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    write_result(folder / run_folder.analysis_file(analysis), content.encode())
+
+
+def _analyse(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset | PhotoDataset,
+    analysis: Analysis,
+    source: Path | None,
+    progress: Callable[[int], None],
+) -> pd.DataFrame:
     end = trained_net(run, folder).to(dataset.device)
     if analysis == "responses":
-        table = responses(end, dataset, progress)
-    elif analysis == "gradients":
+        return responses(end, dataset, progress)
+    if analysis == "gradients":
         start = initial_net(run, dataset, source).to(dataset.device)
         found = {"start": gradients(start, run, dataset, progress), "end": gradients(end, run, dataset, progress)}
         table = pd.concat([frame.assign(weights=weights) for weights, frame in found.items()])
-        table = table[["weights", "layer", "name", "norm"]]
-    else:
-        assert isinstance(dataset, Dataset), "ImageNet's training set is not tested as a whole"
-        nets = {"end": end}
-        if run.source:
-            assert source is not None
-            nets["start"] = initial_net(run, dataset, source).to(dataset.device)
-            nets["source"] = trained_net(run.source, source).to(dataset.device)
-        table = training_set(nets, dataset, progress)
-    content = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
-    write_result(folder / run_folder.analysis_file(analysis), content.encode())
+        return table[["weights", "layer", "name", "norm"]]
+    assert isinstance(dataset, Dataset), "ImageNet's training set is not tested as a whole"
+    nets = {"end": end}
+    if run.source:
+        assert source is not None
+        nets["start"] = initial_net(run, dataset, source).to(dataset.device)
+        nets["source"] = trained_net(run.source, source).to(dataset.device)
+    return training_set(nets, dataset, progress)
 
 
 @torch.no_grad()
@@ -102,7 +116,7 @@ def responses(net: ResNet, dataset: Dataset | PhotoDataset, progress: Callable[[
     rows = []
     for layer, (name, (count, total, squares)) in enumerate(sums.items(), start=1):
         variance = float(squares / count - (total / count) ** 2)
-        rows.append({"layer": layer, "name": name, "std": math.sqrt(max(0.0, variance))})
+        rows.append({"layer": layer, "name": name, "std": math.sqrt(max(variance, 0.0))})
     return pd.DataFrame(rows)
 
 
@@ -112,7 +126,7 @@ def gradients(
     """The backward signal at each 3x3 layer: the L2 norm of the loss's gradient by the layer's response.
 
     The response is Figure 7's, of a batch; the norm is the mean over the run's first ten batches, normalised by their
-    own statistics as in training. The weights stay as they are.
+    own statistics, and taken in as many parts, as in training. The weights stay as they are.
 
     Returns:
         A row a layer in the order of the forward pass: layer (from 1), name, norm.
@@ -120,20 +134,24 @@ def gradients(
     layout = memory_format(dataset.device, "fp32")
     net.train().to(memory_format=layout)
     names = _layers(net)
-    norms = dict.fromkeys(names, 0.0)
-    batches = min(BATCHES, run.protocol.iterations)
+    norms, squares = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    batches, parts = min(BATCHES, run.protocol.iterations), run.variant.accumulate or 1
 
     def listen(name: str, response: Tensor) -> None:
         def note(gradient: Tensor) -> None:
-            norms[name] += float(gradient.norm()) / batches
+            squares[name] += float(gradient.norm()) ** 2
 
         response.register_hook(note)  # type: ignore[no-untyped-call]
 
     with _listening(net, names, listen), contextlib.closing(dataset.train_stream(run)) as stream:
         for iteration in range(1, batches + 1):
-            images, labels = stream.batch(iteration)
-            functional.cross_entropy(net(images.contiguous(memory_format=layout)), labels).backward()  # type: ignore[no-untyped-call]
+            for images, labels in zip(*(part.chunk(parts) for part in stream.batch(iteration)), strict=True):
+                loss = functional.cross_entropy(net(images.contiguous(memory_format=layout)), labels) / parts
+                loss.backward()  # type: ignore[no-untyped-call]
             net.zero_grad(set_to_none=True)
+            for name, square in squares.items():
+                norms[name] += math.sqrt(square) / batches
+                squares[name] = 0.0
             progress(iteration * run.protocol.batch_size)
     return pd.DataFrame([{"layer": layer, "name": name, "norm": norms[name]} for layer, name in enumerate(names, 1)])
 

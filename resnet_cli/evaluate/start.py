@@ -80,6 +80,6 @@ def _statistics(net: ResNet, dataset: Dataset) -> dict[str, tuple[Tensor, Tensor
         for stage in net.stages:
             x = net.get_submodule(stage)(x)
             variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-            moments = torch.stack([mean, variance + mean**2]).double().cpu()
+            moments = torch.stack([mean, variance + mean**2]).cpu().double()
             sums[stage] = sums.get(stage, torch.zeros_like(moments)) + moments * len(part) / len(images)
     return {stage: (mean, (square - mean**2).clamp(min=0)) for stage, (mean, square) in sums.items()}

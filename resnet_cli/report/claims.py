@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
-from resnet_cli.experiment import BetterTogether, Less, Monotone, NoAdvantage, SameStart, Within
+from resnet_cli.experiment import NEEDS, BetterTogether, Less, Monotone, NoAdvantage, SameStart, Within
 from resnet_cli.report.significance import DECIMALS, Difference, Sample, SignTest, hedges_g, holm, p_in_words
 from resnet_cli.spec import Net
 
@@ -26,9 +26,10 @@ RULE = (
     "'within' is an equivalence test, two one-sided t-tests; 'no advantage' a t-test against a margin. Holm corrects "
     f"all p of a table: reproduced if the corrected p < {SIGNIFICANCE}, not reproduced if the plain p > "
     f"{1 - SIGNIFICANCE} or if {ENOUGH_RUNS} runs a side do not reproduce it, else too few runs; fewer than two runs a "
-    "side, or a smoke run, decide nothing. Differences are in points, or in the metric's own unit; g is Hedges'. A "
-    "sign test compares two answers image by image and speaks of these very nets only: an ensemble's decides, that of "
-    "two single runs does not. Choose the seeds before they run (`resnet check --power` "
+    "side, or a smoke run, decide nothing (but of a constructed start each run must agree). Differences are in points, "
+    "or in the metric's own unit; g is Hedges'. A sign test compares two answers image by image and speaks of these "
+    "very nets only: an ensemble's decides, that of two single runs does not. Choose the seeds before they run "
+    "(`resnet check --power` "
     "says how many): adding some until a claim is reproduced is not covered."
 )
 
@@ -125,8 +126,9 @@ def judge(summary: Summary) -> list[Judgement]:
     t-test. Within: the equivalence test, which is two one-sided one-sample t-tests, one against each end of the
     tolerance; its p is the greater of theirs. Monotone: Less for every neighbouring pair; its p is the greatest of
     theirs, for the claim says that all of them hold (an intersection-union test, which needs no correction within).
-    Ensemble: the exact one-sided sign test on the images that only one of the two gets right, the ensemble or the
-    member that errs least on the same images.
+    No advantage: Welch's test of the left net's being better by less than the margin. Ensemble: the exact one-sided
+    sign test on the images that only one of the two gets right, the ensemble or the member that errs least on the same
+    images. A constructed start has no p: it has its source's error in each run, be it one, or it has not.
 
     The p of all claims are corrected together by Holm's method, so that a table in which no claim is true has a
     'reproduced' in at most one case of twenty. Corrected p < 0.05 is reproduced. Plain p > 0.95 is not reproduced: the
@@ -155,6 +157,8 @@ def judge(summary: Summary) -> list[Judgement]:
 def _compare(claim: Claim, summary: Summary) -> list[Comparison]:
     def lower(left: Net | float, right: Net | float) -> Comparison:
         comparison = _lower(_sample(summary, left, claim.metric), _sample(summary, right, claim.metric))
+        if comparison.verdict != "not run" and _nobody_reached(summary, claim):
+            return replace(comparison, test=None, p=None, interval=None, g=None, verdict="too few runs")
         pair = next((pair for pair in summary.pairs if pair.nets == (left, right)), None)
         if pair is None or claim.metric != "test_error":
             return comparison
@@ -177,6 +181,11 @@ def _compare(claim: Claim, summary: Summary) -> list[Comparison]:
             return [_better_together(summary.ensemble(claim.nets), claim.metric)]
         case _:
             assert_never(claim)
+
+
+def _nobody_reached(summary: Summary, claim: Claim) -> bool:
+    """Whether updates are counted to an error that no run of the claim's nets got to: then nothing was measured."""
+    return claim.metric == "updates_to_reach" and not summary.reached(claim.nets)
 
 
 def _sample(summary: Summary, side: Net | float, metric: str) -> Sample:
@@ -284,13 +293,14 @@ def _not_better(left: Sample, right: Sample, margin: float) -> Comparison:
 
 def _same_start(summary: Summary, claim: SameStart) -> Comparison:
     """Whether a construction has its source's error but for rounding; nothing in it is left to chance."""
-    source = Sample.of(f"plain-{claim.net.start}", summary.values(claim.net, "source_error"))
-    start = Sample.of(f"{claim.net.name} before its first update", summary.values(claim.net, "start_error"))
+    errors = [summary.values(claim.net, metric) for metric in ("start_error", "source_error")]
+    start = Sample.of(f"{claim.net.name} before its first update", errors[0])
+    source = Sample.of(f"plain-{claim.net.start}", errors[1])
     if start.mean is None or source.mean is None:
         return Comparison(start, source, None, None, "not run")
-    difference = start.mean - source.mean
-    verdict: Verdict = "reproduced" if abs(difference) <= claim.tolerance else "not reproduced"
-    return Comparison(start, source, f"the same within {claim.tolerance:g}", None, verdict, difference)
+    greatest = max((round(one - other, DECIMALS) for one, other in zip(*errors, strict=True)), key=abs)
+    verdict: Verdict = "reproduced" if abs(greatest) <= claim.tolerance else "not reproduced"
+    return Comparison(start, source, f"the same within {claim.tolerance:g} in each run", None, verdict, greatest)
 
 
 def _better_together(ensemble: Ensemble, metric: str) -> Comparison:
@@ -319,17 +329,26 @@ def _better_together(ensemble: Ensemble, metric: str) -> Comparison:
 def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Summary) -> str:
     """What a reader must know beside the figures; empty where they say it all."""
     sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
-    if verdict == "not run" and isinstance(claim, BetterTogether):
-        return f"tested runs are missing: {summary.ensemble(claim.nets).missing}"
     if verdict == "not run":
-        missing = dict.fromkeys(side.name for side in sides if side.mean is None)
-        early = " with an evaluation in the first quarter" if claim.metric == "early_test_error" else ""
-        return f"no finished run of {', '.join(missing)}{early}"
+        return _why_not_run(claim, [side.name for side in sides if side.mean is None], summary)
     if summary.variant.tiny:
         return "smoke run"
+    if verdict == "too few runs" and _nobody_reached(summary, claim):
+        return f"no run reached {summary.experiment.reach:g}%"
     if verdict == "too few runs":
         have = dict.fromkeys(f"{side.name} has {side.n}" for side in sides if 0 < side.n < ENOUGH_RUNS)
         reason = f"{ENOUGH_RUNS} runs decide (--seeds {ENOUGH_RUNS}); {', '.join(have)}"
         problems = dict.fromkeys(each.not_by_image for each in comparisons if each.not_by_image)
         return f"{reason}; not compared by image: {'; '.join(problems)}" if problems else reason
     return ""
+
+
+def _why_not_run(claim: Claim, missing: list[str], summary: Summary) -> str:
+    """Which nets a claim waits for, and for what of them."""
+    if isinstance(claim, BetterTogether):
+        return f"tested runs are missing: {summary.ensemble(claim.nets).missing}"
+    nets = ", ".join(dict.fromkeys(missing))
+    if analysis := NEEDS.get(claim.metric):
+        return f"no run of {nets} with its {analysis}; 'resnet run {summary.experiment.name}' makes it"
+    early = " with an evaluation in the first quarter" if claim.metric == "early_test_error" else ""
+    return f"no finished run of {nets}{early}"

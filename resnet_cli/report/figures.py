@@ -167,7 +167,7 @@ def _protocol(summary: Summary, net: Net) -> Protocol:
 
 def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
-    updates = window_in_words(_protocol(summary, next(iter(nets))))
+    updates = window_in_words(summary, nets)
     sentences = []
     if curves:
         crop = "of the centre crop, " if summary.experiment.benchmark == "imagenet" else ""

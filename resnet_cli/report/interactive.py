@@ -247,15 +247,15 @@ def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCu
     sentences = []
     of_curves = [panel for panel in panels if panel.kind == "curves"]
     if curves:
-        protocol = RunSpec.of(of_curves[0].nets[0], summary.variant, summary.experiment.protocol, seed=0).protocol
+        nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)
         test = summary.test_error_in_words.capitalize()
         if any(panel.show != "test" for panel in of_curves):
             sentences.append(
                 "Training error, dashed: running, on augmented batches, trailing mean over "
-                f"{window_in_words(protocol)}."
+                f"{window_in_words(summary, nets)}."
             )
         if any(panel.show != "train" for panel in of_curves):
-            crop = " of the centre crop" if protocol.photos else ""
+            crop = " of the centre crop" if summary.experiment.protocol.photos else ""
             sentences.append(f"{test}{crop}, bold: at each evaluation.")
         if any(each.n > 1 for each in curves.values()):
             sentences.append("Mean over the runs of a net, the band from the lowest to the highest.")

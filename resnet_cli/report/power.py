@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special, stats
 
-from resnet_cli.experiment import Less, Monotone, Within
+from resnet_cli.experiment import Less, Monotone, NoAdvantage, SameStart, Within
 from resnet_cli.report.claims import ENOUGH_RUNS, SIGNIFICANCE, metric_in_words
 from resnet_cli.report.significance import DECIMALS, Sample
 from resnet_cli.spec import Net
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 MOST_SEEDS = 1_000
+MINUS = "−"  # noqa: RUF001  a minus sign
 PAPER_STD = 0.16  # section 4.2: ResNet-110's 6.61 +- 0.16 over five runs; the paper gives no other
 CERTAIN = 1e5  # standard errors; far beyond, the series for the noncentral t does not converge
 
@@ -131,7 +132,8 @@ class Need:
 
 def strictest_level(experiment: Experiment) -> float:
     """The level at which Holm's correction tests the smallest p of the experiment's claims."""
-    return SIGNIFICANCE / max(1, len(experiment.claims))
+    tested = [claim for claim in experiment.claims if not isinstance(claim, SameStart)]
+    return SIGNIFICANCE / max(1, len(tested))
 
 
 def seeds_shown(experiment: Experiment) -> list[int]:
@@ -150,18 +152,25 @@ def needs(summary: Summary) -> list[Need]:
                 found += [_need(summary, claim, later, former) for former, later in pairwise(claim.nets)]
             case Within():
                 found.append(_need(summary, claim, claim.net, claim.value))
-            case _:  # an ensemble is compared by image, not over runs
+            case NoAdvantage():
+                found.append(_need(summary, claim, claim.left, claim.right))
+            case _:  # an ensemble is compared by image, a constructed start by itself; not over runs
                 continue
     return found
 
 
-def _need(summary: Summary, claim: Less | Monotone | Within, left: Net | float, right: Net | float) -> Need:
+def _need(
+    summary: Summary, claim: Less | Monotone | Within | NoAdvantage, left: Net | float, right: Net | float
+) -> Need:
     tolerance = claim.tolerance if isinstance(claim, Within) else None
     difference, gap_from = _difference(summary, claim, left, right)
     std, std_from = _std(summary, claim, [side for side in (left, right) if isinstance(side, Net)])
     left_name, right_name = (side.name if isinstance(side, Net) else f"{side:g}" for side in (left, right))
     name = f"{left_name} < {right_name}" if tolerance is None else f"{left_name} = {right_name} ± {tolerance:g}"
     gap = None if difference is None else -difference if tolerance is None else abs(difference)
+    if isinstance(claim, NoAdvantage):
+        name = f"{left_name} > {right_name} {MINUS} {claim.margin:g}"
+        gap = None if difference is None else claim.margin + difference
     problem = _problem(gap, gap_from, std, tolerance)
     words = metric_in_words(summary, claim)
     known = Need(claim.text, name, claim.metric, words, gap, gap_from, std, std_from, None, None, {}, problem)

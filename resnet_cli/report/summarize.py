@@ -18,7 +18,7 @@ from resnet_cli.report.paired import Pair, make_pair, single_pairs
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from resnet_cli.experiment import Experiment
@@ -130,6 +130,13 @@ class Summary:
         """One metric of a net's finished runs that have it, by seed. Percent."""
         return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric].dropna()]
 
+    def reached(self, nets: Sequence[Net]) -> bool:
+        """Whether any run of these nets got to the training error that updates are counted to."""
+        iterations = {
+            net: RunSpec.of(net, self.variant, self.experiment.protocol, seed=0).protocol.iterations for net in nets
+        }
+        return any(min(self.values(net, "updates_to_reach"), default=end) < end for net, end in iterations.items())
+
     def ensemble(self, nets: Sequence[Net]) -> Ensemble:
         """The ensemble of these nets, which a row or a claim names."""
         return next(ensemble for ensemble in self.ensembles if ensemble.nets == tuple(nets))
@@ -173,10 +180,15 @@ def averaging_window(protocol: Protocol) -> int:
     return max(1, min(math.ceil(images / protocol.batch_size), protocol.iterations // 10))
 
 
-def window_in_words(protocol: Protocol) -> str:
-    """`averaging_window`, as titles and notes say it."""
-    window = averaging_window(protocol)
-    return "1 update" if window == 1 else f"{window:,} updates"
+def window_in_words(summary: Summary, nets: Iterable[Net]) -> str:
+    """`averaging_window` of these nets' runs, as titles and notes say it; where it differs, the first net's first."""
+    windows: dict[str, list[str]] = {}
+    for net in nets:
+        run = RunSpec.of(net, summary.variant, summary.experiment.protocol, seed=0)
+        window = averaging_window(run.protocol)
+        windows.setdefault("1 update" if window == 1 else f"{window:,} updates", []).append(net.name)
+    (first, _), *others = windows.items()
+    return first + "".join(f" ({', '.join(names)}: {window})" for window, names in others)
 
 
 def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
@@ -306,6 +318,7 @@ def _analysed(store: Store, run: RunSpec, analysis: Analysis | None) -> dict[str
     if analysis is None:
         return {}
     table = store.analysis(run, analysis)
+    check_analysis(table, store.folder(run) / run_folder.analysis_file(analysis), run)
     if analysis == "responses":
         return {"mean_response": float(table["std"].mean())}
     if analysis == "gradients":
@@ -354,6 +367,29 @@ def check_log(log: pd.DataFrame, path: Path, iterations: int) -> None:
                 f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes that; restore the file, or "
                 "remove the run's folder and run it again"
             )
+
+
+def check_analysis(table: pd.DataFrame, path: Path, run: RunSpec) -> None:
+    """Looks for what no analysis writes: other weights or layers than the run has, an error of 4,000%.
+
+    Raises:
+        BadInputError: There is such a row; the message names the file.
+    """
+    right = True
+    if "layer" in table:
+        of_each = (
+            [table["layer"]] if "weights" not in table else [part["layer"] for _, part in table.groupby("weights")]
+        )
+        right = all(list(layers) == list(range(1, len(layers) + 1)) for layers in of_each)
+    if "weights" in table:
+        wanted = {"start", "end"} if "layer" in table else {"start", "end", "source"} if run.source else {"end"}
+        right = right and set(table["weights"]) == wanted
+    if "error" in table:
+        right = right and bool(table["error"].between(0, 100).all()) and table["weights"].is_unique
+    if not (right and len(table)):
+        raise BadInputError(
+            f"{path}: not what an analysis of {run.net.name} writes; delete this file, and it is made anew"
+        )
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

@@ -190,7 +190,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
 def _notes(summary: Summary) -> tuple[str, ...]:
     experiment = summary.experiment
     protocol = RunSpec.of(experiment.nets[0], summary.variant, experiment.protocol, seed=0).protocol
-    updates = window_in_words(protocol)
+    updates = window_in_words(summary, experiment.nets)
     error = summary.test_error_in_words
     notes = [f"ours: {error} (%) after the last update, mean ± standard deviation over n runs."]
     if protocol.photos:
@@ -324,7 +324,7 @@ def _extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
     if experiment.analysis == "responses":
         metrics["mean response"] = "mean_response", ".3f"
     if experiment.analysis == "gradients":
-        metrics |= {"first/last start": ("gradient_ratio_start", ",.1f"), "first/last end": ("gradient_ratio", ",.1f")}
+        metrics |= {"first/last start": ("gradient_ratio_start", ",.2f"), "first/last end": ("gradient_ratio", ",.2f")}
     if experiment.analysis == "training-set":
         metrics |= {"train set start": ("start_error", ".2f"), "train set end": ("training_set_error", ".2f")}
     return metrics

@@ -227,8 +227,9 @@ def _train_one(
             if not store.is_complete(run, after):
                 _test(run, folder, open_its_dataset(), after, _source(run, store), report, should_stop)
             return "done", ""
-    except filelock.Timeout:
-        return "locked", f"another process is training {run.run_id}; 'resnet status' shows it"
+    except (filelock.Timeout, _WaitingError) as reason:
+        another = f"another process is training {run.run_id}; 'resnet status' shows it"
+        return "locked", str(reason) if isinstance(reason, _WaitingError) else another
     except StoppedError:
         return "interrupted", "stopped; the same command goes on from here"
     except DivergedError as error:
@@ -245,12 +246,20 @@ def _train_one(
     return ending, message
 
 
+class _WaitingError(Exception):
+    """The run whose net this one starts from is not done; another process may be training it."""
+
+
 def _source(run: RunSpec, store: Store) -> Path | None:
-    """The folder of the run whose net this one starts from; None if it starts from scratch."""
+    """The folder of the run whose net this one starts from; None if it starts from scratch.
+
+    Raises:
+        _WaitingError: That run is not done.
+    """
     if run.source is None:
         return None
     if not store.is_done(run.source):
-        raise BadInputError(f"starts from the net of {run.source.run_id}, which is not done")
+        raise _WaitingError(f"starts from the net of {run.source.run_id}, which is not done; run it again when it is")
     return store.folder(run.source)
 
 

@@ -81,7 +81,7 @@ class Store:
             return False
         if after == "10-crop" or after == "dense":  # noqa: PLR1714  narrows the type
             return self.test_result(run, after) is not None
-        return after == "1-crop" or (self.folder(run) / run_folder.analysis_file(after)).is_file()
+        return after == "1-crop" or _is_whole(self.folder(run) / run_folder.analysis_file(after))
 
     def is_done_at_any_precision(self, run: RunSpec, after: AfterTraining = "1-crop") -> bool:
         """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
@@ -198,7 +198,17 @@ class Store:
         if list(frame.columns) != columns:
             raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
         for column in frame.columns.difference(["weights", "name"]):
-            may_be_nan = column == "test_loss"  # of a net whose logits overflow; its error is a number all the same
+            # Of a net whose logits overflow; its error is a number all the same.
+            may_be_nan = column in ("test_loss", "loss", "std", "norm") and name != run_folder.TRAIN_CSV
             if not pd.api.types.is_numeric_dtype(frame[column]) or (frame[column].isna().any() and not may_be_nan):
                 raise BadInputError(f"{path}: column {column}: not a number in every row")
         return frame
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file that was made of a finished run is there, and as it was written."""
+    try:
+        run_folder.read_checked(path)
+    except (OSError, BadInputError):
+        return False
+    return True

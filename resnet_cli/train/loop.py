@@ -17,6 +17,7 @@ from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
 from resnet_cli.evaluate.start import initial_net
+from resnet_cli.model import build
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
@@ -152,11 +153,14 @@ class _Training:
         self.dataset = dataset
         self.report = report
         self.should_stop = should_stop
-        self.net = initial_net(run, dataset, source)
+        loaded, self.warnings = checkpoint.load(folder)
+        if loaded:  # its weights take the place of any start, and the source is needed no more
+            self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        else:
+            self.net = initial_net(run, dataset, source)
         make = make_step if is_fast else EagerStep
         accumulate = run.variant.accumulate or 1
         self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
-        loaded, self.warnings = checkpoint.load(folder)
         if loaded is None and (folder / run_folder.SUMS).exists():
             raise BadInputError(
                 f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "

@@ -100,6 +100,23 @@ def test_backward_signals_are_those_of_the_first_batches(dataset: Dataset, net: 
     assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
 
 
+def test_backward_signals_in_parts(dataset: Dataset, net: ResNet) -> None:
+    """A batch that is trained on in parts is normalised in parts here too; the norm is that of all of it."""
+    run = RunSpec.of(Net.model_validate("resnet-8-B"), TINY.model_copy(update={"accumulate": 2}), Protocol(), 2)
+    table = gradients(net, run, dataset, lambda _: None)
+    stream = dataset.train_stream(run)
+    expected = torch.zeros(7)
+    for iteration in range(1, run.protocol.iterations + 1):
+        squares = torch.zeros(7)
+        for images, labels in zip(*(part.chunk(2) for part in stream.batch(iteration)), strict=True):
+            logits, kept = by_hand(net.train(), images)
+            parts = torch.autograd.grad(functional.cross_entropy(logits, labels) / 2, kept)
+            squares += torch.stack([part.norm() ** 2 for part in parts])
+        expected += squares.sqrt() / run.protocol.iterations
+
+    assert pytest.approx(expected.tolist(), rel=1e-4) == table["norm"].tolist()
+
+
 def test_the_training_set_is_tested_as_it_is(dataset: Dataset, net: ResNet) -> None:
     """Loss and error on the training images without augmentation; a net that answers like its source changes none."""
     other = cifar_net(Net.model_validate("resnet-8"), 7)

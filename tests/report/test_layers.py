@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.spec import Analysis, Variant
 
 NAMES = ["conv1", "layer1.0.conv1", "layer1.0.conv2"]
 
@@ -73,7 +73,7 @@ def test_backward_signals(store: Store, add_run: AddRun, add_analysis: AddAnalys
 
     assert ([50.0, 5.0, 0.5], [0.2, 0.3, 0.4]) == (lines(start)["plain-56"][1], lines(end)["plain-56"][1])
     assert ("log", "log") == (start.get_yscale(), end.get_yscale())
-    assert [("100.0", "0.5")] == [
+    assert [("100.00", "0.50")] == [
         tuple(row) for row in cells.loc[["plain-56"], ["first/last start", "first/last end"]].to_numpy()
     ]
 
@@ -100,10 +100,11 @@ def test_training_set(store: Store, add_run: AddRun, add_analysis: AddAnalysis, 
 def test_the_same_start(
     start: float, verdict: str, store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant
 ) -> None:
-    """A construction has its source's error or it has not; one run shows it, and chance has no part in it."""
-    columns = {"weights": ["source", "start", "end"], "loss": [1.0] * 3, "error": [4.0, start, 3.0]}
-    columns |= {"images": [50_000] * 3, "changed": [0] * 3}
-    add_analysis(add_run("plain-56-from-20", [9.0]), "training-set", columns)
+    """A construction has its source's error in each run, or it has not; chance has no part in it."""
+    for seed, first in enumerate([start, 8.0 - start]):  # one above, one below: their mean is the source's
+        columns = {"weights": ["source", "start", "end"], "loss": [1.0] * 3, "error": [4.0, first, 3.0]}
+        columns |= {"images": [50_000] * 3, "changed": [0] * 3}
+        add_analysis(add_run("plain-56-from-20", [9.0], seed=seed), "training-set", columns)
     judgement = judge(summarize(store, load_experiment("construction"), short))[0]
 
     assert (verdict, None, "") == (judgement.verdict, judgement.p, judgement.reason)
@@ -128,6 +129,57 @@ def test_updates_to_an_error(store: Store, add_run: AddRun, short: Variant) -> N
     assert ["640", "600"] == [
         make_table(summary).parts[0].set_index("method")["updates to 50%"][net] for net in ("plain-20", "resnet-20")
     ]
+
+
+def test_an_error_that_nobody_reached(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Where no run of either net gets to the error, nothing was measured, and nothing is refuted."""
+    for seed in range(5):
+        for net in ("plain-20", "resnet-20"):
+            add_run(net, [80.0], 70.0, seed=seed)
+        add_run("plain-56", [80.0], 0.0, seed=seed)
+    of_20, of_56, deeper = judge(summarize(store, load_experiment("convergence"), short))
+
+    assert ("too few runs", "no run reached 50%") == (of_20.verdict, of_20.reason)
+    assert "not run" == of_56.verdict
+    assert "not reproduced" == deeper.verdict  # plain-56 gets there, plain-20 does not
+
+
+@pytest.mark.parametrize(
+    ("analysis", "columns"),
+    [
+        ("responses", {"layer": [1, 3], "name": ["a", "b"], "std": [1.0, 1.0]}),
+        ("responses", {"layer": [], "name": [], "std": []}),
+        ("gradients", {"weights": ["end"], "layer": [1], "name": ["a"], "norm": [1.0]}),
+        ("gradients", {"weights": ["start", "end"], "layer": [1, 2], "name": ["a", "b"], "norm": [1.0, 1.0]}),
+        ("training-set", {"weights": ["start"], "loss": [1.0], "error": [5.0], "images": [9], "changed": [0]}),
+        ("training-set", {"weights": ["end"], "loss": [1.0], "error": [500.0], "images": [9], "changed": [0]}),
+    ],
+)
+def test_what_no_analysis_writes(
+    analysis: Analysis,
+    columns: dict[str, list[Any]],
+    store: Store,
+    add_run: AddRun,
+    add_analysis: AddAnalysis,
+    short: Variant,
+) -> None:
+    """Other layers, other weights, an error of 500%: refused in one line that says what to do."""
+    add_analysis(add_run("plain-20", [9.0]), analysis, columns)
+    name = {"responses": "fig7", "gradients": "gradients", "training-set": "construction"}[analysis]
+
+    with pytest.raises(
+        BadInputError, match=rf"{analysis}.csv: (not what an analysis of plain-20 writes; delete this file|column)"
+    ):
+        summarize(store, load_experiment(name), short)
+
+
+def test_windows_of_longer_runs_are_named(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Three times the updates are averaged over three times as many; notes say so."""
+    for net in ("plain-20", "plain-20-x3"):
+        add_run(net, [9.0])
+    notes = make_table(summarize(store, load_experiment("longer"), short)).notes
+
+    assert any("mean over the last 64 updates (plain-20-x3, plain-56-x3: 192 updates)." in note for note in notes)
 
 
 def test_no_error_to_reach(store: Store, add_run: AddRun, short: Variant) -> None:

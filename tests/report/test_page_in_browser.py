@@ -189,15 +189,15 @@ def requests(browser: Chrome) -> list[str]:
     return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
 
-def traces(browser: Chrome, panel: int = 0) -> list[dict[str, Any]]:
+def traces(browser: Chrome, panel: int = 0, within: str = "body") -> list[dict[str, Any]]:
     """What a panel shows, line by line."""
     script = """
-    return document.querySelectorAll(".plot")[arguments[0]]._fullData.map((trace) => ({
+    return document.querySelectorAll(arguments[1] + " .plot")[arguments[0]]._fullData.map((trace) => ({
       name: trace.name, group: trace.legendgroup, metric: trace.meta, x: [...trace.x], y: [...trace.y],
       visible: trace.visible, colour: trace.line?.color,
     }));
     """
-    return browser.execute_script(script, panel)
+    return browser.execute_script(script, panel, within)
 
 
 def click_in_legend(browser: Chrome, name: str, *, touched: bool = False) -> None:
@@ -425,7 +425,8 @@ def test_the_published_runs(browser: Chrome, tmp_path: Path) -> None:
     run = RunSpec.of(Net.on("cifar10", "plain-20"), variant, load_experiment("degradation").protocol, seed=0)
     logs = [pd.read_csv(store.folder(each) / run_folder.EVAL_CSV) for each in store.replicates(run)]
     last = pd.Series([log["test_error"].iloc[-1] for log in logs])
-    shown = next(trace for trace in traces(browser) if (trace["name"], trace["metric"]) == ("plain-20", "test"))
+    drawn = traces(browser, within="#degradation")
+    shown = next(trace for trace in drawn if (trace["name"], trace["metric"]) == ("plain-20", "test"))
     text = browser.find_element("css selector", "#degradation table").text
 
     assert [] == browser.get_log("browser")

@@ -122,8 +122,9 @@ def test_without_its_source_a_run_does_not_start(store: Store) -> None:
         watcher = Watcher()
         report = execute([deep], store, replace(SETTINGS, jobs=jobs), watcher)
 
-        assert {deep.run_id: "bad input"} == report.endings
-        assert f"starts from the net of {deep.source.run_id}, which is not done" == watcher.endings[0][2]
+        assert {deep.run_id: "locked"} == report.endings
+        assert watcher.endings[0][2].startswith(f"starts from the net of {deep.source.run_id}, which is not done; ")
+        assert "planned" == store.status(deep).state
 
 
 @pytest.mark.parametrize("analysis", ["responses", "gradients"])
@@ -145,6 +146,11 @@ def test_a_trained_net_is_analysed_later(analysis: Analysis, store: Store, monke
 
     with pytest.raises(BadInputError, match=f"{analysis}.csv: damaged"):
         store.analysis(run, analysis)
+    assert not store.is_done(run, analysis)
+
+    execute([run], store, SETTINGS, Watcher(), analysis)
+
+    assert store.is_complete(run, analysis)
 
 
 @pytest.mark.parametrize(
