@@ -11,7 +11,9 @@ import typer.main
 from resnet_cli.cli.main import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.experiment import experiment_names, load_experiment
+from resnet_cli.report.claims import judge
 from resnet_cli.report.summarize import summarize
+from resnet_cli.report.tables import make_table, render
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, Plateau, Variant, Warmup
 
@@ -114,6 +116,27 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
         )
         row = rf"^\| {net.Index} .*\| {test} \|.* {train} \| {net.n} \|$"
         assert re.search(row, README, re.MULTILINE | re.IGNORECASE), row
+
+
+@pytest.mark.parametrize(
+    ("name", "depths"),
+    [
+        ("gradients", None),
+        ("fig7", None),
+        *[(each, (8, 20)) for each in ("construction", "single-layer", "convergence", "longer")],
+    ],
+)
+def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | None) -> None:
+    """docs/arguments.md has each experiment's table and verdicts as the published runs give them, computed anew."""
+    document = (ROOT / "docs/arguments.md").read_text()
+    variant = Variant(schedule=0.02, precision="bf16")
+    summary = summarize(Store.open(ROOT / "results/published"), load_experiment(name, depths), variant)
+    rows = [line for line in render(make_table(summary), "md").splitlines() if line.startswith("|")]
+
+    assert len(summary.runs)
+    assert "\n".join(rows) in document
+    for judgement in judge(summary):
+        assert f"- {judgement.verdict}: {judgement.claim.text}\n" in document
 
 
 def test_links_lead_somewhere() -> None:

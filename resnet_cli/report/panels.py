@@ -60,7 +60,7 @@ def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]
         looks = [[(colours[net], panel.shows_layers and net.family) for net in panel.nets] for panel in panels]
         if all(len(set(each)) == len(each) for each in looks):
             return colours
-    return dict(zip(nets, cycle(OTHER_COLOURS[:2] + OTHER_COLOURS[3:]), strict=False))
+    return dict(zip(nets, cycle(SERIES_COLOURS.values()), strict=False))
 
 
 def draw_curves(
