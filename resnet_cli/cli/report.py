@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.store import Store
@@ -28,6 +28,8 @@ def report(
     from resnet_cli.report.page import make_section, render_page
     from resnet_cli.report.summarize import summarize
 
+    if output is not None:
+        check_writable(output)  # before all the drawing
     store = Store.open(results_dir)
     experiments = every_experiment(parse_depths(depths))
     summaries = [summarize(store, experiment, store.variant_to_show(experiment)) for experiment in experiments]

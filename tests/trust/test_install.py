@@ -112,7 +112,7 @@ def test_the_environment_has_no_network(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
-    """The package, the experiments and the page's template; no tests, no results, nothing else of the checkout.
+    """The package, the experiments and the page's template and script; no tests, no results, nothing else of the checkout.
 
     Seen to fail when the experiments, or with them the tests, are told to travel otherwise than pyproject.toml does.
     """
@@ -121,7 +121,7 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     tracked = {f"resnet_cli/{path.relative_to(ROOT)}" for path in ROOT.glob("experiments/*.toml")}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("resnet_cli/**/*.py")}
 
-    assert tracked | modules | {"resnet_cli/report/page.html"} == set(names)
+    assert tracked | modules | {"resnet_cli/report/page.html", "resnet_cli/report/page.js"} == set(names)
     assert len(tracked) > 10
 
 
