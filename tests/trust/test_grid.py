@@ -101,6 +101,9 @@ def test_a_grid_that_is_killed_again_and_again(
             time.sleep(chance.uniform(0, 0.3))
             with contextlib.suppress(ProcessLookupError):  # on a fast machine it may have ended since
                 os.kill(int((pids / run.run_id).read_text()), signal.SIGKILL)
+            while store.status(run).state == "running":  # until the launcher has seen it, it may write its number again
+                assert launcher.is_alive()
+                time.sleep(0.02)
             (pids / run.run_id).unlink()
         run = in_the_midst(runs, store, pids, launcher)
         assert launcher.pid is not None
