@@ -112,7 +112,7 @@ def test_the_environment_has_no_network(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
-    """The package, the experiments and the page's template and script; no tests, no results, nothing else of the checkout.
+    """The package, the experiments, the page's template and script; no tests, no results, nothing else of the tree.
 
     Seen to fail when the experiments, or with them the tests, are told to travel otherwise than pyproject.toml does.
     """
