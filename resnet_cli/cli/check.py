@@ -61,6 +61,8 @@ def check(
     from rich.console import Console
     from rich.text import Text
 
+    from resnet_cli.report import claims
+    from resnet_cli.report import power as powers
     from resnet_cli.report.summarize import summarize
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
@@ -85,31 +87,25 @@ def check(
             _print_verdicts(summary, console)
         console.print()
     if shown:
-        console.print(Text(_power_rule() if power else _rule(), style="dim"))
+        console.print(Text(powers.RULE if power else claims.RULE, style="dim"))
     if idle:
         console.print(Text(f"not run: every claim of {', '.join(idle)}; 'resnet run NAME' trains what is missing"))
 
 
-def _rule() -> str:
-    from resnet_cli.report.claims import RULE
-
-    return RULE
-
-
-def _power_rule() -> str:
-    from resnet_cli.report.power import RULE
-
-    return RULE
+def _header(summary: Summary) -> dict[str, object]:
+    return {
+        "experiment": summary.experiment.name,
+        "title": summary.experiment.title,
+        "variant": summary.scale,
+        "is_paper": summary.is_paper,
+    }
 
 
 def _verdicts_as_json(summary: Summary) -> dict[str, object]:
     from resnet_cli.report.claims import RULE, judge
 
     return {
-        "experiment": summary.experiment.name,
-        "title": summary.experiment.title,
-        "variant": summary.scale,
-        "is_paper": summary.is_paper,
+        **_header(summary),
         "rule": RULE,
         "claims": [judgement.as_json() for judgement in judge(summary)],
     }
@@ -130,10 +126,7 @@ def _power_as_json(summary: Summary) -> dict[str, object]:
     from resnet_cli.report.power import POWER, RULE, needs, strictest_level
 
     return {
-        "experiment": summary.experiment.name,
-        "title": summary.experiment.title,
-        "variant": summary.scale,
-        "is_paper": summary.is_paper,
+        **_header(summary),
         "rule": RULE,
         "alpha": SIGNIFICANCE,
         "strictest_alpha": strictest_level(summary.experiment),

@@ -204,21 +204,15 @@ def _csv(comparison: Comparison) -> str:
 
 
 def _markdown(comparison: Comparison, a: Path, b: Path) -> str:
+    from resnet_cli.report.tables import pipes
+
     parts = [f"A: `{a}`; B: `{b}`"]
     for scale, rows in comparison.frame.groupby("scale", sort=False):
-        parts += [f"**{scale}**", _pipes(_cells(rows), texts=2)]
+        parts += [f"**{scale}**", pipes(_cells(rows), texts=2)]
     if len(comparison.environments):
-        parts.append(_pipes(_environment_cells(comparison), texts=3))
+        parts.append(pipes(_environment_cells(comparison), texts=3))
     parts.append("\n".join(f"- {note}" for note in _notes(comparison)))
     return "\n\n".join(parts) + "\n"
-
-
-def _pipes(cells: pd.DataFrame, texts: int) -> str:
-    from tabulate import tabulate
-
-    rows = cells.map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
-    align = ["left" if position < texts else "right" for position in range(len(cells.columns))]
-    return tabulate(rows, list(cells.columns), tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
 def _as_json(comparison: Comparison, a: Path, b: Path, experiment: str | None) -> dict[str, Any]:

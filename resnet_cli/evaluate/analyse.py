@@ -181,8 +181,8 @@ def training_set(nets: dict[str, ResNet], dataset: Dataset, progress: Callable[[
 
 def _layers(net: ResNet) -> list[str]:
     """The 3x3 convolutions by name, in the order of the forward pass."""
-    convolutions = (name for name, module in net.named_modules() if getattr(module, "kernel_size", None) == KERNEL)
-    return [name for name in convolutions if isinstance(net.get_submodule(name), nn.Conv2d)]
+    modules = net.named_modules()
+    return [name for name, module in modules if isinstance(module, nn.Conv2d) and module.kernel_size == KERNEL]
 
 
 @contextlib.contextmanager

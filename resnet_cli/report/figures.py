@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -17,12 +18,14 @@ from resnet_cli.report.summarize import learning_curves, window_in_words
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, Protocol
+    from resnet_cli.spec import Net
 
 FigureFormat = Literal["png", "pdf", "svg"]
 
@@ -53,7 +56,45 @@ UNDATED: dict[FigureFormat, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class FigureData:
+    """What a figure shows, read once for all its forms.
+
+    Attributes:
+        panels: In the file's order, each with the nets that it shows.
+        curves: Of the nets of panels of learning curves, those that have any.
+        layers: Of the nets of panels of layers, those that were analysed.
+    """
+
+    panels: tuple[Panel, ...] = ()
+    curves: Mapping[Net, LearningCurves] = field(default_factory=dict)
+    layers: Mapping[Net, pd.DataFrame] = field(default_factory=dict)
+
+
+def figure_data(store: Store, summary: Summary) -> FigureData:
+    """Reads what the experiment's figure shows; nothing if it describes none."""
+    experiment = summary.experiment
+    if experiment.figure is None:
+        return FigureData()
+    # A panel that names no nets shows all.
+    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
+    of_curves = dict.fromkeys(net for panel in panels for net in panel.nets if panel.kind == "curves")
+    of_layers = dict.fromkeys(net for panel in panels for net in panel.nets if panel.shows_layers)
+    curves = {net: learning_curves(store, experiment, summary.variant, net) for net in of_curves}
+    layers = {net: layer_values(store, summary, net) for net in of_layers}
+    return FigureData(
+        tuple(panels),
+        {net: found for net, found in curves.items() if found},
+        {net: values for net, values in layers.items() if values is not None},
+    )
+
+
 def draw(store: Store, summary: Summary) -> Figure | None:
+    """The experiment's figure; see `draw_data`."""
+    return draw_data(summary, figure_data(store, summary))
+
+
+def draw_data(summary: Summary, data: FigureData) -> Figure | None:
     """The experiment's figure, panel by panel, with its variant in the title and its definitions below.
 
     A panel none of whose nets has data is left out; the footnote names its nets as not run.
@@ -61,21 +102,16 @@ def draw(store: Store, summary: Summary) -> Figure | None:
     Returns:
         None if the experiment describes no figure, or none of the figure's runs has data.
     """
-    experiment = summary.experiment
-    if experiment.figure is None:
-        return None
-    # A panel that names no nets shows all.
-    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
-    curves, layers = _curves(store, summary, panels), _layers(store, summary, panels)
-    drawn = [panel for panel in panels if _has_data(panel, summary, curves, layers)]
+    drawn = [panel for panel in data.panels if _has_data(panel, summary, data)]
     if not drawn:
         return None
+    assert summary.experiment.figure
     width = PAGE_WIDTH if len(drawn) > 1 else COLUMN_WIDTH
     with mpl.rc_context(STYLE):
-        footnote = textwrap.fill(_footnote(summary, panels, curves), int(22.5 * width))
+        footnote = textwrap.fill(_footnote(summary, data), int(22.5 * width))
         figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
-        _fill_panels(figure, drawn, summary, curves, layers)
-        scale, title = summary.scale, experiment.figure.title
+        _fill_panels(figure, drawn, summary, data)
+        scale, title = summary.scale, summary.experiment.figure.title
         heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
         figure.suptitle(heading, fontsize=8, color="black" if summary.is_paper else "#B00000")
         figure.supxlabel(footnote, x=0.01, ha="left", fontsize=5.5)
@@ -97,35 +133,15 @@ def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _has_data(
-    panel: Panel, summary: Summary, curves: dict[Net, LearningCurves], layers: dict[Net, pd.DataFrame]
-) -> bool:
+def _has_data(panel: Panel, summary: Summary, data: FigureData) -> bool:
     if panel.kind == "curves":
-        return not curves.keys().isdisjoint(panel.nets)
+        return not data.curves.keys().isdisjoint(panel.nets)
     if panel.shows_layers:
-        return not layers.keys().isdisjoint(panel.nets)
+        return not data.layers.keys().isdisjoint(panel.nets)
     return not {net.name for net in panel.nets}.isdisjoint(summary.by_net.index)
 
 
-def _curves(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, LearningCurves]:
-    nets = dict.fromkeys(net for panel in panels for net in panel.nets if panel.kind == "curves")
-    found = {net: learning_curves(store, summary.experiment, summary.variant, net) for net in nets}
-    return {net: curves for net, curves in found.items() if curves}
-
-
-def _layers(store: Store, summary: Summary, panels: list[Panel]) -> dict[Net, pd.DataFrame]:
-    nets = dict.fromkeys(net for panel in panels for net in panel.nets if panel.shows_layers)
-    found = {net: layer_values(store, summary, net) for net in nets}
-    return {net: values for net, values in found.items() if values is not None}
-
-
-def _fill_panels(
-    figure: Figure,
-    panels: list[Panel],
-    summary: Summary,
-    curves: dict[Net, LearningCurves],
-    layers: dict[Net, pd.DataFrame],
-) -> None:
+def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, data: FigureData) -> None:
     of_curves = [panel for panel in panels if panel.kind == "curves"]
     of_layers = [panel for panel in panels if panel.shows_layers]
     share = len(panels) in (len(of_curves), len(of_layers))
@@ -142,10 +158,9 @@ def _fill_panels(
             draw_depth(axes, panel, summary)
             axes.set_ylim(bottom=0)
         elif panel.kind == "curves":
-            iterations = max(_protocol(summary, net).iterations for net in panel.nets)
-            draw_curves(axes, panel, curves, colours, iterations)
+            draw_curves(axes, panel, data.curves, colours, iterations(summary, panel))
         else:
-            draw_layers(axes, panel, layers, colours, logarithmic=is_wide(layers.values()))
+            draw_layers(axes, panel, data.layers, colours, logarithmic=is_wide(data.layers.values()))
     first = panels[0]
     all_axes[0].set_ylabel(AXIS[analysis] if first.shows_layers and analysis else "error (%)")
     if of_layers:
@@ -161,11 +176,14 @@ def _fill_panels(
             axes.set_ylim(bottom, top)
 
 
-def _protocol(summary: Summary, net: Net) -> Protocol:
-    return RunSpec.of(net, summary.variant, summary.experiment.protocol, seed=0).protocol
+def iterations(summary: Summary, panel: Panel) -> int:
+    """The updates of the panel's longest runs."""
+    protocol = summary.experiment.protocol
+    return max(RunSpec.of(net, summary.variant, protocol, seed=0).protocol.iterations for net in panel.nets)
 
 
-def _footnote(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
+def _footnote(summary: Summary, data: FigureData) -> str:
+    panels, curves = data.panels, data.curves
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
     updates = window_in_words(summary, nets)
     sentences = []

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from resnet_cli.report.layers import AXIS, DEFINITION, is_wide, layer_values
+from resnet_cli.report.figures import iterations
+from resnet_cli.report.layers import AXIS, DEFINITION, ORDER, is_wide, lines_of
 from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, series_of
-from resnet_cli.report.summarize import learning_curves, window_in_words
-from resnet_cli.spec import RunSpec
+from resnet_cli.report.summarize import window_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from resnet_cli.experiment import Metric, Panel
+    from resnet_cli.report.figures import FigureData
     from resnet_cli.report.summarize import LearningCurves, Summary
-    from resnet_cli.runs.store import Store
     from resnet_cli.spec import Net
 
 DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two
@@ -52,52 +54,38 @@ class InteractiveFigure:
     caption: str = ""
 
 
-def interactive_figure(store: Store, summary: Summary) -> InteractiveFigure:
+def interactive_figure(summary: Summary, data: FigureData) -> InteractiveFigure:
     """The experiment's figure, without panels that have no data; empty if it has none."""
-    experiment = summary.experiment
-    if experiment.figure is None:
-        return InteractiveFigure()
-    # A panel that names no nets shows all.
-    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
-    of_curves = [panel for panel in panels if panel.kind == "curves"]
-    of_layers = [panel for panel in panels if panel.shows_layers]
-    nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)
-    found = {net: learning_curves(store, experiment, summary.variant, net) for net in nets}
-    curves = {net: each for net, each in found.items() if each}
-    colours = net_colours([*of_curves, *of_layers], experiment.benchmark)
-    limits = _limits(summary, of_curves, curves)
+    of_curves = [panel for panel in data.panels if panel.kind == "curves"]
+    of_layers = [panel for panel in data.panels if panel.shows_layers]
+    colours = net_colours([*of_curves, *of_layers], summary.experiment.benchmark)
+    limits = _limits(summary, of_curves, data.curves)
+    analysis = summary.experiment.analysis
     made = []
-    for panel in panels:
+    for panel in data.panels:
         figure = go.Figure()
         if panel.kind == "curves":
-            _add_curves(figure, panel, curves, colours)
-            figure.update_xaxes(title="iterations", range=[0, 1.01 * _iterations(summary, panel)], tickformat="~s")
+            _add_curves(figure, panel, data.curves, colours)
+            figure.update_xaxes(title="iterations", range=[0, 1.01 * iterations(summary, panel)], tickformat="~s")
             figure.update_yaxes(range=limits)
         elif panel.kind == "depth":
             _add_depth(figure, panel, summary)
             figure.update_yaxes(rangemode="tozero")
         else:
-            _add_layers(figure, panel, store, summary, colours)
+            _add_layers(figure, panel, data.layers, colours)
         if figure.data:
             figure.update_layout(template=None, hovermode="closest", uirevision="kept", height=430)
             figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"})
             figure.update_layout(margin={"l": 56, "r": 12, "t": 34, "b": 48})
-            analysis = summary.experiment.analysis
             figure.update_yaxes(title=AXIS[analysis] if panel.shows_layers and analysis else "error (%)")
             # The module of the standard library, whatever else is installed: the same numbers, the same bytes.
             made.append(InteractivePanel(panel.title, figure.to_json(engine="json")))
-    return InteractiveFigure(tuple(made), _caption(summary, panels, curves))
+    return InteractiveFigure(tuple(made), _caption(summary, data))
 
 
-def _iterations(summary: Summary, panel: Panel) -> int:
-    protocol = summary.experiment.protocol
-    return max(RunSpec.of(net, summary.variant, protocol, seed=0).protocol.iterations for net in panel.nets)
-
-
-def _limits(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> list[float]:
+def _limits(summary: Summary, panels: list[Panel], curves: Mapping[Net, LearningCurves]) -> list[float]:
     """At paper scale the paper's own limits; of a shorter run all but its first tenth, which would hide the rest."""
-    assert summary.experiment.figure
-    if summary.is_paper:
+    if summary.is_paper and summary.experiment.figure:
         return [summary.experiment.figure.y_min, summary.experiment.figure.y_max]
     highest = 0.0
     for panel in panels:
@@ -105,11 +93,11 @@ def _limits(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCur
             for metric in ("train", "test"):
                 spread: pd.DataFrame = getattr(curves[net], metric)
                 if panel.show in (metric, "both") and len(spread):
-                    highest = max(highest, spread["high"][spread.index > _iterations(summary, panel) / 10].max())
+                    highest = max(highest, spread["high"][spread.index > iterations(summary, panel) / 10].max())
     return [0.0, 1.05 * highest or 100.0]
 
 
-def _add_curves(figure: go.Figure, panel: Panel, curves: dict[Net, LearningCurves], colours: dict[Net, str]) -> None:
+def _add_curves(figure: go.Figure, panel: Panel, curves: Mapping[Net, LearningCurves], colours: dict[Net, str]) -> None:
     """Adds learning curves: training dashed, test bold, between lowest and highest run a band; a net is one group."""
     for net in panel.nets:
         if net not in curves:
@@ -219,14 +207,9 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
         )
 
 
-def _add_layers(figure: go.Figure, panel: Panel, store: Store, summary: Summary, colours: dict[Net, str]) -> None:
+def _add_layers(figure: go.Figure, panel: Panel, layers: Mapping[Net, pd.DataFrame], colours: dict[Net, str]) -> None:
     """Adds what the analysis found in each layer, plain nets dashed."""
-    found = {net: layer_values(store, summary, net) for net in panel.nets}
-    tables = {net: table for net, table in found.items() if table is not None}
-    for net, table in tables.items():
-        line = table[panel.weights]
-        if panel.kind == "layers-sorted":
-            line = line.sort_values(ascending=False)
+    for net, line in lines_of(panel, layers).items():
         figure.add_scatter(
             x=list(range(1, len(line) + 1)),
             y=[float(f"{value:.4g}") for value in line],
@@ -238,13 +221,13 @@ def _add_layers(figure: go.Figure, panel: Panel, store: Store, summary: Summary,
             legendgroup=net.name,
             hovertemplate=f"<b>{net.name}</b>, layer %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
         )
-    figure.update_xaxes(title="layers, by size" if panel.kind == "layers-sorted" else "layer, from the first")
-    figure.update_yaxes(type="log" if tables and is_wide(tables.values()) else "linear")
+    figure.update_xaxes(title=ORDER[panel.kind])
+    figure.update_yaxes(type="log" if layers and is_wide(layers.values()) else "linear")
 
 
-def _caption(summary: Summary, panels: list[Panel], curves: dict[Net, LearningCurves]) -> str:
+def _caption(summary: Summary, data: FigureData) -> str:
     """What the lines are."""
-    sentences = []
+    panels, curves, sentences = data.panels, data.curves, []
     of_curves = [panel for panel in panels if panel.kind == "curves"]
     if curves:
         nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from matplotlib.axes import Axes
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WIDE = 10  # greatest to least number; the paper's, all between 0 and 3, stand on a linear axis
 VALUE = {"responses": "std", "gradients": "norm"}
+ORDER = {"layers": "layer, from the first", "layers-sorted": "layers, by size"}
 AXIS = {"responses": "standard deviation", "gradients": "L2 norm"}
 
 DEFINITION = {
@@ -62,22 +63,24 @@ def is_wide(values: Iterable[pd.DataFrame]) -> bool:
     return bool(0 < WIDE * numbers.min() < numbers.max())
 
 
+def lines_of(panel: Panel, values: Mapping[Net, pd.DataFrame]) -> dict[Net, pd.Series[float]]:
+    """The panel's line for each of its nets that has values, in the panel's order; indexed by the layer's number."""
+    lines = {net: values[net][panel.weights] for net in panel.nets if net in values}
+    if panel.kind == "layers-sorted":
+        return {net: line.sort_values(ascending=False) for net, line in lines.items()}
+    return lines
+
+
 def draw_layers(
-    axes: Axes, panel: Panel, values: dict[Net, pd.DataFrame], colours: dict[Net, str], *, logarithmic: bool
+    axes: Axes, panel: Panel, values: Mapping[Net, pd.DataFrame], colours: dict[Net, str], *, logarithmic: bool
 ) -> None:
     """Draws a line a net: plain nets dashed."""
-    is_sorted = panel.kind == "layers-sorted"
-    for net in panel.nets:
-        if net not in values:
-            continue
-        line = values[net][panel.weights]
-        if is_sorted:
-            line = line.sort_values(ascending=False)
+    for net, line in lines_of(panel, values).items():
         style: dict[str, Any] = {"linestyle": "--"} if net.family == "plain" else {"marker": ".", "markersize": 3}
         numbers = range(1, len(line) + 1)
         axes.plot(numbers, line.to_numpy(), color=colours[net], linewidth=1, label=net.name, **style)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("layers, by size" if is_sorted else "layer, from the first")
+    axes.set_xlabel(ORDER[panel.kind])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

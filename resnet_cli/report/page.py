@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from resnet_cli import __version__
 from resnet_cli.report.choices import choices, departures
 from resnet_cli.report.claims import RULE, Verdict, judge
-from resnet_cli.report.figures import draw, figure_bytes
+from resnet_cli.report.figures import draw_data, figure_bytes, figure_data
 from resnet_cli.report.interactive import interactive_figure
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
@@ -63,7 +63,8 @@ class Section:
 def make_section(store: Store, summary: Summary) -> Section:
     """Draws an experiment's figure and gathers what stands beside it."""
     table = make_table(summary)
-    figure = draw(store, summary)
+    data = figure_data(store, summary)
+    figure = draw_data(summary, data)
     image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
     environments = _environments(store, summary)
     return Section(
@@ -73,7 +74,7 @@ def make_section(store: Store, summary: Summary) -> Section:
         table.parts,
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
-        interactive_figure(store, summary),
+        interactive_figure(summary, data),
         judge(summary),
         _commands(summary),
         [] if summary.only_describes else departures(summary.experiment, summary.variant),

@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 from scipy.optimize import isotonic_regression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
@@ -64,7 +64,7 @@ def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]
 
 
 def draw_curves(
-    axes: Axes, panel: Panel, curves: dict[Net, LearningCurves], colours: dict[Net, str], iterations: int
+    axes: Axes, panel: Panel, curves: Mapping[Net, LearningCurves], colours: dict[Net, str], iterations: int
 ) -> None:
     """Draws learning curves: training dashed, test bold, between lowest and highest run a band."""
     unit, label = next(

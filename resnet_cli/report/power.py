@@ -13,6 +13,7 @@ from scipy import special, stats
 from resnet_cli.experiment import Less, Monotone, NoAdvantage, SameStart, Within
 from resnet_cli.report.claims import ENOUGH_RUNS, SIGNIFICANCE, metric_in_words
 from resnet_cli.report.significance import DECIMALS, Sample
+from resnet_cli.report.tables import MINUS
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 MOST_SEEDS = 1_000
-MINUS = "−"  # noqa: RUF001  a minus sign
 PAPER_STD = 0.16  # section 4.2: ResNet-110's 6.61 +- 0.16 over five runs; the paper gives no other
 CERTAIN = 1e5  # standard errors; far beyond, the series for the noncentral t does not converge
 

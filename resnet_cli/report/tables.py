@@ -34,6 +34,14 @@ TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
 NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
 DIFFERENCE = f"ours {MINUS} paper"
+LOOKED_AT = (  # by experiments that are about more than errors
+    "updates_to_reach",
+    "mean_response",
+    "gradient_ratio_start",
+    "gradient_ratio",
+    "start_error",
+    "training_set_error",
+)
 NUMBERS = [
     "paper_error",
     "paper_top5",
@@ -48,9 +56,7 @@ NUMBERS = [
     "train_error_std",
     "difference",
     "difference_top5",
-    *(f"{metric}{part}" for metric in ("updates_to_reach", "mean_response") for part in ("", "_std")),
-    *(f"{metric}{part}" for metric in ("gradient_ratio_start", "gradient_ratio") for part in ("", "_std")),
-    *(f"{metric}{part}" for metric in ("start_error", "training_set_error") for part in ("", "_std")),
+    *(f"{metric}{part}" for metric in LOOKED_AT for part in ("", "_std")),
 ]
 PAPERS = 4  # of these, the first
 
@@ -347,12 +353,14 @@ def _signed(difference: float) -> str:
 
 
 def _markdown(table: ResultTable) -> str:
-    body = "\n\n".join(_pipes(part.map(lambda cell: cell.replace("|", "\\|"))) for part in table.parts)
+    body = "\n\n".join(pipes(part) for part in table.parts)
     notes = "\n".join(f"- {note}" for note in table.notes)
     return f"**{table.title}** ({table.scale})\n\n{body}\n\n{notes}\n"
 
 
-def _pipes(cells: pd.DataFrame) -> str:
-    align = ["left", *["right"] * (len(cells.columns) - 1)]
+def pipes(cells: pd.DataFrame, texts: int = 1) -> str:
+    """A table in Markdown; the first columns, so many, are texts."""
+    cells = cells.map(lambda cell: cell.replace("|", "\\|"))
+    align = ["left"] * texts + ["right"] * (len(cells.columns) - texts)
     rows, headers = cells.to_numpy().tolist(), list(cells.columns)
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

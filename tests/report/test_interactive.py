@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resnet_cli.experiment import Experiment, Figure, Panel, load_experiment
+from resnet_cli.report.figures import figure_data
 from resnet_cli.report.interactive import InteractiveFigure, interactive_figure
 from resnet_cli.report.panels import net_colours
 from resnet_cli.report.summarize import learning_curves, summarize
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 def figure_of(store: Store, experiment: Experiment, variant: Variant) -> InteractiveFigure:
     """An experiment's interactive figure."""
-    return interactive_figure(store, summarize(store, experiment, variant))
+    summary = summarize(store, experiment, variant)
+    return interactive_figure(summary, figure_data(store, summary))
 
 
 def lines(figure: InteractiveFigure, panel: int = 0) -> list[dict[str, Any]]:
