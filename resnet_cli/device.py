@@ -34,6 +34,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def default_jobs(name: str) -> int:
+    """Runs side by side where nothing is said: one, or on CUDA one a GPU; `name` is that of `--device`."""
+    return torch.cuda.device_count() if choose_device(name).type == "cuda" else 1
+
+
 def prepare(device: torch.device, precision: Precision) -> None:
     """Sets torch's global switches for exact, repeatable training at the wanted precision.
 

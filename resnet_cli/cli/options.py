@@ -69,6 +69,12 @@ Accumulate = Annotated[
     int | None,
     typer.Option("--accumulate", min=2, max=256, help="Take each batch in so many parts; BN sees a part at a time."),
 ]
+SyncBN = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn", help="Under torchrun: batch normalisation sees the whole batch, not each process's share."
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=0, max=256, help="Threads that read photographs (default: one a core).")
 ]
@@ -80,7 +86,10 @@ SplitOption = Annotated[
     Split | None, typer.Option("--split", help="45k-5k holds 5,000 training images out and tests on them.")
 ]
 Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to train.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each (default: one, or one a GPU)."),
+]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Time between checkpoints.")]
 Compile = Annotated[
     bool | None,
@@ -208,6 +217,32 @@ def _folder_of_classes(experiment: Experiment, asked: Asked) -> tuple[DatasetNam
         raise BadInputError(f"--dataset-root: names the data, and so does --dataset {asked.dataset}; leave one out")
     source = folder.source_of(asked.dataset_root)
     return ("imagenet", None) if source is None else ("folder", source)
+
+
+def over_ranks(experiment: Experiment, variant: Variant, ranks: int, *, sync_bn: bool) -> Variant:
+    """The variant that several processes train together: what batch normalisation sees is part of a run's identity.
+
+    Each process takes its share of a batch as parts: one, or with `--accumulate` several. Synchronised, batch
+    normalisation sees the whole batch, and the run is the one that a single process trains without parts.
+
+    Raises:
+        BadInputError: The batch, or its parts, cannot be shared out among so many; the options contradict each other.
+    """
+    if ranks == 1:
+        if sync_bn:
+            raise BadInputError(
+                "--sync-bn: is for several processes that train one net: torchrun -m resnet_cli run ..."
+            )
+        return variant
+    batch, parts = experiment.batch_size(variant), variant.accumulate
+    if batch % ranks:
+        raise BadInputError(
+            f"torchrun: {ranks} processes cannot share a batch of {batch} equally; it stays the paper's"
+        )
+    if parts and (sync_bn or parts % ranks):
+        what = "and --sync-bn contradict each other" if sync_bn else f"cannot be shared by {ranks} processes equally"
+        raise BadInputError(f"--accumulate {parts}: {what}")
+    return variant.model_copy(update={"accumulate": None if sync_bn else parts or ranks})
 
 
 def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant:

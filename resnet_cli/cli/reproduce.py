@@ -9,8 +9,9 @@ import typer
 from resnet_cli.cli import options
 from resnet_cli.cli.report import report
 from resnet_cli.cli.run import train_missing
-from resnet_cli.errors import EXIT_SOME_FAILED
+from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
 from resnet_cli.experiment import experiment_names, load_experiment
+from resnet_cli.ranks import Ranks
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
 
@@ -22,7 +23,7 @@ def reproduce(
     tiny: options.Tiny = False,
     precision: options.PrecisionOption = None,
     device: options.Device = "auto",
-    jobs: options.Jobs = 1,
+    jobs: options.Jobs = None,
     compiled: options.Compile = None,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
@@ -33,8 +34,11 @@ def reproduce(
 
     from resnet_cli.cli.answer import present
     from resnet_cli.data import obstacle
+    from resnet_cli.device import default_jobs
     from resnet_cli.runs.execute import Settings
 
+    if Ranks.here().count > 1:
+        raise BadInputError("torchrun: several processes train one net together in 'resnet run'")
     store, folder, progress = Store.open(results_dir), options.data_folder(data_dir), Console(stderr=True)
     code, left_out = 0, []
     look = cache(obstacle)  # all experiments on one dataset share its answer, which takes reading every byte
@@ -48,7 +52,12 @@ def reproduce(
             continue
         runs = plan(question, variant, seeds=seeds)
         settings = Settings(
-            device, folder, jobs, checkpoint_seconds, workers=options.worker_count(None), compiled=compiled
+            device,
+            folder,
+            jobs or default_jobs(device),
+            checkpoint_seconds,
+            workers=options.worker_count(None),
+            compiled=compiled,
         )
         ending = train_missing(question, runs, store, progress, settings)
         code = ending if ending == EXIT_SOME_FAILED else code or ending

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from resnet_cli.cli import options
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.experiment import load_experiment
+from resnet_cli.ranks import Ranks, is_loss
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import DatasetName, Variant
@@ -46,12 +49,13 @@ def run(
     deviation: options.Deviations = None,
     accumulate: options.Accumulate = None,
     device: options.Device = "auto",
-    jobs: options.Jobs = 1,
+    jobs: options.Jobs = None,
     workers: options.Workers = None,
     decode: Annotated[
         Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
     ] = "cpu",
     compiled: options.Compile = None,
+    sync_bn: options.SyncBN = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs it would make; train nothing.")] = False,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
@@ -65,9 +69,29 @@ def run(
 
     from resnet_cli.cli.answer import present
 
-    progress = Console(stderr=True)
+    progress, ranks, folder = Console(stderr=True), Ranks.here(), options.data_folder(data_dir)
+
+    def settings() -> Settings:
+        from resnet_cli.device import default_jobs
+        from resnet_cli.runs.execute import Settings
+
+        return Settings(
+            device,
+            folder,
+            1 if ranks.count > 1 else jobs or default_jobs(device),
+            checkpoint_seconds,
+            dataset_root,
+            workers=options.worker_count(workers),
+            decode=decode,
+            compiled=compiled,
+            ranks=ranks,
+        )
+
+    if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
+        if not dry_run:
+            _follow(settings())
+        return
     question = load_experiment(experiment, options.parse_depths(depths))
-    folder = options.data_folder(data_dir)
     asked = options.Asked(
         schedule, tiny, None if dataset == "auto" else dataset, dataset_root, split, precision, deviation, accumulate
     )
@@ -75,26 +99,18 @@ def run(
     if dataset == "auto" and question.runs and not tiny and dataset_root is None:
         found = _auto_dataset(question.benchmark, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
+    variant = options.over_ranks(question, variant, ranks.count, sync_bn=sync_bn)
     runs = plan(question, variant, only=only, seeds=seeds)
     store = Store.open(results_dir)
     if dry_run:
         _print_plan(runs, store, question.scale(variant))
         return
-    code = 0
-    if runs:
-        from resnet_cli.runs.execute import Settings
-
-        settings = Settings(
-            device,
-            folder,
-            jobs,
-            checkpoint_seconds,
-            dataset_root,
-            workers=options.worker_count(workers),
-            decode=decode,
-            compiled=compiled,
+    if ranks.count > 1 and (jobs not in (None, 1) or not runs):
+        reason = (
+            f"--jobs {jobs}: torchrun trains one net at a time" if runs else f"torchrun: {experiment} trains no net"
         )
-        code = train_missing(question, runs, store, progress, settings)
+        raise BadInputError(reason)
+    code = train_missing(question, runs, store, progress, settings()) if runs else 0
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
@@ -118,17 +134,40 @@ def train_missing(
         typer.Exit: A signal stopped it.
     """
     from resnet_cli.cli.screen import Screen
-    from resnet_cli.runs.execute import execute
+    from resnet_cli.runs.execute import FAILED, execute
 
     missing = [each for each in runs if not store.is_complete(each, question.after_training)]
-    if not missing:
+    if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
     with Screen(question.name, missing, console) as screen:
         report = execute(missing, store, settings, screen, question.after_training)
     if report.stopped_by:
         console.print("Stopped. The same command goes on from here.", highlight=False)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
-    return _exit_code(report)
+    code = _exit_code(report)
+    if settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED):
+        _leave(code)
+    return code
+
+
+def _follow(settings: Settings) -> None:
+    """Trains along with the first rank; says what is wrong with this one in a line."""
+    from resnet_cli.runs.execute import follow, where
+
+    try:
+        follow(settings)
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not leave the other ranks waiting
+        if not is_loss(error):
+            reason = error if isinstance(error, BadInputError) else where(error)
+            print(f"error: process {settings.ranks.rank} of {settings.ranks.count}: {reason}", file=sys.stderr)  # noqa: T201
+        _leave(EXIT_SOME_FAILED)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends this process although other ranks are in the middle of something: torch would wait for them at its exit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _exit_code(report: Report) -> int:

@@ -69,12 +69,16 @@ class Dataset:
             return images.float() / 255 - self.mean
         return standardize(images, self.constants)
 
-    def train_stream(self, run: RunSpec) -> TrainStream:
-        """The batches that a run trains on."""
-        return TrainStream(self, run.seed, run.protocol.batch_size)
+    def train_stream(self, run: RunSpec, share: tuple[int, int] = (0, 1)) -> TrainStream:
+        """The batches that a run trains on, or this share of each; see `Epochs`."""
+        return TrainStream(self, run.seed, run.protocol.batch_size, share)
 
-    def test_views(self, views: Views) -> Iterator[tuple[Tensor, Tensor]]:
+    def test_views(self, views: Views, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers (B,) and inputs (B, 3, 32, 32) of the test images: the single view of section 4.2.
+
+        Args:
+            views: The view.
+            share: Which batches, from 0, of how many: (1, 3) takes the second of each three.
 
         Raises:
             ValueError: Another view is asked for; images of 32x32 have no other.
@@ -82,7 +86,8 @@ class Dataset:
         if views != "1-crop":
             raise ValueError(f"{views}: images of 32x32 have one view only")
         numbers = torch.arange(len(self.test_labels), device=self.device)
-        for part in torch.split(numbers, TEST_BATCH.get(self.device.type, TEST_BATCH_ELSEWHERE)):
+        batches = torch.split(numbers, TEST_BATCH.get(self.device.type, TEST_BATCH_ELSEWHERE))
+        for part in batches[share[0] :: share[1]]:
             yield part, self.normalize(self.test_images[part])
 
     def to(self, device: torch.device) -> Dataset:

@@ -28,11 +28,13 @@ class PhotoStream:
     Threads decode and crop the batch asked for and the next two; with none, the calling thread does.
     """
 
-    def __init__(self, dataset: PhotoDataset, seed: int, batch_size: int, iterations: int) -> None:
+    def __init__(
+        self, dataset: PhotoDataset, seed: int, batch_size: int, iterations: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self.dataset = dataset
         self.seed = seed
         self.iterations = iterations
-        self.epochs = Epochs(len(dataset.train), batch_size)
+        self.epochs = Epochs(len(dataset.train), batch_size, share)
         self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, self.epochs.images))
         self._pool = open_pool(dataset.workers) if dataset.workers else None
         self._ahead: dict[int, list[Future[tuple[Tensor, np.ndarray]]]] = {}

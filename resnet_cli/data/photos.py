@@ -119,36 +119,41 @@ class PhotoDataset:
         shift = (normals * self.photos.colour_std * found.eigenvalues) @ found.eigenvectors.T
         return torch.from_numpy(shift.astype(np.float32)).to(self.device)
 
-    def train_stream(self, run: RunSpec) -> PhotoStream:
-        """The batches that a run trains on."""
-        return PhotoStream(self, run.seed, run.protocol.batch_size, run.protocol.iterations)
+    def train_stream(self, run: RunSpec, share: tuple[int, int] = (0, 1)) -> PhotoStream:
+        """The batches that a run trains on, or this share of each; see `Epochs`."""
+        return PhotoStream(self, run.seed, run.protocol.batch_size, run.protocol.iterations, share)
 
-    def test_views(self, views: Views) -> Iterator[tuple[Tensor, Tensor]]:
+    def test_views(self, views: Views, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers of the test images (B,), and as many inputs (B, 3, H, W).
 
         `1-crop` is the centre of the image at shorter side 256 (for crops of 224), `10-crop` AlexNet's ten of it,
         `dense` the whole image and its mirror image at each of the dense test's sizes.
 
+        Args:
+            views: Which.
+            share: Which batches of `1-crop` or `10-crop`, from 0, of how many: (1, 3) takes the second of each three.
+
         Raises:
             BadInputError: A photograph cannot be read or decoded.
         """
-        batches = self._whole_images() if views == "dense" else self._crops(1 if views == "1-crop" else 10)
+        batches = self._whole_images() if views == "dense" else self._crops(1 if views == "1-crop" else 10, share)
         for numbers, images in batches:
             yield torch.tensor(numbers, device=self.device), self.normalize(images.to(self.device))
 
-    def _crops(self, views: Literal[1, 10]) -> Iterator[tuple[list[int], Tensor]]:
-        crop = self.photos.crop
+    def _crops(self, views: Literal[1, 10], share: tuple[int, int]) -> Iterator[tuple[list[int], Tensor]]:
+        crop, batch = self.photos.crop, -(-TEST_BATCH // views)
+        wanted = [number for number in range(len(self.test)) if number // batch % share[1] == share[0]]
 
         def make(number: int) -> Tensor:
             image = resized(self.test.image(number), self.photos.test_side)
             return center_crop(image, crop)[None] if views == 1 else ten_crops(image, crop)
 
-        waiting: list[Tensor] = []
-        for number, crops in enumerate(in_order(make, range(len(self.test)), self.workers)):
-            waiting.append(crops)
-            if len(waiting) * views >= TEST_BATCH or number + 1 == len(self.test):
-                first = number + 1 - len(waiting)
-                yield [image for image in range(first, number + 1) for _ in range(views)], torch.cat(waiting)
+        waiting: list[tuple[int, Tensor]] = []
+        for number, crops in zip(wanted, in_order(make, wanted, self.workers), strict=True):
+            waiting.append((number, crops))
+            if len(waiting) == batch or number == wanted[-1]:
+                numbers, inputs = zip(*waiting, strict=True)
+                yield [image for image in numbers for _ in range(views)], torch.cat(inputs)
                 waiting.clear()
 
     def _whole_images(self) -> Iterator[tuple[list[int], Tensor]]:

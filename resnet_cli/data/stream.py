@@ -27,14 +27,24 @@ OFFSETS = 2 * PADDING + 1
 
 @dataclass(frozen=True)
 class Epochs:
-    """Epochs of so many images laid end to end, cut into full batches; updates are counted from 1."""
+    """Epochs of so many images laid end to end, cut into full batches; updates are counted from 1.
+
+    Attributes:
+        images: In an epoch.
+        batch_size: Of an update, over all shares.
+        share: Which part of every batch is wanted, from 0, and in how many equal parts batches are cut.
+    """
 
     images: int
     batch_size: int
+    share: tuple[int, int] = (0, 1)
 
     def parts(self, iteration: int) -> Iterator[tuple[int, slice]]:
-        """Where an update's batch lies: epochs, counted from 0, and the positions it takes of each."""
-        start, end = (iteration - 1) * self.batch_size, iteration * self.batch_size
+        """Where an update's batch, or this share of it, lies: epochs, from 0, and the positions it takes of each."""
+        number, shares = self.share
+        size = self.batch_size // shares
+        start = (iteration - 1) * self.batch_size + number * size
+        end = start + size
         while start < end:
             epoch, position = divmod(start, self.images)
             stop = min(self.images, position + end - start)
@@ -90,9 +100,9 @@ def epoch_plan(seed: int, epoch: int, images: int) -> EpochPlan:
 class TrainStream:
     """Augmented training batches by iteration number; holds no state that a resumed run would have to restore."""
 
-    def __init__(self, dataset: Dataset, seed: int, batch_size: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
         self.dataset = dataset
-        self.epochs = Epochs(len(dataset.train_labels), batch_size)
+        self.epochs = Epochs(len(dataset.train_labels), batch_size, share)
         self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, self.epochs.images))
         self._rows = lru_cache(maxsize=2)(self._plan_on_device)
 

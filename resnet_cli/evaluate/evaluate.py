@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from resnet_cli.data.photos import PhotoDataset
 from resnet_cli.device import autocast, memory_format
+from resnet_cli.ranks import ALONE
 from resnet_cli.scores import top_errors
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.data import Dataset
     from resnet_cli.model import ResNet
+    from resnet_cli.ranks import Ranks
     from resnet_cli.spec import Precision, Views
 
 FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
@@ -50,6 +52,7 @@ def evaluate(
     views: Views = "1-crop",
     *,
     progress: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Tests a net with its running BN statistics, at the precision it trains with. A copy, in the layout of testing.
 
@@ -59,6 +62,7 @@ def evaluate(
         precision: Arithmetic of the forward pass.
         views: `1-crop` is section 4.2's single view and Figure 4's centre crop; the others are for photographs.
         progress: Called with the number of inputs done so far.
+        ranks: Each tests its share of the batches, and has the whole result; `1-crop` only.
     """
     labels = dataset.test_labels
     layout = memory_format(labels.device, precision)
@@ -66,7 +70,7 @@ def evaluate(
     scores = torch.zeros(len(labels), net.fc.out_features, device=labels.device)
     seen = torch.zeros(len(labels), 1, device=labels.device)
     done = 0
-    for image, inputs in dataset.test_views(views):
+    for image, inputs in dataset.test_views(views, ranks.share):
         with autocast(labels.device, precision):
             logits = _logits(net, inputs.contiguous(memory_format=layout), dataset, views).float()
         if views == "1-crop":
@@ -77,6 +81,7 @@ def evaluate(
         done += len(image)
         if progress:
             progress(done)
+    ranks.add(scores)  # what other ranks have tested is 0 here
     if views != "1-crop":
         # A probability that is 0 in float32 ranks last; what is not a number at all stays so.
         scores = (scores / seen).log().clamp(min=LOWEST)

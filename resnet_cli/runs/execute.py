@@ -6,13 +6,15 @@ import contextlib
 import importlib
 import math
 import multiprocessing
+import os
 import shutil
 import signal
 import time
 import traceback
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from multiprocessing import connection, resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import filelock
@@ -24,6 +26,7 @@ from resnet_cli.device import choose_device, prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.analyse import analyse_run
 from resnet_cli.evaluate.trained import score_run
+from resnet_cli.ranks import ALONE, LOST, Ranks, is_loss
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.store import Store
@@ -33,7 +36,6 @@ from resnet_cli.train.loop import DivergedError, StoppedError, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
 
@@ -41,6 +43,7 @@ NOTICE_SECONDS = 10.0
 LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
 
 Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
+FAILED: tuple[Ending, ...] = ("failed", "bad input")
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,12 @@ class Settings:
         dataset_root: A folder of classes in place of ImageNet, or ImageNet's own folder.
         workers: Threads of each run that read photographs.
         decode: What decodes JPEGs for training; CUDA's decoder differs from the CPU's in the last bits of a pixel.
-        jobs: Runs side by side, each in a process of its own. CPU threads are shared out among as many, even if fewer
-            runs are left: the last one resumed must have the threads it began with, to end with the same bits.
+        jobs: Runs side by side, each in a process of its own; several GPUs take turns. CPU threads are shared out
+            among as many, even if fewer runs are left: the last one resumed must have the threads it began with, to end
+            with the same bits.
         checkpoint_seconds: Time between checkpoints.
         compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
+        ranks: This process among those that train one net together.
     """
 
     device: str
@@ -67,6 +72,7 @@ class Settings:
     workers: int = 2
     decode: Literal["cpu", "cuda"] = "cpu"
     compiled: bool | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,11 @@ def execute(
 ) -> Report:
     """Trains these runs and tests or analyses them; one that fails does not keep the others from running.
 
+    Of several ranks it is the first that calls this; the others `follow`. Among them, one that fails ends all.
+
     Raises:
         BadInputError: The device, the data or the results folder cannot be used, or has no room; nothing was trained.
+        LostRankError: The other ranks did not come.
     """
     if settings.decode == "cuda":
         if choose_device(settings.device).type != "cuda":
@@ -125,11 +134,71 @@ def execute(
     if free < needed:
         raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
     with StopSignals() as signals:
-        if settings.jobs == 1:
+        if settings.ranks.count > 1:
+            endings = _over_ranks(runs, store, settings, monitor, signals, after)
+        elif settings.jobs == 1:
             endings = _one_by_one(runs, store, settings, monitor, signals, after)
         else:
             endings = _side_by_side(runs, store, settings, monitor, signals, after)
-    return Report(endings, signals.received)
+    # Of several ranks, another may have had the signal.
+    stopped_by = signals.received or (signal.SIGTERM if "interrupted" in endings.values() else None)
+    return Report(endings, stopped_by)
+
+
+def _over_ranks(
+    runs: Sequence[RunSpec],
+    store: Store,
+    settings: Settings,
+    monitor: Monitor,
+    signals: StopSignals,
+    after: AfterTraining,
+) -> dict[str, Ending]:
+    """What the first rank does: one run after the other, each told to the others before its training begins."""
+    ranks = settings.ranks
+    ranks.connect(choose_device(settings.device))
+    endings = _one_by_one(runs, store, settings, monitor, signals, after)
+    if not any(ending in FAILED for ending in endings.values()):  # else the others wait for what will never come
+        _order(ranks)
+        ranks.disconnect()
+    return endings
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the first rank tells the others: to train this run with this step."""
+
+    run: RunSpec
+    is_fast: bool
+
+
+def _order(ranks: Ranks, order: _Order | None = None) -> _Order | None:
+    """Hands the first rank's order to the others; None: there is nothing more to do."""
+    return ranks.from_first(lambda: order)
+
+
+def follow(settings: Settings) -> None:
+    """What the other ranks do: they take their share of every training, and write nothing.
+
+    Raises:
+        BadInputError: This rank's device or data cannot be used.
+        Exception: Whatever else went wrong; `is_loss` says whether another rank is to blame, which then tells it.
+    """
+    ranks, datasets = settings.ranks, _Datasets(settings)
+    ranks.connect(choose_device(settings.device))
+    with StopSignals() as signals:
+        while order := _order(ranks):
+            with contextlib.suppress(StoppedError, DivergedError):  # which all ranks have, and the first tells
+                train(
+                    order.run,
+                    Path(os.devnull),  # only the first writes
+                    datasets.open(order.run, lambda _news: None, lambda: False),
+                    report=lambda _status: None,
+                    should_stop=lambda: signals.received is not None,
+                    checkpoint_seconds=settings.checkpoint_seconds,
+                    is_fast=order.is_fast,
+                    ranks=ranks,
+                )
+        ranks.disconnect()
 
 
 def _one_by_one(
@@ -140,26 +209,22 @@ def _one_by_one(
     signals: StopSignals,
     after: AfterTraining,
 ) -> dict[str, Ending]:
-    opened: dict[tuple[Variant, Photos | None], Dataset | PhotoDataset] = {}
+    datasets = _Datasets(settings)
     endings: dict[str, Ending] = {}
+
+    def should_stop() -> bool:
+        return signals.received is not None
+
     for run in runs:
-        if signals.received:
+        if should_stop():
             break
-
-        def report(news: Status | Notice, run: RunSpec = run) -> None:
-            _pass_on(monitor, run, news)
-
-        def dataset(run: RunSpec = run, report: Callable[[Status | Notice], None] = report) -> Dataset | PhotoDataset:
-            # Only one is kept: the runs of a table share theirs.
-            key = run.variant, run.protocol.photos
-            if key not in opened:
-                opened.clear()
-                opened[key] = _open(run, settings, report, lambda: signals.received is not None)
-            return opened[key]
-
-        ending, message = _train_one(run, store, dataset, settings, report, lambda: signals.received is not None, after)
+        report = partial(_pass_on, monitor, run)
+        opened = partial(datasets.open, run, report, should_stop)
+        ending, message = _train_one(run, store, opened, settings, report, should_stop, after)
         endings[run.run_id] = ending
         monitor.ended(run, ending, message)
+        if settings.ranks.count > 1 and ending in ("interrupted", *FAILED):
+            break
     return endings
 
 
@@ -168,6 +233,24 @@ def _pass_on(monitor: Monitor, run: RunSpec, news: Status | Notice) -> None:
         monitor.progressed(run, news)
     else:
         monitor.noticed(run, news)
+
+
+@dataclass
+class _Datasets:
+    """Opens the datasets of runs. One is kept: the runs of a table share theirs."""
+
+    settings: Settings
+    kept: tuple[tuple[Variant, Photos | None], Dataset | PhotoDataset] | None = None
+
+    def open(
+        self, run: RunSpec, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
+    ) -> Dataset | PhotoDataset:
+        """The run's dataset; see `_open`."""
+        key = run.variant, run.protocol.photos
+        if self.kept is None or self.kept[0] != key:
+            self.kept = None  # two may be too many for the memory
+            self.kept = key, _open(run, self.settings, report, should_stop)
+        return self.kept[1]
 
 
 def _open(
@@ -213,7 +296,9 @@ def _train_one(
                 source = _source(run, store)
                 dataset = open_its_dataset()
                 is_fast = _is_fast(run, folder, dataset.device, settings, report)
-                environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast)
+                count = settings.ranks.count
+                environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast, ranks=count)
+                _order(settings.ranks, _Order(run, is_fast))
                 train(
                     run,
                     folder,
@@ -223,6 +308,7 @@ def _train_one(
                     checkpoint_seconds=settings.checkpoint_seconds,
                     is_fast=is_fast,
                     source=source,
+                    ranks=settings.ranks,
                 )
             if not store.is_complete(run, after):
                 _test(run, folder, open_its_dataset(), after, _source(run, store), report, should_stop)
@@ -239,7 +325,7 @@ def _train_one(
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
-        message = _out_of_memory(run, error) or _where(error)
+        message = LOST if is_loss(error) else _out_of_memory(run, error) or where(error)
     # A trained net that could not be tested is still trained.
     if not store.is_done(run):
         _note_ending(folder, "diverged" if ending == "diverged" else "failed", message)
@@ -273,6 +359,9 @@ def _is_fast(
     if wanted is None:
         wanted = run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf)
     if not wanted:
+        return False
+    if settings.ranks.count > 1 and run.variant.accumulate is None:
+        report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
         return False
     in_the_way = graph_step.obstacle(device)
     if in_the_way:
@@ -322,7 +411,8 @@ def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
     )
 
 
-def _where(error: Exception) -> str:
+def where(error: Exception) -> str:
+    """An unexpected error in one line, with the place it comes from."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({at.filename}:{at.lineno})"
 
@@ -340,6 +430,7 @@ class _Worker:
     run: RunSpec
     process: multiprocessing.process.BaseProcess
     pipe: connection.Connection
+    place: int
     ending: tuple[Ending, str] | None = None
 
 
@@ -361,7 +452,8 @@ def _side_by_side(
             if ready is None and workers:
                 break  # one of them may be the source of what waits
             waiting.remove(ready := ready or waiting[0])
-            workers.append(_start(ready, store, settings, after))
+            place = min(set(range(settings.jobs)) - {worker.place for worker in workers})
+            workers.append(_start(ready, place, store, settings, after))
         if signals.received and not told_to_stop:
             told_to_stop = True
             for worker in workers:
@@ -384,12 +476,12 @@ def _side_by_side(
     return endings
 
 
-def _start(run: RunSpec, store: Store, settings: Settings, after: AfterTraining) -> _Worker:
+def _start(run: RunSpec, place: int, store: Store, settings: Settings, after: AfterTraining) -> _Worker:
     # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
-        target=_work, args=(run, store.root, settings, theirs, after), name=run.run_id, daemon=True
+        target=_work, args=(run, place, store.root, settings, theirs, after), name=run.run_id, daemon=True
     )
     # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
     resource_tracker.ensure_running()  # started later, it would undo the mask
@@ -399,7 +491,7 @@ def _start(run: RunSpec, store: Store, settings: Settings, after: AfterTraining)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
-    return _Worker(run, process, ours)
+    return _Worker(run, process, ours, place)
 
 
 def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str]:
@@ -413,11 +505,15 @@ def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str
     return "failed", message
 
 
-def _work(run: RunSpec, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining) -> None:
-    """The body of a worker process."""
+def _work(
+    run: RunSpec, place: int, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining
+) -> None:
+    """The body of a worker process; `place` is its number among those side by side."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
+    if choose_device(settings.device).type == "cuda":
+        torch.cuda.set_device(place % torch.cuda.device_count())
 
     def report(news: Status | Notice) -> None:
         with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 
 def describe(
-    device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset, *, is_fast: bool = False
+    device: torch.device,
+    precision: Precision,
+    dataset: Dataset | PhotoDataset,
+    *,
+    is_fast: bool = False,
+    ranks: int = 1,
 ) -> dict[str, Any]:
-    """Versions, device, precision, threads, step, commit, data and time, for environment.json."""
+    """Versions, device, precision, threads, ranks if there are several, step, commit, data and time."""
     return {
         "resnet_cli": __version__,
         **_commit(),
@@ -37,6 +42,7 @@ def describe(
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
+        **({"ranks": ranks} if ranks > 1 else {}),
         "precision": precision,
         "step": "compiled" if is_fast else "plain",
         "data": f"{dataset.name}: {dataset.checksum}",
@@ -90,15 +96,21 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 
 def record(
-    folder: Path, device: torch.device, precision: Precision, dataset: Dataset | PhotoDataset, *, is_fast: bool
+    folder: Path,
+    device: torch.device,
+    precision: Precision,
+    dataset: Dataset | PhotoDataset,
+    *,
+    is_fast: bool,
+    ranks: int = 1,
 ) -> None:
     """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
-    now = describe(device, precision, dataset, is_fast=is_fast)
+    now = describe(device, precision, dataset, is_fast=is_fast, ranks=ranks)
     content = _read(folder)
     if content is None:
         content = now
     else:
         known = [content, *content.get("resumed", [])][-1]
-        if any(known.get(key) != value for key, value in now.items() if key != "started"):
+        if any(known.get(key) != now.get(key) for key in {*known, *now} - {"started", "resumed"}):
             content["resumed"] = [*content.get("resumed", []), now]
     run_folder.replace_file(folder / run_folder.ENVIRONMENT, (json.dumps(content, indent=1) + "\n").encode())

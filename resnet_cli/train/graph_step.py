@@ -53,10 +53,21 @@ def obstacle(device: torch.device) -> str | None:
 
 
 def make_step(
-    net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device, accumulate: int = 1
+    net: nn.Module,
+    protocol: Protocol,
+    precision: Precision,
+    device: torch.device,
+    accumulate: int = 1,
+    *,
+    is_alone: bool = True,
 ) -> FastStep:
-    """The fast step for this device; `obstacle` has said that there is one."""
-    return (GraphStep if device.type == "cuda" else FastStep)(net, protocol, precision, device, accumulate)
+    """The fast step for this device; `obstacle` has said that there is one.
+
+    Several ranks take no CUDA graph: their nets are large, so that launches cost them little, and what they send each
+    other would have to be part of it.
+    """
+    is_graph = device.type == "cuda" and is_alone
+    return (GraphStep if is_graph else FastStep)(net, protocol, precision, device, accumulate)
 
 
 class FastStep(EagerStep):

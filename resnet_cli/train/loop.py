@@ -7,6 +7,7 @@ import hashlib
 import io
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
 from resnet_cli.evaluate.start import initial_net
 from resnet_cli.model import build
+from resnet_cli.ranks import ALONE
 from resnet_cli.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.model import ResNet
+    from resnet_cli.ranks import Ranks
     from resnet_cli.spec import RunSpec
 
 REPORT_SECONDS = 0.5
@@ -55,15 +59,18 @@ def train(
     checkpoint_seconds: float = 30.0,
     is_fast: bool = False,
     source: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Trains one net to the end of its schedule, from its last checkpoint if there is one (sections 3.4 and 4.2).
 
     The folder then holds the logs, the final weights and the final logits. However often it is killed and started
     again, on the same machine with as many threads, weights and logs come out the same, bit for bit.
 
+    Several ranks that call it together train one net, and end together. Only the first reads and writes the folder.
+
     Args:
         run: What to train.
-        folder: The run's folder; it exists and is locked.
+        folder: The run's folder; it exists and is locked by the first rank.
         dataset: Resident on the device to train on.
         report: Called about twice a second, and at the end, with the status that was also written.
         should_stop: Asked after every update and during tests; when true, all is saved and the training stops. A test
@@ -71,16 +78,19 @@ def train(
         checkpoint_seconds: Time between checkpoints.
         is_fast: Take the compiled step, not the plain one. It changes the last bits, as another machine does.
         source: The folder of `run.source`, if the training starts from another run's net.
+        ranks: Connected. Without `accumulate` batch normalisation is synchronised; else they share out its parts.
 
     Raises:
         StoppedError: `should_stop` said so.
         DivergedError: The loss became NaN or infinite.
         BadInputError: Checkpoints, or what the logs held at the checkpoint, are damaged.
+        LostRankError: Another rank is gone.
         OSError: The folder cannot be written.
     """
-    run_folder.remove_leftovers(folder)
     with contextlib.ExitStack() as stack:
-        training = _Training(run, folder, dataset, report, should_stop, stack, is_fast=is_fast, source=source)
+        training = _Training(
+            run, folder, dataset, report, should_stop, stack, is_fast=is_fast, source=source, ranks=ranks
+        )
         try:
             _run_updates(training, should_stop, checkpoint_seconds)
             evaluation = training.evaluate()
@@ -88,10 +98,13 @@ def train(
             training.save()
             training.tell("interrupted")
             raise
-        training.eval_log.sync()
-        sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
+        if ranks.is_first:
+            training.eval_log.sync()
     if not all(parameter.isfinite().all() for parameter in training.net.parameters()):
         raise DivergedError("the weights are not finite after the last update")
+    if not ranks.is_first:
+        return
+    sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
     _save_results(folder, training.net, evaluation, dataset.test_labels, sums)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
@@ -109,12 +122,15 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
         training.update()
         is_last = state.iteration == iterations
         now = time.monotonic()
-        if should_stop() and not is_last:
+        is_stopped, is_save_due, is_report_due = training.ranks.any(
+            should_stop(), now - saved >= checkpoint_seconds, now - reported >= REPORT_SECONDS
+        )
+        if is_stopped and not is_last:
             raise StoppedError
-        if is_last or now - saved >= checkpoint_seconds:
+        if is_last or is_save_due:
             training.save()
             saved = now
-        if now - reported >= REPORT_SECONDS:
+        if is_report_due:
             training.tell("running")
             reported = now
 
@@ -133,6 +149,26 @@ def _save_results(
     run_folder.write_sums(folder, sums)
 
 
+def _begin(
+    run: RunSpec, folder: Path, dataset: Dataset | PhotoDataset, source: Path | None
+) -> tuple[ResNet, TrainState | None, list[str]]:
+    """The net as it is before the next update, the last checkpoint if there is one, and what is wrong with a newer."""
+    run_folder.remove_leftovers(folder)
+    loaded, problems = checkpoint.load(folder)
+    if loaded:  # its weights take the place of any start, and the source is needed no more
+        net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        net.load_state_dict(loaded.net)
+        if problems:  # or the next save would put the damaged one in the place of the whole one
+            (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
+        return net, loaded, problems
+    if (folder / run_folder.SUMS).exists():
+        raise BadInputError(
+            f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "
+            "restore it, or delete the folder to train it again"
+        )
+    return initial_net(run, dataset, source), None, problems
+
+
 class _Training:
     """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
 
@@ -147,34 +183,41 @@ class _Training:
         *,
         is_fast: bool,
         source: Path | None,
+        ranks: Ranks,
     ) -> None:
         self.run = run
         self.folder = folder
         self.dataset = dataset
         self.report = report
         self.should_stop = should_stop
-        loaded, self.warnings = checkpoint.load(folder)
-        if loaded:  # its weights take the place of any start, and the source is needed no more
-            self.net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
-        else:
-            self.net = initial_net(run, dataset, source)
-        make = make_step if is_fast else EagerStep
-        accumulate = run.variant.accumulate or 1
-        self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, accumulate)
-        if loaded is None and (folder / run_folder.SUMS).exists():
-            raise BadInputError(
-                f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "
-                "restore it, or delete the folder to train it again"
-            )
+        self.ranks = ranks
+        self.net, loaded, self.warnings = ranks.from_first(lambda: _begin(run, folder, dataset, source))
+        make = partial(make_step, is_alone=ranks.count == 1) if is_fast else EagerStep
+        parts = (run.variant.accumulate or ranks.count) // ranks.count
+        self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, parts)
         self.state = loaded or TrainState()
-        if loaded and self.warnings:  # or the next save would put the damaged one in the place of the whole one
-            (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
         if loaded:
-            self.net.load_state_dict(loaded.net)
             self.step.load_momentum(loaded.optimizer)
+        if ranks.count > 1:
+            self.step.join(ranks, synchronized=run.variant.accumulate is None)
+        if ranks.is_first:
+            self._open_logs(stack)
+        self.first_iteration = self.state.iteration
+        self.is_warm = False
+        self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
+        self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
+        self.clock = time.monotonic()
+        self.seconds_here = 0.0
+        self.stream = stack.enter_context(contextlib.closing(dataset.train_stream(run, ranks.share)))
+        self.epochs_between_tests = schedule.epochs_between_tests(
+            self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
+        )
+        self.tell("running")
+
+    def _open_logs(self, stack: contextlib.ExitStack) -> None:
+        folder, state = self.folder, self.state
         # What the last start left of results would not agree with logs that grow.
         (folder / run_folder.SUMS).unlink(missing_ok=True)
-        state = self.state
         self.train_log = log.CsvLog(
             folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, state.train_csv_bytes, state.train_csv_sha256
         )
@@ -183,17 +226,6 @@ class _Training:
             folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, state.eval_csv_bytes, state.eval_csv_sha256
         )
         stack.callback(self.eval_log.close)
-        self.first_iteration = self.state.iteration
-        self.is_warm = False
-        self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
-        self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
-        self.clock = time.monotonic()
-        self.seconds_here = 0.0
-        self.stream = stack.enter_context(contextlib.closing(dataset.train_stream(run)))
-        self.epochs_between_tests = schedule.epochs_between_tests(
-            self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
-        )
-        self.tell("running")
 
     def update(self) -> None:
         """Makes the next update. Its loss and error stay on the device until `flush`."""
@@ -251,7 +283,8 @@ class _Training:
                 assert self.run.protocol.warmup is not None
                 self.state.recent_errors = [*self.state.recent_errors, error][-self.run.protocol.warmup.window :]
             self._watch_plateau(iteration, count)
-        self.train_log.write(lines)
+        if self.ranks.is_first:
+            self.train_log.write(lines)
         if not finite.all():
             at = self.pending[len(lines)][0]
             raise DivergedError(f"the loss became {losses[len(lines)]} at iteration {at}")
@@ -276,7 +309,7 @@ class _Training:
         """Tests the net as it is and logs it.
 
         Raises:
-            StoppedError: `should_stop` said so; nothing is logged.
+            StoppedError: `should_stop` said so; nothing is logged. Several ranks first end their test together.
         """
         self.flush()
         self._book_train_time()
@@ -284,24 +317,27 @@ class _Training:
 
         def progress(_: int) -> None:
             nonlocal told
-            if self.should_stop():
+            if self.ranks.count == 1 and self.should_stop():
                 raise StoppedError
             if time.monotonic() - told >= HEARTBEAT_SECONDS:
                 told = time.monotonic()
                 self.state.evaluate_seconds += self._lap()
                 self.tell("running")
 
-        result = evaluate(self.net, self.dataset, self.run.variant.precision, progress=progress)
+        result = evaluate(self.net, self.dataset, self.run.variant.precision, progress=progress, ranks=self.ranks)
         self.state.evaluate_seconds += self._lap()
         self.state.tested_at = self.state.iteration
         self.state.test_error = result.top1_error
         line = log.eval_line(self.state.iteration, result.loss, result.top1_error, result.top5_error, result.images)
-        self.eval_log.write([line])
+        if self.ranks.is_first:
+            self.eval_log.write([line])
         return result
 
     def save(self) -> None:
         """Makes the logs durable, then the checkpoint that names their lengths."""
         self.flush()
+        if not self.ranks.is_first:
+            return
         self._book_train_time()
         self.state.train_csv_bytes = self.train_log.sync()
         self.state.eval_csv_bytes = self.eval_log.sync()
@@ -313,6 +349,8 @@ class _Training:
     def tell(self, state: run_folder.State) -> None:
         """Writes and reports the status."""
         self.flush()
+        if not self.ranks.is_first:
+            return
         self._book_train_time()
         protocol, reached = self.run.protocol, self.state.iteration
         images = (reached - self.first_iteration) * protocol.batch_size

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 from resnet_cli.device import autocast, memory_format
+from resnet_cli.train.together import Together
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from resnet_cli.data import TrainingStream
+    from resnet_cli.ranks import Ranks
     from resnet_cli.spec import Precision, Protocol
 
 
@@ -21,6 +24,8 @@ class EagerStep:
 
     With `accumulate`, the batch goes through the net in as many parts and their gradients are averaged, so that less
     memory is needed. Batch normalisation then sees a part at a time, as it did on each of the paper's GPUs.
+
+    Several ranks that have joined make one update together, each of its share of the batch.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class EagerStep:
         self.precision = precision
         self.device = device
         self.accumulate = accumulate
+        self.together: Together | None = None
         self.optimizer = torch.optim.SGD(
             net.parameters(),
             lr=protocol.learning_rate,
@@ -42,6 +48,15 @@ class EagerStep:
     def layout(device: torch.device, precision: Precision) -> torch.memory_format:
         """The layout in which this step is fastest."""
         return memory_format(device, precision)
+
+    def join(self, ranks: Ranks, *, synchronized: bool) -> None:
+        """From here on makes updates together with other ranks, whose steps join too; see `Together`.
+
+        Args:
+            ranks: Connected.
+            synchronized: Batch normalisation sees the whole batch; else a part at a time.
+        """
+        self.together = Together(ranks, self.net, self._forward, None if synchronized else self.accumulate)
 
     def load_momentum(self, state: dict[str, Any]) -> None:
         """Takes over the momentum in an optimiser's `state_dict`, of this step or of another; not its settings."""
@@ -58,25 +73,29 @@ class EagerStep:
         """Makes one update.
 
         Args:
-            images: (B, 3, H, W) float32 on the device; `accumulate` divides B.
+            images: (B, 3, H, W) float32 on the device; `accumulate` divides B. Of several ranks, this one's share.
             labels: (B,) int64 on the device.
             learning_rate: This update's rate.
 
         Returns:
-            Mean loss and the number of wrong answers of this batch before the update, 0-dim on the device.
+            Mean loss and the number of wrong answers of the batch before the update, 0-dim on the device.
         """
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        parts = zip(images.chunk(self.accumulate), labels.chunk(self.accumulate), strict=True)
-        losses, wrong = zip(*(self._backward(*part) for part in parts), strict=True)
+        *parts, last = zip(images.chunk(self.accumulate), labels.chunk(self.accumulate), strict=True)
+        with self.together.quietly() if self.together else nullcontext():
+            results = [self._backward(*part) for part in parts]
+        losses, wrong = zip(*results, self._backward(*last), strict=True)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return torch.stack(losses).sum(), torch.stack(wrong).sum()
+        loss, errors = torch.stack(losses).sum(), torch.stack(wrong).sum()
+        return self.together.results(loss, errors) if self.together else (loss, errors)
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Adds a part's share to the gradients; returns its share of the loss, and its wrong answers."""
-        loss, wrong = self._forward(images.contiguous(memory_format=self.memory_format), labels)
+        forward = self.together.forward if self.together else self._forward
+        loss, wrong = forward(images.contiguous(memory_format=self.memory_format), labels)
         loss = loss / self.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), wrong

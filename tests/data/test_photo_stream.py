@@ -57,6 +57,23 @@ def test_batch_is_a_pure_function(dataset: PhotoDataset, workers: int) -> None:
     assert equal([forward[i - 1] for i in (9, 1, 4, 4, 3)], batches(dataset, [9, 1, 4, 4, 3]))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shares_are_the_batch_of_photographs(dataset: PhotoDataset, workers: int) -> None:
+    """The shares of a batch, one after the other, are the batch; a share decodes no other image."""
+    dataset = replace(dataset, workers=workers)
+    whole = batches(dataset, list(range(1, ITERATIONS + 1)))
+    shares = [PhotoStream(dataset, 1, 8, ITERATIONS, (number, 4)) for number in range(4)]
+    joined = [
+        [torch.cat(each) for each in zip(*(share.batch(iteration) for share in shares), strict=True)]
+        for iteration in range(1, ITERATIONS + 1)
+    ]
+    for share in shares:
+        share.close()
+
+    assert {2} == {len(share.images(iteration)) for share in shares for iteration in range(1, ITERATIONS + 1)}
+    assert equal(whole, joined)
+
+
 def test_batch_is_its_reference(dataset: PhotoDataset) -> None:
     """A batch is, image by image: decoded, cropped by its chances, scaled, the mean subtracted, the colour shifted."""
     images, labels = batches(dataset, [3])[0]  # of the first two epochs

@@ -125,6 +125,18 @@ def test_crops_fill_batches(dataset: PhotoDataset, monkeypatch: pytest.MonkeyPat
     assert [number for number in range(7) for _ in range(10)] == [number for part in numbers for number in part]
 
 
+@pytest.mark.parametrize("views", ["1-crop", "10-crop"])
+def test_shares_of_a_test(views: Views, dataset: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shares have the batches of the whole, turn by turn, and nothing else is decoded for them."""
+    monkeypatch.setattr(photos, "TEST_BATCH", 2 if views == "1-crop" else 20)
+    whole, *shares = [list(dataset.test_views(views, share)) for share in ((0, 1), (0, 2), (1, 2))]
+
+    assert [4, 2, 2] == [len(whole), *map(len, shares)]
+    for number, (numbers, inputs) in enumerate(whole):
+        assert torch.equal(numbers, shares[number % 2][number // 2][0])
+        assert torch.equal(inputs, shares[number % 2][number // 2][1])
+
+
 def test_channel_mean(dataset: PhotoDataset) -> None:
     """With the mean per channel, every pixel has the same subtracted: the average of the mean image."""
     per_channel = replace(dataset, photos=dataset.photos.model_copy(update={"mean": "channel"}))

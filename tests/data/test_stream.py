@@ -49,6 +49,24 @@ def test_every_image_once_an_epoch(batch_size: int) -> None:
     assert epochs * [list(range(IMAGES))] == np.sort(seen.reshape(epochs, IMAGES)).tolist()
 
 
+@pytest.mark.parametrize("shares", [2, 4, 16])
+def test_shares_are_the_batch(shares: int) -> None:
+    """The shares of a batch, one after the other, are the batch, also where it reaches into the next epoch.
+
+    So each image comes once an epoch over all of them.
+    """
+    whole = TrainStream(dataset(), seed=1, batch_size=16)
+    parts = [TrainStream(dataset(), 1, 16, (number, shares)) for number in range(shares)]
+    for iteration in range(1, 26):
+        cut = [columns(part.plan(iteration)) for part in parts]
+        images, labels = (torch.cat(each) for each in zip(*(part.batch(iteration) for part in parts), strict=True))
+
+        assert columns(whole.plan(iteration)) == [[*chain(*(part[column] for part in cut))] for column in range(4)]
+        assert torch.equal(whole.batch(iteration)[0], images)
+        assert torch.equal(whole.batch(iteration)[1], labels)
+        assert [whole.epochs_seen(iteration)] * shares == [part.epochs_seen(iteration) for part in parts]
+
+
 def test_batches_are_epochs_cut_up() -> None:
     """The batches of a stream, laid end to end, are its epochs' plans, laid end to end."""
     stream = TrainStream(dataset(), seed=1, batch_size=16)

@@ -1,0 +1,144 @@
+"""What the steps of several ranks do together: average gradients, and make one of their statistics and results."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from resnet_cli.model import BatchNorm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    from resnet_cli.ranks import Ranks
+
+
+class Together:
+    """One update of several ranks, each with its share of the batch: the update of one process with `accumulate`.
+
+    Batch normalisation sees one part at a time, as on each of the paper's GPUs, and its running statistics become what
+    they would be had one process seen the parts one after the other. So a run is the same, but for the last bits, on
+    any number of ranks that share its parts. Synchronised, it sees the whole batch, as in one process without parts.
+
+    Args:
+        ranks: Connected.
+        net: On its device, alike on every rank.
+        forward: Images and labels to mean loss and wrong answers, on this rank.
+        parts: In which this rank takes its share of a batch; None to synchronise batch normalisation.
+    """
+
+    def __init__(
+        self,
+        ranks: Ranks,
+        net: nn.Module,
+        forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        parts: int | None,
+    ) -> None:
+        self.ranks = ranks
+        norms = [module for module in net.modules() if isinstance(module, BatchNorm)]
+        if parts is None:
+            for norm in norms:
+                norm.forward = MethodType(_synchronized(ranks), norm)  # type: ignore[method-assign]
+        self.running: list[Tensor] = []
+        self.counters: list[Tensor] = []
+        for norm in norms if parts else []:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            assert norm.num_batches_tracked is not None
+            self.running += [norm.running_mean, norm.running_var]
+            self.counters.append(norm.num_batches_tracked)
+        self.others_parts = (parts or 0) * (ranks.count - 1)
+        # The share of older statistics that is left after a rank's parts.
+        self.kept = (1 - _momentum(norms[0])) ** (parts or 0)
+        self.statistics = torch.cat(self.running) if self.running else None
+        self.module = DistributedDataParallel(_Forward(net, forward))
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """This rank's loss and wrong answers; the backward pass averages the gradients over the ranks."""
+        results: tuple[Tensor, Tensor] = self.module(images, labels)
+        return results
+
+    def quietly(self) -> AbstractContextManager[None]:
+        """For all parts of a rank's share but the last: gradients stay on this rank."""
+        return self.module.no_sync()
+
+    @torch.no_grad()
+    def results(self, loss: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and wrong answers of the whole batch from those of this rank; puts the statistics together."""
+        ranks, kept = self.ranks, self.kept
+        both = torch.stack([loss / ranks.count, wrong.to(loss.dtype)])
+        if self.statistics is None:
+            mean_loss, all_wrong = ranks.add(both).unbind()
+            return mean_loss, all_wrong
+        # A rank that began with r and saw parts that add up to s has kept * r + s. One process that sees all of them,
+        # the last rank's last, ends with kept**count * r + sum(kept**(count - 1 - rank) * s).
+        weight = kept ** (ranks.count - 1 - ranks.rank)
+        news = ranks.add(torch.cat([torch.cat(self.running) * weight, both]))
+        weights = sum(kept**each for each in range(ranks.count))
+        self.statistics = news[:-2] + self.statistics * (kept**ranks.count - kept * weights)
+        parts = torch.split(self.statistics, [each.numel() for each in self.running])
+        torch._foreach_copy_(self.running, list(parts))
+        torch._foreach_add_(self.counters, self.others_parts)
+        return news[-2], news[-1]
+
+
+class _Forward(nn.Module):
+    """A forward pass as DistributedDataParallel wants it: a module, and of the net the parameters only.
+
+    It would send the first rank's batch statistics to the others, which is not what becomes of them here.
+    """
+
+    def __init__(self, net: nn.Module, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.learned = nn.ParameterList(net.parameters())
+        self.function = function
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.function(images, labels)
+
+
+def _momentum(norm: BatchNorm) -> float:
+    assert norm.momentum is not None
+    return norm.momentum
+
+
+def _synchronized(ranks: Ranks) -> Callable[[BatchNorm, Tensor, Tensor | None], Tensor]:
+    """`BatchNorm.forward` with the statistics of the whole batch. PyTorch's own knows no CPU, and no shortcut."""
+
+    class Sum(torch.autograd.Function):
+        @staticmethod
+        def forward(_context: Any, values: Tensor) -> Tensor:
+            return ranks.add(values.clone())
+
+        @staticmethod
+        def backward(_context: Any, gradient: Tensor) -> Tensor:
+            return ranks.add(gradient.clone())
+
+    def forward(norm: BatchNorm, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        if not norm.training:
+            return BatchNorm.forward(norm, x, shortcut)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        count = ranks.count * x.numel() // x.shape[1]
+        mean, square = Sum.apply(torch.stack([wide.sum(dim=(0, 2, 3)), wide.square().sum(dim=(0, 2, 3))])) / count
+        variance = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            assert norm.num_batches_tracked is not None
+            norm.running_mean.lerp_(mean, _momentum(norm))
+            norm.running_var.lerp_(variance * (count / (count - 1)), _momentum(norm))
+            norm.num_batches_tracked += 1
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        y: Tensor = wide * scale[:, None, None] + (norm.bias - mean * scale)[:, None, None]
+        if shortcut is not None:
+            y = y + shortcut
+        return (y.relu() if norm.relu else y).to(x.dtype)
+
+    return forward

@@ -1,0 +1,47 @@
+"""Ranks of one training in processes of their own, told who they are as torchrun tells them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.context import ForkServerProcess
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def _as_rank(number: int, count: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    names = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="a test")
+    function(*arguments)
+
+
+def start_ranks(count: int, function: Callable[..., None], *arguments: Any) -> list[ForkServerProcess]:
+    """Starts so many ranks, each of which calls the function; it is a module's own, and `Ranks.here()` tells which."""
+    CONTEXT.set_forkserver_preload(["resnet_cli.runs.execute", "torch.distributed", "torch._dynamo"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        CONTEXT.Process(target=_as_rank, args=(number, count, port, function, arguments)) for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def run_ranks(count: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Runs so many ranks to their end, which must be a good one."""
+    processes = start_ranks(count, function, *arguments)
+    for process in processes:
+        process.join(120)
+
+    assert [0] * count == [process.exitcode for process in processes]

@@ -1,0 +1,96 @@
+"""Who this process is among those that train one net, and what they do together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from rank_processes import run_ranks
+
+from resnet_cli.errors import BadInputError
+from resnet_cli.ranks import ALONE, LostRankError, Ranks, is_loss
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CPU = torch.device("cpu")
+
+
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torchrun a process is alone, whatever a cluster's own variables say; all it does is by itself."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    ALONE.connect(CPU)
+    values = torch.ones(3)
+
+    assert ALONE == Ranks.here()
+    assert [True, False] == ALONE.any(True, False)
+    assert "made" == ALONE.from_first(lambda: "made")
+    assert values is ALONE.add(values)
+    assert [1, 1, 1] == values.tolist()
+    ALONE.disconnect()
+
+
+def test_torchrun_says_who(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process of the third host with four is rank 9 of 12, and has the host's second GPU."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "9", "WORLD_SIZE": "12", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    ranks = Ranks.here()
+
+    assert Ranks(rank=9, count=12, local=1) == ranks
+    assert (9, 12) == ranks.share
+    assert not ranks.is_first
+
+
+def speak(folder: Path) -> None:
+    """The body of a rank: everything that ranks do together, once."""
+    ranks = Ranks.here()
+    ranks.connect(CPU)
+    flags = ranks.any(ranks.rank == 1, False, True)
+    told = ranks.from_first(lambda: {"from": ranks.rank})
+    total = ranks.add(torch.tensor([1.0, float(ranks.rank)])).tolist()
+    (folder / str(ranks.rank)).write_text(str((flags, told, total)))
+    ranks.disconnect()
+
+
+def test_together(tmp_path: Path) -> None:
+    """A flag that one has, all see; what the first makes, all have; a sum is the same on all."""
+    run_ranks(3, speak, tmp_path)
+    expected = str(([True, False, True], {"from": 0}, [3.0, 3.0]))
+
+    assert [expected] * 3 == [(tmp_path / str(rank)).read_text() for rank in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("device", "line"),
+    [
+        ("mps", "torchrun: MPS is one device; several processes need CUDA devices or --device cpu"),
+        ("cuda", "torchrun: process 3 on this host has no CUDA device of its own; there are 2: --nproc-per-node=2"),
+    ],
+)
+def test_device_is_not_for_so_many(device: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More processes than devices is one line, before any waits for the others."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(BadInputError) as raised:
+        Ranks(rank=2, count=4, local=2).connect(SimpleNamespace(type=device))  # type: ignore[arg-type]
+
+    assert line == str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LostRankError("gone"), True),
+        (torch.distributed.DistBackendError("NCCL error"), True),
+        (RuntimeError("[.../gloo/transport/tcp/pair.cc:545] Connection closed by peer"), True),
+        (RuntimeError("shape '[2, 3]' is invalid"), False),
+        (OSError(28, "No space left on device"), False),
+    ],
+    ids=str,
+)
+def test_whose_fault_it_is(error: Exception, expected: bool) -> None:
+    """An error of a connection is another rank's fault; any other is this one's own."""
+    assert expected == is_loss(error)
