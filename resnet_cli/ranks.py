@@ -22,7 +22,10 @@ T = TypeVar("T")
 PATIENCE = timedelta(days=1)
 
 
-LOST = "another rank ended; all begin again from the last checkpoint, by themselves under torchrun --max-restarts"
+LOST = (
+    "another process of this training ended; the same command goes on from the last checkpoint, "
+    "as torchrun --max-restarts=N does by itself"
+)
 
 
 class LostRankError(Exception):
@@ -146,4 +149,6 @@ def is_loss(error: Exception) -> bool:
         return True
     from torch import distributed
 
-    return isinstance(error, distributed.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, distributed.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
+    )

@@ -15,6 +15,7 @@ import torch
 
 from resnet_cli import run_folder
 from resnet_cli.data import statistics
+from resnet_cli.device import default_jobs
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs import execute as execute_module
 from resnet_cli.runs.estimate import bytes_needed
@@ -194,6 +195,34 @@ def test_a_last_run_left_has_the_threads_it_began_with(store: Store, monkeypatch
     execute([run], store, Settings("cpu", Path("nowhere"), jobs=2), Watcher())
 
     assert 1 == store.environment(run)["threads"]
+
+
+def test_runs_side_by_side_have_a_place_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three runs two at a time, the third takes the place of the one that ended: so no two share a GPU."""
+    started: list[tuple[int, set[str]]] = []
+    watcher, start = Watcher(), execute_module._start
+
+    def noted(run: RunSpec, place: int, *others: Any) -> Any:
+        started.append((place, {ended for ended, _, _ in watcher.endings}))
+        return start(run, place, *others)
+
+    monkeypatch.setattr(execute_module, "_start", noted)
+    runs = [tiny_run("plain-8"), tiny_run("resnet-20"), tiny_run("resnet-8")]
+    execute(runs, store, Settings("cpu", Path("nowhere"), jobs=2), watcher)
+    third, ended = started[2]
+
+    assert [0, 1] == [place for place, _ in started[:2]]
+    assert {runs[third].run_id} == ended
+
+
+@pytest.mark.parametrize(("gpus", "jobs"), [(0, 1), (1, 1), (4, 4)])
+def test_several_gpus_are_all_used(gpus: int, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is said there is a run a GPU, and on a CPU one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+    assert jobs == default_jobs("auto")
+    assert 1 == default_jobs("cpu")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -91,8 +91,8 @@ def ended(processes: list[ForkServerProcess]) -> list[int | None]:
 def test_a_rank_killed_again_and_again(kills: int, updates: int, tmp_path: Path) -> None:
     """Kill the first or the second rank at random moments: the other ends, and the end is the uninterrupted one's.
 
-    The other is never left waiting; where it is the first, it says in one line what happened. Seen to fail when the
-    second rank begins with statistics of its own after a restart.
+    The other is never left waiting; where it is the first, it says in one line what happened. Seen to fail when only
+    the first takes its momentum up again.
     """
     run, chance = run_of(updates), random.Random(152)  # noqa: S311  when to kill, no secret
     root, store = tmp_path / "killed", Store(tmp_path / "killed")
