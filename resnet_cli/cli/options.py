@@ -81,6 +81,18 @@ SplitOption = Annotated[
 ]
 Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to train.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each.")]
+Launcher = Annotated[
+    Literal["local", "slurm"], typer.Option("--launcher", help="slurm: as jobs of a cluster, a task a run.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="sbatch's options for --launcher slurm: partition=gpu,gres=gpu:1,time=02:00:00; KEY= for one without a "
+        "value; may be given several times. time is an hour unless given; a run that meets it is requeued and goes on.",
+    ),
+]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Time between checkpoints.")]
 Compile = Annotated[
     bool | None,

@@ -47,6 +47,8 @@ def run(
     accumulate: options.Accumulate = None,
     device: options.Device = "auto",
     jobs: options.Jobs = 1,
+    launcher: options.Launcher = "local",
+    slurm: options.Slurm = None,
     workers: options.Workers = None,
     decode: Annotated[
         Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
@@ -66,6 +68,7 @@ def run(
     from resnet_cli.cli.answer import present
 
     progress = Console(stderr=True)
+    cluster = _cluster(launcher, slurm, jobs)
     question = load_experiment(experiment, options.parse_depths(depths))
     folder = options.data_folder(data_dir)
     asked = options.Asked(
@@ -94,7 +97,10 @@ def run(
             decode=decode,
             compiled=compiled,
         )
-        code = train_missing(question, runs, store, progress, settings)
+        if cluster is None:
+            code = train_missing(question, runs, store, progress, settings)
+        else:
+            code = _train_on_cluster(question, runs, store, progress, settings, cluster, workers)
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
@@ -131,9 +137,62 @@ def train_missing(
     return _exit_code(report)
 
 
+def _cluster(launcher: str, slurm: list[str] | None, jobs: int) -> dict[str, str | bool] | None:
+    """What sbatch is to be told where a cluster is to train; None where this machine is.
+
+    Raises:
+        BadInputError: The options contradict one another, or jobs cannot be submitted from here.
+    """
+    if launcher == "local":
+        if slurm:
+            raise BadInputError("--slurm: takes --launcher slurm")
+        return None
+    from resnet_cli.runs.slurm import check_installed, parse_options
+
+    if jobs != 1:
+        raise BadInputError(f"--jobs {jobs}: of --launcher local; SLURM decides how many jobs run side by side")
+    parsed = parse_options(slurm or [])
+    check_installed()
+    return parsed
+
+
+def _train_on_cluster(
+    question: Experiment,
+    runs: Sequence[RunSpec],
+    store: Store,
+    console: Console,
+    settings: Settings,
+    cluster: dict[str, str | bool],
+    workers: int | None,
+) -> int:
+    """Has a cluster train those of these runs that are not done yet, and waits; returns the exit code.
+
+    Raises:
+        typer.Exit: A signal ended the waiting.
+    """
+    from resnet_cli.cli.screen import Screen, in_a_log
+    from resnet_cli.runs.slurm import launch, make_task
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
+    if not missing:
+        return 0
+    task = make_task(question.name, store, settings, question.after_training, in_a_log, workers)
+    with Screen(question.name, missing, console) as screen:
+        report = launch(missing, store, task, cluster, screen, tell)
+    if report.stopped_by:
+        tell("The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them.")
+        raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
+    return _exit_code(report)
+
+
 def _exit_code(report: Report) -> int:
     if report.count("failed") or report.count("diverged"):
         return EXIT_SOME_FAILED
+    if report.count("interrupted"):  # a job that was cancelled
+        return EXIT_STOPPED
     if report.count("bad input"):  # a photograph that cannot be read, say, found in the middle of a run
         return EXIT_BAD_INPUT
     return EXIT_LOCKED if report.count("locked") else 0

@@ -1,0 +1,385 @@
+"""Runs as jobs of a SLURM cluster, submitted through submitit: one array, one task a run, the same files.
+
+Imports neither torch nor submitit until they are needed: a task has to be ready for signals before that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import math
+import os
+import re
+import secrets
+import shutil
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from resnet_cli import run_folder
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.run_folder import Job
+from resnet_cli.runs.squeue import NoAnswerError, queued
+from resnet_cli.runs.store import Store
+from resnet_cli.train.interrupt import StopSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import submitit
+
+    from resnet_cli.run_folder import Status
+    from resnet_cli.runs.execute import Ending, Monitor, Report, Settings
+    from resnet_cli.runs.squeue import Queued
+    from resnet_cli.spec import AfterTraining, RunSpec
+
+FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
+DEFAULT_TIME = "1:00:00"
+OURS = {"array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
+NOT_HERE = {"parsable", "test-only"}  # sbatch then says no job's number, or makes no job
+LOCK_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
+GRACE_SECONDS = 10.0  # what a job wrote last may take as long to be seen on another machine
+
+EXIT_CODES: dict[Ending, int] = {
+    "done": 0,
+    "bad input": EXIT_BAD_INPUT,
+    "failed": EXIT_SOME_FAILED,
+    "diverged": EXIT_SOME_FAILED,
+    "locked": EXIT_LOCKED,
+    "interrupted": EXIT_STOPPED,
+}
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
+    """`partition=gpu,nodelist=a,b` as sbatch's long options; `exclusive=` is one that takes no value.
+
+    Raises:
+        BadInputError: A part is no option, or one that is not the user's to choose.
+    """
+    options: dict[str, str | bool] = {}
+    for text in texts:
+        key = ""
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            if not equals and key and options[key] is not True:
+                options[key] = f"{options[key]},{part}"
+                continue
+            key = name.strip().removeprefix("--").replace("_", "-")
+            if not equals or not re.fullmatch(r"[a-z][a-z-]*", key):
+                raise BadInputError(f"--slurm '{text}': write KEY=VALUE,KEY=VALUE with sbatch's long options")
+            if key in OURS | NOT_HERE:
+                raise BadInputError(f"--slurm {key}: is not yours to choose; each run is one task of one array")
+            options[key] = value or True
+    return options
+
+
+def check_installed() -> None:
+    """That jobs can be submitted from here.
+
+    Raises:
+        BadInputError: submitit or SLURM's commands are missing.
+    """
+    if importlib.util.find_spec("submitit") is None:
+        raise BadInputError("--launcher slurm: submitit is not installed; pip install 'resnet-cli[slurm]'")
+    missing = [name for name in ("sbatch", "srun", "squeue", "scontrol") if shutil.which(name) is None]
+    if missing:
+        raise BadInputError(
+            f"--launcher slurm: no {', '.join(missing)} here: this is no machine that submits SLURM jobs; "
+            "submit from one (submitit needs it too: pip install 'resnet-cli[slurm]')"
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job does for its run: the same as the local launcher. Pickled by submitit.
+
+    Attributes:
+        root: The results folder.
+        settings: How to train, as keywords: Settings itself would load torch before submitit hears signals.
+        after: What is made of the trained net.
+        watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
+        title: The experiment's.
+        workers: Threads that read photographs; None: as many as the job has CPUs.
+    """
+
+    root: Path
+    settings: Mapping[str, Any]
+    after: AfterTraining
+    watch: Callable[[str, Sequence[RunSpec]], contextlib.AbstractContextManager[Monitor]]
+    title: str
+    workers: int | None
+
+    def __call__(self, run: RunSpec) -> None:
+        """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing has begun that could be saved; submitit would wait
+        store = Store(self.root)
+        self._note(store, run, ending="", message="")
+        ending, message, stopped_by = self._execute(store, run)
+        self._note(store, run, ending=ending, message=message)
+        if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or self._is_preempted(store, run)):
+            signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
+        if ending != "done":
+            raise SystemExit(EXIT_CODES[ending])
+
+    def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
+        """What submitit puts back into the queue: the same, for all that there is to keep is in the run's folder."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, run)
+
+    def _execute(self, store: Store, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
+        import torch
+
+        from resnet_cli.runs.execute import Settings, execute
+
+        # The last bits depend on the threads, so a run that goes on must have as many as it began with.
+        cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+        torch.set_num_threads(cpus)
+        settings = Settings(**{**self.settings, "workers": cpus if self.workers is None else self.workers})
+        with self.watch(self.title, [run]) as monitor:
+            listener = _Listener(monitor)
+            try:
+                report = execute([run], store, settings, listener, self.after)
+            except BadInputError as error:  # no such device on this node, say
+                listener.ended(run, "bad input", str(error))
+                return "bad input", str(error), None
+        return report.endings.get(run.run_id, "interrupted"), listener.message, report.stopped_by
+
+    @staticmethod
+    def _note(store: Store, run: RunSpec, ending: str, message: str) -> None:
+        """Writes into the run's folder which job has it, and how it ended."""
+        import submitit
+
+        path, folder = submitit.JobEnvironment().paths.stdout, store.folder(run)
+        job = run_folder.read_job(folder)
+        if job:
+            log = path.relative_to(store.root)
+            run_folder.write_job(folder, job.model_copy(update={"log": str(log), "ending": ending, "message": message}))
+
+    @staticmethod
+    def _is_preempted(store: Store, run: RunSpec) -> bool:
+        """Whether the job that was told to stop still counts as running, as one with a grace period before preemption.
+
+        One that is cancelled, or already on its way back into the queue, does not.
+        """
+        try:
+            job = queued([run], store).get(run.run_id)
+        except NoAnswerError:
+            return False
+        return job is not None and job.state == "RUNNING"
+
+
+class _Listener:
+    """A monitor that keeps what was said of the ending, and passes all on."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.progressed, self.noticed, self.pass_on = monitor.progressed, monitor.noticed, monitor.ended
+        self.message = ""
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """The run is over."""
+        self.message = message
+        self.pass_on(run, ending, message)
+
+
+def launch(
+    runs: Sequence[RunSpec],
+    store: Store,
+    task: Task,
+    options: Mapping[str, str | bool],
+    monitor: Monitor,
+    tell: Callable[[str], None],
+) -> Report:
+    """Submits those of these runs that no job has, and watches all until they have ended. Signals end the watching.
+
+    Args:
+        runs: What is missing.
+        store: The results folder, on a file system that the nodes share.
+        task: What a job does.
+        options: sbatch's.
+        monitor: Who watches.
+        tell: Says a line about the whole.
+
+    Raises:
+        BadInputError: The data or the results folder cannot be used, or SLURM does not take the jobs.
+    """
+    from resnet_cli.runs.execute import Report
+
+    with StopSignals() as signals:
+        _submit_missing(runs, store, task, options, tell)
+        endings = _follow(runs, store, monitor, signals, task.after)
+    return Report(endings, signals.received)
+
+
+def make_task(
+    title: str,
+    store: Store,
+    settings: Settings,
+    after: AfterTraining,
+    watch: Callable[[str, Sequence[RunSpec]], contextlib.AbstractContextManager[Monitor]],
+    workers: int | None,
+) -> Task:
+    """A task whose paths mean the same on every machine that shares them."""
+    root = settings.dataset_root
+    there = replace(
+        settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
+    )
+    return Task(store.root.absolute(), vars(there), after, watch, title, workers)
+
+
+def _submit_missing(
+    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+) -> None:
+    """Submits the runs that no job in the queue has."""
+    import filelock
+
+    from resnet_cli.data import obstacle
+
+    for variant in {run.variant for run in runs}:
+        in_the_way = obstacle(variant, task.settings["data_dir"], task.settings["dataset_root"])
+        if in_the_way:
+            raise BadInputError(in_the_way)
+    for run in runs:
+        store.create_folder(run)
+    folder = store.root.absolute() / FOLDER
+    folder.mkdir(exist_ok=True)
+    try:
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
+            has_job = queued(runs, store)
+            if has_job:
+                tell(f"{len(has_job)} of {len(runs)} runs are in the queue already; joining them.")
+            waiting = [run for run in runs if run.run_id not in has_job]
+            sources = {run.source.run_id for run in waiting if run.source}
+            first = [run for run in waiting if not (run.source and not store.is_done(run.source))]
+            _submit(first, store, task, options, tell)
+            second = [run for run in waiting if run not in first]
+            if second:  # they start from the nets of others, which have to be trained before
+                after = [job.id for run_id, job in queued(runs, store).items() if run_id in sources]
+                asked = [str(options["dependency"])] if "dependency" in options else []
+                all_of = [*asked, f"afterany:{':'.join(after)}"] if after else asked
+                _submit(second, store, task, {**options, **({"dependency": ",".join(all_of)} if all_of else {})}, tell)
+    except filelock.Timeout as error:
+        raise BadInputError(f"{folder}: another launcher is submitting; try again in a minute") from error
+    except NoAnswerError as error:
+        raise BadInputError(f"--launcher slurm: {error}") from error
+
+
+def _submit(
+    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+) -> None:
+    """Submits these runs as one array. What has each is noted before, so that a launcher that dies leaves no riddle."""
+    import submitit
+
+    if not runs:
+        return
+    folder = store.root.absolute() / FOLDER
+    name = f"resnet-{re.sub(r'[^A-Za-z0-9-]+', '-', task.title)}-{secrets.token_hex(4)}"
+    for place, run in enumerate(runs):
+        run_folder.write_job(store.folder(run), Job(name=name, task=place))
+    executor = submitit.SlurmExecutor(folder)
+    requeue = {} if "no-requeue" in options else {"requeue": True}  # clusters differ in what they do unasked
+    executor.update_parameters(
+        job_name=name,
+        # submitit counts the time limits that a job meets by this figure, and gives up; a long run meets many. What
+        # sbatch gets is among the additional parameters.
+        time=math.inf,
+        wckey=None,
+        stderr_to_stdout=True,
+        setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],  # since 22.05 srun does not ask sbatch
+        additional_parameters={"time": DEFAULT_TIME, **requeue, **options},
+    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # submitit prints what it also raises
+            jobs = executor.map_array(task, runs)
+    except (RuntimeError, OSError) as error:
+        for run in runs:
+            (store.folder(run) / run_folder.JOB).unlink(missing_ok=True)
+        for path in [*folder.glob(f"{'[0-9a-f]' * 32}.pkl"), *folder.glob(".submission_file_*")]:
+            if not path.is_symlink():  # those of jobs that were taken are links
+                path.unlink()
+        raise BadInputError(f"--launcher slurm: {error}") from error
+    number = jobs[0].job_id.partition("_")[0]
+    what = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    tell(f"Submitted {what} as job {number}; logs in {store.root / FOLDER}.")
+
+
+def _follow(
+    runs: Sequence[RunSpec], store: Store, monitor: Monitor, signals: StopSignals, after: AfterTraining
+) -> dict[str, Ending]:
+    """Watches status and queue until every run has ended or a signal comes; how those that did ended."""
+    endings: dict[str, Ending] = {}
+    waiting = list(runs)
+    seen: dict[str, Status] = {}
+    jobs: dict[str, Queued] = {}
+    gone_since: dict[str, float] = {}
+    pause = FIRST_PAUSE
+    while True:
+        # A cluster whose controller is being restarted says nothing for a while; its jobs go on.
+        with contextlib.suppress(NoAnswerError):
+            now = queued(waiting, store)
+            _tell_changes(waiting, jobs, now, monitor)
+            gone_since = {run_id: at for run_id, at in gone_since.items() if run_id not in now}
+            gone_since |= {
+                run.run_id: time.monotonic()
+                for run in waiting
+                if run.run_id not in now and run.run_id not in gone_since
+            }
+            jobs |= now
+        for run in list(waiting):
+            status = store.status(run)
+            if status.state == "running" and status != seen.get(run.run_id) and run.run_id in jobs:
+                seen[run.run_id] = status
+                monitor.progressed(run, status)
+            ended = _ending(run, store, after, gone_since.get(run.run_id))
+            if ended:
+                waiting.remove(run)
+                endings[run.run_id] = ended[0]
+                monitor.ended(run, *ended)
+        if not waiting or signals.received:
+            return endings
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not signals.received:
+            time.sleep(0.1)
+        pause = min(1.2 * pause, LONGEST_PAUSE)
+
+
+def _tell_changes(
+    runs: Sequence[RunSpec], before: Mapping[str, Queued], now: Mapping[str, Queued], monitor: Monitor
+) -> None:
+    """Says which jobs have begun, and which are back in the queue."""
+    from resnet_cli.runs.execute import Notice
+
+    for run in runs:
+        old, new = before.get(run.run_id), now.get(run.run_id)
+        if new and new.state != (old.state if old else "PENDING") and new.state in ("PENDING", "RUNNING"):
+            monitor.noticed(run, Notice(f"job {new}"))
+
+
+def _ending(run: RunSpec, store: Store, after: AfterTraining, gone_since: float | None) -> tuple[Ending, str] | None:
+    """How a run has ended; None if it has not.
+
+    Args:
+        run: Which.
+        store: Where its files are.
+        after: What is made of the trained net.
+        gone_since: When its job was missed in the queue.
+    """
+    if store.is_complete(run, after):
+        return "done", ""
+    if gone_since is None:
+        return None
+    job = run_folder.read_job(store.folder(run))
+    for ending in EXIT_CODES:
+        if job and ending == job.ending != "done":
+            return ending, job.message
+    if time.monotonic() - gone_since < GRACE_SECONDS:
+        return None
+    if job and job.log:
+        log = store.root / job.log
+        return "failed", f"its job ended without a word; see {log}; the same command goes on from its checkpoint"
+    return "interrupted", "its job was taken out of the queue before it began; the same command submits it again"
