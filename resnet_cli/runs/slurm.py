@@ -44,6 +44,8 @@ LOCK_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 GRACE_SECONDS = 10.0  # what a job wrote last may take as long to be seen on another machine
 
+USUAL_REASONS = {"None", "Priority", "Resources", "Dependency", "BeginTime"}  # to wait for; others may be for ever
+
 EXIT_CODES: dict[Ending, int] = {
     "done": 0,
     "bad input": EXIT_BAD_INPUT,
@@ -351,12 +353,15 @@ def _follow(
 def _tell_changes(
     runs: Sequence[RunSpec], before: Mapping[str, Queued], now: Mapping[str, Queued], monitor: Monitor
 ) -> None:
-    """Says which jobs have begun, and which are back in the queue."""
+    """Says which jobs have begun, which are back in the queue, and which wait for a reason that may not pass."""
     from resnet_cli.runs.execute import Notice
 
     for run in runs:
         old, new = before.get(run.run_id), now.get(run.run_id)
-        if new and new.state != (old.state if old else "PENDING") and new.state in ("PENDING", "RUNNING"):
+        if new is None or new == old:
+            continue
+        moved = new.state in ("PENDING", "RUNNING") and new.state != (old.state if old else "PENDING")
+        if moved or (new.is_waiting and new.reason not in USUAL_REASONS):
             monitor.noticed(run, Notice(f"job {new}"))
 
 
