@@ -34,8 +34,8 @@ SlurmdUser={user}
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 AuthType=auth/munge
-# A job that is requeued waits until the credential of its last start has expired.
-AuthInfo=socket={folder}/munge.socket,cred_expire=2
+# A job that is requeued waits until the credential of its last start has expired; 5 is the least.
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -59,9 +59,9 @@ question = "Do they end the same?"
 section = "4.2"
 
 [protocol]
-batch_size = 16
-iterations = 250
-milestones = [200]
+batch_size = 4
+iterations = 200
+milestones = [100]
 
 [[runs]]
 nets = ["plain-8"]
@@ -191,7 +191,7 @@ def results(root: Path) -> dict[str, list[bytes]]:
     return {run.run_id: [(store.folder(run) / name).read_bytes() for name in FILES] for run in store.runs()}
 
 
-@pytest.mark.parametrize("only", ["resnet-??", pytest.param("*", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("only", ["resnet-[23]?", pytest.param("*", marks=pytest.mark.slow)])
 def test_a_table_as_an_array(cluster: Cluster, tmp_path: Path, only: str) -> None:
     """One job, a task a run; the same files, table and verdicts as the local launcher's, bit for bit."""
     command = ["run", "table6", "--tiny", "--only", only, "--device", "cpu", "--results-dir"]
@@ -202,7 +202,7 @@ def test_a_table_as_an_array(cluster: Cluster, tmp_path: Path, only: str) -> Non
 
     assert here == there
     assert expected == results(tmp_path / "cluster")
-    assert len(expected) >= 4
+    assert len(expected) >= 2
     assert [str(len(expected))] == re.findall(r"Submitted (\d+) runs as job \d+;", said)
     assert len(expected) == len(logs)
     assert all("seed 0: done" in log.read_text() for log in logs)
@@ -220,19 +220,23 @@ def test_jobs_that_are_stopped(cluster: Cluster, tmp_path: Path) -> None:
     store = Store(tmp_path / "cluster")
     wait_for(lambda: len(store.runs()) == 3, "no runs")
     requeued, preempted, cancelled = runs = store.runs()
-    wait_for(lambda: all(store.status(run).iteration >= 10 for run in runs), "no updates")
+    wait_for(lambda: any(store.status(run).state == "running" for run in runs), "none runs")
     launcher.kill()
     launcher.communicate()
-    ids = {run.run_id: task for run in runs for task in cluster_ids(cluster, store.folder(run))}
-    cluster("scontrol", "requeue", ids[requeued.run_id])
-    cluster("scancel", "--signal=USR2", ids[preempted.run_id])
-    cluster("scancel", ids[cancelled.run_id])
-    wait_for(lambda: not cluster_ids(cluster, store.folder(cancelled)), "not cancelled")
+    ids = {run.run_id: task_id(cluster, store.folder(run)) for run in runs}
+    stop = {
+        requeued: ("scontrol", "requeue"),
+        preempted: ("scancel", "--signal=USR2"),
+        cancelled: ("scancel",),
+    }
+    for run, command_of in stop.items():
+        wait_for(lambda run=run: store.status(run).state == "running", "does not run")  # type: ignore[misc]
+        cluster(*command_of, ids[run.run_id])
+    wait_for(lambda: not task_id(cluster, store.folder(cancelled)), "not cancelled")
     status, _ = cluster.resnet("status", "--results-dir", "cluster", folder=tmp_path)
-    stopped_at = [store.status(run).iteration for run in runs]
 
     assert "interrupted" == store.status(cancelled).state
-    assert all(10 <= updates < 250 for updates in stopped_at)
+    assert all(0 < store.status(run).iteration < 200 for run in runs)
     for run in (requeued, preempted):
         assert re.search(rf"plain-8 s{run.seed} +(queued|running|completing) {ids[run.run_id]}\b", status)
     assert re.search(rf"plain-8 s{cancelled.seed} +interrupted ", status)
@@ -251,12 +255,12 @@ def test_jobs_that_are_stopped(cluster: Cluster, tmp_path: Path) -> None:
         assert "interrupted: stopped" in "".join(path.read_text() for path in logs_of(store, run.seed))
 
 
-def cluster_ids(cluster: Cluster, folder: Path) -> list[str]:
-    """The id of the job that has a run; none where it is not in the queue."""
+def task_id(cluster: Cluster, folder: Path) -> str:
+    """The id of the job that has a run; empty where it is not in the queue."""
     job = run_folder.read_job(folder)
     assert job is not None
     listed = cluster("squeue", "--noheader", "--array", f"--name={job.name}", "--format=%K %i").splitlines()
-    return [line.split()[1] for line in listed if line.split()[0] in (str(job.task), "N/A")]
+    return dict(line.split() for line in listed).get(str(job.task), "")
 
 
 def logs_of(store: Store, seed: int) -> list[Path]:
