@@ -122,7 +122,8 @@ class Task:
         self._note(store, run, ending="", message="")
         ending, message, stopped_by = self._execute(store, run)
         self._note(store, run, ending=ending, message=message)
-        if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or self._is_preempted(store, run)):
+        preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(store, run)
+        if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or preempted):
             signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
         if ending != "done":
             raise SystemExit(EXIT_CODES[ending])
@@ -163,10 +164,10 @@ class Task:
             run_folder.write_job(folder, job.model_copy(update={"log": str(log), "ending": ending, "message": message}))
 
     @staticmethod
-    def _is_preempted(store: Store, run: RunSpec) -> bool:
-        """Whether the job that was told to stop still counts as running, as one with a grace period before preemption.
+    def _still_counts_as_running(store: Store, run: RunSpec) -> bool:
+        """Whether SLURM has not ended this job itself: it has a grace period before it is preempted.
 
-        One that is cancelled, or already on its way back into the queue, does not.
+        One that is cancelled, or already on its way back into the queue, is completing.
         """
         try:
             job = queued([run], store).get(run.run_id)

@@ -64,7 +64,9 @@ def queued(runs: Iterable[RunSpec], store: Store) -> dict[str, Queued]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoAnswerError(f"squeue: {error}") from error
     found = {}
-    for line in answer.splitlines():
-        name, task, *rest = line.split("|", 4)
+    for line in answer.split("\n"):
+        if line.count("|") < FORMAT.count("|"):
+            continue
+        name, task, *rest = line.split("|", FORMAT.count("|"))
         found[name, int(task) if task.isdecimal() else 0] = Queued(*rest)  # a job of one run is no array
     return {run_id: found[job.name, job.task] for run_id, job in jobs.items() if (job.name, job.task) in found}
