@@ -71,8 +71,10 @@ MAY_IMPORT = {
         "train.interrupt",
         "runs.store",
         "runs.squeue",
+        "runs.slurm_task",
         "runs.execute",
     },
+    "resnet_cli.runs.slurm_task": {"spec", "errors", "run_folder", "runs.store", "runs.squeue", "runs.execute"},
     "resnet_cli.runs": set(),
     "resnet_cli.report": {
         "experiment",

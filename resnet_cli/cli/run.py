@@ -171,7 +171,8 @@ def _train_on_cluster(
         typer.Exit: A signal ended the waiting.
     """
     from resnet_cli.cli.screen import Screen, in_a_log
-    from resnet_cli.runs.slurm import launch, make_task
+    from resnet_cli.runs.slurm import launch
+    from resnet_cli.runs.slurm_task import make_task
 
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,4 @@
-"""Runs as jobs of a SLURM cluster, submitted through submitit: one array, one task a run, the same files.
-
-Imports neither torch nor submitit until they are needed: a task has to be ready for signals before that.
-"""
+"""Runs as jobs of a SLURM cluster, submitted through submitit: one array, one task a run, the same files."""
 
 from __future__ import annotations
 
@@ -9,31 +6,27 @@ import contextlib
 import importlib.util
 import io
 import math
-import os
 import re
 import secrets
 import shutil
-import signal
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_cli import run_folder
-from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Job
+from resnet_cli.runs.slurm_task import EXIT_CODES
 from resnet_cli.runs.squeue import NoAnswerError, queued
-from resnet_cli.runs.store import Store
 from resnet_cli.train.interrupt import StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    import submitit
 
     from resnet_cli.run_folder import Status
-    from resnet_cli.runs.execute import Ending, Monitor, Report, Settings
+    from resnet_cli.runs.execute import Ending, Monitor, Report
+    from resnet_cli.runs.slurm_task import Task
     from resnet_cli.runs.squeue import Queued
+    from resnet_cli.runs.store import Store
     from resnet_cli.spec import AfterTraining, RunSpec
 
 FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
@@ -45,15 +38,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 GRACE_SECONDS = 10.0  # what a job wrote last may take as long to be seen on another machine
 
 USUAL_REASONS = {"None", "Priority", "Resources", "Dependency", "BeginTime"}  # to wait for; others may be for ever
-
-EXIT_CODES: dict[Ending, int] = {
-    "done": 0,
-    "bad input": EXIT_BAD_INPUT,
-    "failed": EXIT_SOME_FAILED,
-    "diverged": EXIT_SOME_FAILED,
-    "locked": EXIT_LOCKED,
-    "interrupted": EXIT_STOPPED,
-}
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
@@ -95,100 +79,6 @@ def check_installed() -> None:
         )
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a job does for its run: the same as the local launcher. Pickled by submitit.
-
-    Attributes:
-        root: The results folder.
-        settings: How to train, as keywords: Settings itself would load torch before submitit hears signals.
-        after: What is made of the trained net.
-        watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
-        title: The experiment's.
-        workers: Threads that read photographs; None: as many as the job has CPUs.
-    """
-
-    root: Path
-    settings: Mapping[str, Any]
-    after: AfterTraining
-    watch: Callable[[str, Sequence[RunSpec]], contextlib.AbstractContextManager[Monitor]]
-    title: str
-    workers: int | None
-
-    def __call__(self, run: RunSpec) -> None:
-        """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing has begun that could be saved; submitit would wait
-        store = Store(self.root)
-        self._note(store, run, ending="", message="")
-        ending, message, stopped_by = self._execute(store, run)
-        self._note(store, run, ending=ending, message=message)
-        preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(store, run)
-        if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or preempted):
-            signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
-        if ending != "done":
-            raise SystemExit(EXIT_CODES[ending])
-
-    def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
-        """What submitit puts back into the queue: the same, for all that there is to keep is in the run's folder."""
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self, run)
-
-    def _execute(self, store: Store, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
-        import torch
-
-        from resnet_cli.runs.execute import Settings, execute
-
-        # The last bits depend on the threads, so a run that goes on must have as many as it began with.
-        cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
-        torch.set_num_threads(cpus)
-        settings = Settings(**{**self.settings, "workers": cpus if self.workers is None else self.workers})
-        with self.watch(self.title, [run]) as monitor:
-            listener = _Listener(monitor)
-            try:
-                report = execute([run], store, settings, listener, self.after)
-            except BadInputError as error:  # no such device on this node, say
-                listener.ended(run, "bad input", str(error))
-                return "bad input", str(error), None
-        return report.endings.get(run.run_id, "interrupted"), listener.message, report.stopped_by
-
-    @staticmethod
-    def _note(store: Store, run: RunSpec, ending: str, message: str) -> None:
-        """Writes into the run's folder which job has it, and how it ended."""
-        import submitit
-
-        path, folder = submitit.JobEnvironment().paths.stdout, store.folder(run)
-        job = run_folder.read_job(folder)
-        if job:
-            log = path.relative_to(store.root)
-            run_folder.write_job(folder, job.model_copy(update={"log": str(log), "ending": ending, "message": message}))
-
-    @staticmethod
-    def _still_counts_as_running(store: Store, run: RunSpec) -> bool:
-        """Whether SLURM has not ended this job itself: it has a grace period before it is preempted.
-
-        One that is cancelled, or already on its way back into the queue, is completing.
-        """
-        try:
-            job = queued([run], store).get(run.run_id)
-        except NoAnswerError:
-            return False
-        return job is not None and job.state == "RUNNING"
-
-
-class _Listener:
-    """A monitor that keeps what was said of the ending, and passes all on."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self.progressed, self.noticed, self.pass_on = monitor.progressed, monitor.noticed, monitor.ended
-        self.message = ""
-
-    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
-        """The run is over."""
-        self.message = message
-        self.pass_on(run, ending, message)
-
-
 def launch(
     runs: Sequence[RunSpec],
     store: Store,
@@ -216,22 +106,6 @@ def launch(
         _submit_missing(runs, store, task, options, tell)
         endings = _follow(runs, store, monitor, signals, task.after)
     return Report(endings, signals.received)
-
-
-def make_task(
-    title: str,
-    store: Store,
-    settings: Settings,
-    after: AfterTraining,
-    watch: Callable[[str, Sequence[RunSpec]], contextlib.AbstractContextManager[Monitor]],
-    workers: int | None,
-) -> Task:
-    """A task whose paths mean the same on every machine that shares them."""
-    root = settings.dataset_root
-    there = replace(
-        settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
-    )
-    return Task(store.root.absolute(), vars(there), after, watch, title, workers)
 
 
 def _submit_missing(
@@ -262,9 +136,10 @@ def _submit_missing(
             second = [run for run in waiting if run not in first]
             if second:  # they start from the nets of others, which have to be trained before
                 after = [job.id for run_id, job in queued(runs, store).items() if run_id in sources]
-                asked = [str(options["dependency"])] if "dependency" in options else []
-                all_of = [*asked, f"afterany:{':'.join(after)}"] if after else asked
-                _submit(second, store, task, {**options, **({"dependency": ",".join(all_of)} if all_of else {})}, tell)
+                if after:
+                    asked = [str(options["dependency"])] if "dependency" in options else []
+                    options = {**options, "dependency": ",".join([*asked, f"afterany:{':'.join(after)}"])}
+                _submit(second, store, task, options, tell)
     except filelock.Timeout as error:
         raise BadInputError(f"{folder}: another launcher is submitting; try again in a minute") from error
     except NoAnswerError as error:
@@ -295,9 +170,8 @@ def _submit(
         setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],  # since 22.05 srun does not ask sbatch
         additional_parameters={"time": DEFAULT_TIME, **requeue, **options},
     )
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):  # submitit prints what it also raises
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
             jobs = executor.map_array(task, runs)
     except (RuntimeError, OSError) as error:
         for run in runs:

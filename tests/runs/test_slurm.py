@@ -21,7 +21,8 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Job, Status
 from resnet_cli.runs import slurm as slurm_module
 from resnet_cli.runs import squeue as squeue_module
-from resnet_cli.runs.slurm import Task, check_installed, launch, make_task, parse_options
+from resnet_cli.runs.slurm import check_installed, launch, parse_options
+from resnet_cli.runs.slurm_task import Task, make_task
 from resnet_cli.runs.squeue import NoAnswerError, Queued, queued
 from resnet_cli.spec import Net, Protocol, RunSpec
 
