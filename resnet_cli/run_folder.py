@@ -32,6 +32,7 @@ WEIGHTS = "weights.safetensors"
 STATUS = "status.json"
 SUMS = "SHA256SUMS"
 LOCK = ".lock"
+JOB = "job.json"
 RESULTS = (TRAIN_CSV, EVAL_CSV, PREDICTIONS, WEIGHTS)  # what every finished run has
 
 
@@ -80,6 +81,24 @@ class Status(Frozen):
     def is_stale(self) -> bool:
         """Whether the run says it is running, but nobody has renewed its heartbeat for long."""
         return self.state == "running" and time.time() - self.heartbeat > HEARTBEAT_LIMIT
+
+
+class Job(Frozen):
+    """Which job of a cluster has a run, or had it; written before the job is submitted.
+
+    Attributes:
+        name: The job's own name, by which the cluster finds it: no other job has it.
+        task: The run's place in the job's array.
+        log: The job's log in the results folder, which names its id; empty until it has begun.
+        ending: How it ended, in one word, and why in `message`; empty until then.
+    """
+
+    launcher: Literal["slurm"] = "slurm"
+    name: str
+    task: NonNegativeInt
+    log: str = ""
+    ending: str = ""
+    message: str = ""
 
 
 class TestResult(Frozen):
@@ -256,3 +275,16 @@ def write_status(folder: Path, status: Status) -> None:
     """
     content = status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n"
     replace_file(folder / STATUS, content.encode(), durable=status.state == "done")
+
+
+def read_job(folder: Path) -> Job | None:
+    """The job that has the run or had it; None where there was none."""
+    try:
+        return Job.model_validate_json((folder / JOB).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Replaces the note of the run's job."""
+    replace_file(folder / JOB, (job.model_dump_json(indent=1) + "\n").encode())

@@ -18,7 +18,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 VERSION = "resnet_cli"  # the package itself holds the version only
-HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "plotly"}
+HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "plotly", "submitit"}
 
 # What each module, or each package, may import of ours; the first that fits a module's name holds for it.
 MAY_IMPORT = {
@@ -65,6 +65,19 @@ MAY_IMPORT = {
         "runs.store",
         "runs.estimate",
     },
+    "resnet_cli.runs.squeue": {"spec", "run_folder", "runs.store"},
+    "resnet_cli.runs.slurm": {
+        "spec",
+        "errors",
+        "run_folder",
+        "data",
+        "train.interrupt",
+        "runs.store",
+        "runs.squeue",
+        "runs.slurm_task",
+        "runs.execute",
+    },
+    "resnet_cli.runs.slurm_task": {"spec", "errors", "run_folder", "runs.store", "runs.squeue", "runs.execute"},
     "resnet_cli.runs": set(),
     "resnet_cli.report": {
         "experiment",

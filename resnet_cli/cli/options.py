@@ -69,6 +69,18 @@ Accumulate = Annotated[
     int | None,
     typer.Option("--accumulate", min=2, max=256, help="Take each batch in so many parts; BN sees a part at a time."),
 ]
+Launcher = Annotated[
+    Literal["local", "slurm"], typer.Option("--launcher", help="slurm: as jobs of a cluster, a task a run.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="sbatch's options for --launcher slurm: partition=gpu,gres=gpu:1,time=02:00:00; KEY= for one without a "
+        "value; may be given several times. time is an hour unless given; a run that meets it is requeued and goes on.",
+    ),
+]
 SyncBN = Annotated[
     bool,
     typer.Option(
@@ -253,3 +265,26 @@ def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant
 def worker_count(workers: int | None) -> int:
     """The threads that read photographs: as asked, else one a core."""
     return (os.cpu_count() or 1) if workers is None else workers
+
+
+def cluster(launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int) -> dict[str, str | bool] | None:
+    """What sbatch is to be told where a cluster is to train; None where this machine is.
+
+    Raises:
+        BadInputError: The options contradict one another or torchrun, or jobs cannot be submitted from here.
+    """
+    if jobs not in (None, 1) and ranks > 1:
+        raise BadInputError(f"--jobs {jobs}: torchrun trains one net at a time")
+    if launcher == "local":
+        if slurm:
+            raise BadInputError("--slurm: takes --launcher slurm")
+        return None
+    if jobs not in (None, 1):
+        raise BadInputError(f"--jobs {jobs}: of --launcher local; SLURM decides how many jobs run side by side")
+    if ranks > 1:
+        raise BadInputError("--launcher slurm: each job trains a net of its own; torchrun's processes train one")
+    from resnet_cli.runs.slurm import check_installed, parse_options
+
+    parsed = parse_options(slurm or [])
+    check_installed()
+    return parsed

@@ -8,7 +8,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.report import report
-from resnet_cli.cli.run import train_missing
+from resnet_cli.cli.train import train_missing
 from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.ranks import Ranks

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
+from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
-from resnet_cli.ranks import Ranks, is_loss
+from resnet_cli.ranks import Ranks
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import DatasetName, Variant
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from resnet_cli.experiment import Experiment
-    from resnet_cli.runs.execute import Report, Settings
+    from resnet_cli.runs.execute import Settings
     from resnet_cli.spec import Benchmark, RunSpec
 
 
@@ -50,6 +47,8 @@ def run(
     accumulate: options.Accumulate = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
+    launcher: options.Launcher = "local",
+    slurm: options.Slurm = None,
     workers: options.Workers = None,
     decode: Annotated[
         Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
@@ -75,10 +74,11 @@ def run(
         from resnet_cli.device import default_jobs
         from resnet_cli.runs.execute import Settings
 
+        several = launcher == "local" and ranks.count == 1  # else each process, or job, has one run
         return Settings(
             device,
             folder,
-            1 if ranks.count > 1 else jobs or default_jobs(device),
+            (jobs or default_jobs(device)) if several else 1,
             checkpoint_seconds,
             dataset_root,
             workers=options.worker_count(workers),
@@ -89,8 +89,9 @@ def run(
 
     if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
         if not dry_run:
-            _follow(settings())
+            follow_first(settings())
         return
+    cluster = options.cluster(launcher, slurm, jobs, ranks.count)
     question = load_experiment(experiment, options.parse_depths(depths))
     asked = options.Asked(
         schedule, tiny, None if dataset == "auto" else dataset, dataset_root, split, precision, deviation, accumulate
@@ -105,12 +106,13 @@ def run(
     if dry_run:
         _print_plan(runs, store, question.scale(variant))
         return
-    if ranks.count > 1 and (jobs not in (None, 1) or not runs):
-        reason = (
-            f"--jobs {jobs}: torchrun trains one net at a time" if runs else f"torchrun: {experiment} trains no net"
-        )
-        raise BadInputError(reason)
-    code = train_missing(question, runs, store, progress, settings()) if runs else 0
+    if ranks.count > 1 and not runs:
+        raise BadInputError(f"torchrun: {experiment} trains no net")
+    code = 0
+    if cluster is not None:
+        code = train_on_cluster(question, runs, store, progress, settings(), cluster, workers)
+    elif runs:
+        code = train_missing(question, runs, store, progress, settings())
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
@@ -123,59 +125,6 @@ def run(
     next_steps = f"Next: {draw}resnet table {experiment}{same} --format latex, resnet report{swept}{where}"
     progress.print(next_steps, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
-
-
-def train_missing(
-    question: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
-) -> int:
-    """Trains and tests those of these runs that are not done yet; returns the exit code.
-
-    Raises:
-        typer.Exit: A signal stopped it.
-    """
-    from resnet_cli.cli.screen import Screen
-    from resnet_cli.runs.execute import FAILED, execute
-
-    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
-    if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
-        return 0
-    with Screen(question.name, missing, console) as screen:
-        report = execute(missing, store, settings, screen, question.after_training)
-    if report.stopped_by:
-        console.print("Stopped. The same command goes on from here.", highlight=False)
-        raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
-    code = _exit_code(report)
-    if settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED):
-        _leave(code)
-    return code
-
-
-def _follow(settings: Settings) -> None:
-    """Trains along with the first rank; says what is wrong with this one in a line."""
-    from resnet_cli.runs.execute import follow, where
-
-    try:
-        follow(settings)
-    except Exception as error:  # noqa: BLE001  whatever it is, it must not leave the other ranks waiting
-        if not is_loss(error):
-            reason = error if isinstance(error, BadInputError) else where(error)
-            print(f"error: process {settings.ranks.rank} of {settings.ranks.count}: {reason}", file=sys.stderr)  # noqa: T201
-        _leave(EXIT_SOME_FAILED)
-
-
-def _leave(code: int) -> NoReturn:
-    """Ends this process although other ranks are in the middle of something: torch would wait for them at its exit."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _exit_code(report: Report) -> int:
-    if report.count("failed") or report.count("diverged"):
-        return EXIT_SOME_FAILED
-    if report.count("bad input"):  # a photograph that cannot be read, say, found in the middle of a run
-        return EXIT_BAD_INPUT
-    return EXIT_LOCKED if report.count("locked") else 0
 
 
 def _auto_dataset(benchmark: Benchmark, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:

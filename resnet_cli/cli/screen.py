@@ -150,5 +150,10 @@ class Screen:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def in_a_log(title: str, runs: Sequence[RunSpec]) -> Screen:
+    """Lines on standard output, for a job's log."""
+    return Screen(title, runs, Console())
+
+
 def _name(run: RunSpec) -> str:
     return f"{run.net.name} seed {run.seed}"

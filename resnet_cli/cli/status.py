@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from resnet_cli.cli.screen import seconds_left
 from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.estimate import duration
 from resnet_cli.runs.plan import plan
+from resnet_cli.runs.squeue import NoAnswerError, queued
 from resnet_cli.runs.store import Store
 
 
@@ -43,11 +45,14 @@ def status(
         return
     table = Table("run", "state", "updates", "train %", "test %", "images/s", "left", "scale", box=SIMPLE_HEAD)
     states = [store.status(run) for run in runs]
+    jobs = {}
+    with contextlib.suppress(NoAnswerError):  # the files say what they say where there is no SLURM too
+        jobs = queued([run for run, state in zip(runs, states, strict=True) if state.state != "done"], store)
     for run, state in zip(runs, states, strict=True):
         left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
         table.add_row(
             f"{run.net.name} s{run.seed}",
-            "stopped?" if state.is_stale else state.state,
+            str(jobs.get(run.run_id) or ("stopped?" if state.is_stale else state.state)),
             f"{state.iteration:,}/{run.protocol.iterations:,}",
             "" if state.train_error is None else f"{state.train_error:.1f}",
             "" if state.test_error is None else f"{state.test_error:.2f}",

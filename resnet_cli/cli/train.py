@@ -1,0 +1,109 @@
+"""Has runs trained, here, by several processes or by a cluster, and says by an exit code how that went."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.ranks import is_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.runs.execute import Report, Settings
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import RunSpec
+
+
+def train_missing(
+    question: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
+) -> int:
+    """Trains and tests those of these runs that are not done yet; returns the exit code.
+
+    Raises:
+        typer.Exit: A signal stopped it.
+    """
+    from resnet_cli.cli.screen import Screen
+    from resnet_cli.runs.execute import FAILED, execute
+
+    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
+    if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
+        return 0
+    with Screen(question.name, missing, console) as screen:
+        report = execute(missing, store, settings, screen, question.after_training)
+    if report.stopped_by:
+        console.print("Stopped. The same command goes on from here.", highlight=False)
+        raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
+    code = _exit_code(report)
+    if settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED):
+        _leave(code)
+    return code
+
+
+def follow_first(settings: Settings) -> None:
+    """Trains along with the first rank; says what is wrong with this one in a line."""
+    from resnet_cli.runs.execute import follow, where
+
+    try:
+        follow(settings)
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not leave the other ranks waiting
+        if not is_loss(error):
+            reason = error if isinstance(error, BadInputError) else where(error)
+            print(f"error: process {settings.ranks.rank} of {settings.ranks.count}: {reason}", file=sys.stderr)  # noqa: T201
+        _leave(EXIT_SOME_FAILED)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends this process although other ranks are in the middle of something: torch would wait for them at its exit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def train_on_cluster(
+    question: Experiment,
+    runs: Sequence[RunSpec],
+    store: Store,
+    console: Console,
+    settings: Settings,
+    cluster: dict[str, str | bool],
+    workers: int | None,
+) -> int:
+    """Has a cluster train those of these runs that are not done yet, and waits; returns the exit code.
+
+    Raises:
+        typer.Exit: A signal ended the waiting.
+    """
+    from resnet_cli.cli.screen import Screen, in_a_log
+    from resnet_cli.runs.slurm import launch
+    from resnet_cli.runs.slurm_task import make_task
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
+    if not missing:
+        return 0
+    task = make_task(question.name, store, settings, question.after_training, in_a_log, workers)
+    with Screen(question.name, missing, console) as screen:
+        report = launch(missing, store, task, cluster, screen, tell)
+    if report.stopped_by:
+        tell("The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them.")
+        raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    if report.count("failed") or report.count("diverged"):
+        return EXIT_SOME_FAILED
+    if report.count("bad input"):  # a photograph that cannot be read, say, found in the middle of a run
+        return EXIT_BAD_INPUT
+    return EXIT_LOCKED if report.count("locked") else 0

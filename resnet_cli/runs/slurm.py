@@ -1,0 +1,265 @@
+"""Runs as jobs of a SLURM cluster, submitted through submitit: one array, one task a run, the same files."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import math
+import re
+import secrets
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from resnet_cli import run_folder
+from resnet_cli.errors import BadInputError
+from resnet_cli.run_folder import Job
+from resnet_cli.runs.slurm_task import EXIT_CODES
+from resnet_cli.runs.squeue import NoAnswerError, queued
+from resnet_cli.train.interrupt import StopSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from resnet_cli.run_folder import Status
+    from resnet_cli.runs.execute import Ending, Monitor, Report
+    from resnet_cli.runs.slurm_task import Task
+    from resnet_cli.runs.squeue import Queued
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import AfterTraining, RunSpec
+
+FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
+DEFAULT_TIME = "1:00:00"
+OURS = {"array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
+NOT_HERE = {"parsable", "test-only"}  # sbatch then says no job's number, or makes no job
+LOCK_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
+GRACE_SECONDS = 10.0  # what a job wrote last may take as long to be seen on another machine
+
+USUAL_REASONS = {"None", "Priority", "Resources", "Dependency", "BeginTime"}  # to wait for; others may be for ever
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
+    """`partition=gpu,nodelist=a,b` as sbatch's long options; `exclusive=` is one that takes no value.
+
+    Raises:
+        BadInputError: A part is no option, or one that is not the user's to choose.
+    """
+    options: dict[str, str | bool] = {}
+    for text in texts:
+        key = ""
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            if not equals and key and options[key] is not True:
+                options[key] = f"{options[key]},{part}"
+                continue
+            key = name.strip().removeprefix("--").replace("_", "-")
+            if not equals or not re.fullmatch(r"[a-z][a-z-]*", key):
+                raise BadInputError(f"--slurm '{text}': write KEY=VALUE,KEY=VALUE with sbatch's long options")
+            if key in OURS | NOT_HERE:
+                raise BadInputError(f"--slurm {key}: is not yours to choose; each run is one task of one array")
+            options[key] = value or True
+    return options
+
+
+def check_installed() -> None:
+    """That jobs can be submitted from here.
+
+    Raises:
+        BadInputError: submitit or SLURM's commands are missing.
+    """
+    if importlib.util.find_spec("submitit") is None:
+        raise BadInputError("--launcher slurm: submitit is not installed; pip install 'resnet-cli[slurm]'")
+    missing = [name for name in ("sbatch", "srun", "squeue", "scontrol") if shutil.which(name) is None]
+    if missing:
+        raise BadInputError(
+            f"--launcher slurm: no {', '.join(missing)} here: this is no machine that submits SLURM jobs; "
+            "submit from one (submitit needs it too: pip install 'resnet-cli[slurm]')"
+        )
+
+
+def launch(
+    runs: Sequence[RunSpec],
+    store: Store,
+    task: Task,
+    options: Mapping[str, str | bool],
+    monitor: Monitor,
+    tell: Callable[[str], None],
+) -> Report:
+    """Submits those of these runs that no job has, and watches all until they have ended. Signals end the watching.
+
+    Args:
+        runs: What is missing.
+        store: The results folder, on a file system that the nodes share.
+        task: What a job does.
+        options: sbatch's.
+        monitor: Who watches.
+        tell: Says a line about the whole.
+
+    Raises:
+        BadInputError: The data or the results folder cannot be used, or SLURM does not take the jobs.
+    """
+    from resnet_cli.runs.execute import Report
+
+    with StopSignals() as signals:
+        _submit_missing(runs, store, task, options, tell)
+        endings = _follow(runs, store, monitor, signals, task.after)
+    return Report(endings, signals.received)
+
+
+def _submit_missing(
+    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+) -> None:
+    """Submits the runs that no job in the queue has."""
+    import filelock
+
+    from resnet_cli.data import obstacle
+
+    for variant in {run.variant for run in runs}:
+        in_the_way = obstacle(variant, task.settings["data_dir"], task.settings["dataset_root"])
+        if in_the_way:
+            raise BadInputError(in_the_way)
+    for run in runs:
+        store.create_folder(run)
+    folder = store.root.absolute() / FOLDER
+    folder.mkdir(exist_ok=True)
+    try:
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
+            has_job = queued(runs, store)
+            if has_job:
+                tell(f"{len(has_job)} of {len(runs)} runs are in the queue already; joining them.")
+            waiting = [run for run in runs if run.run_id not in has_job]
+            sources = {run.source.run_id for run in waiting if run.source}
+            first = [run for run in waiting if not (run.source and not store.is_done(run.source))]
+            _submit(first, store, task, options, tell)
+            second = [run for run in waiting if run not in first]
+            if second:  # they start from the nets of others, which have to be trained before
+                after = [job.id for run_id, job in queued(runs, store).items() if run_id in sources]
+                if after:
+                    asked = [str(options["dependency"])] if "dependency" in options else []
+                    options = {**options, "dependency": ",".join([*asked, f"afterany:{':'.join(after)}"])}
+                _submit(second, store, task, options, tell)
+    except filelock.Timeout as error:
+        raise BadInputError(f"{folder}: another launcher is submitting; try again in a minute") from error
+    except NoAnswerError as error:
+        raise BadInputError(f"--launcher slurm: {error}") from error
+
+
+def _submit(
+    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+) -> None:
+    """Submits these runs as one array. What has each is noted before, so that a launcher that dies leaves no riddle."""
+    import submitit
+
+    if not runs:
+        return
+    folder = store.root.absolute() / FOLDER
+    name = f"resnet-{re.sub(r'[^A-Za-z0-9-]+', '-', task.title)}-{secrets.token_hex(4)}"
+    for place, run in enumerate(runs):
+        run_folder.write_job(store.folder(run), Job(name=name, task=place))
+    executor = submitit.SlurmExecutor(folder)
+    requeue = {} if "no-requeue" in options else {"requeue": True}  # clusters differ in what they do unasked
+    executor.update_parameters(
+        job_name=name,
+        # submitit counts the time limits that a job meets by this figure, and gives up; a long run meets many. What
+        # sbatch gets is among the additional parameters.
+        time=math.inf,
+        wckey=None,
+        stderr_to_stdout=True,
+        setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],  # since 22.05 srun does not ask sbatch
+        additional_parameters={"time": DEFAULT_TIME, **requeue, **options},
+    )
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
+            jobs = executor.map_array(task, runs)
+    except (RuntimeError, OSError) as error:
+        for run in runs:
+            (store.folder(run) / run_folder.JOB).unlink(missing_ok=True)
+        for path in [*folder.glob(f"{'[0-9a-f]' * 32}.pkl"), *folder.glob(".submission_file_*")]:
+            if not path.is_symlink():  # those of jobs that were taken are links
+                path.unlink()
+        raise BadInputError(f"--launcher slurm: {error}") from error
+    number = jobs[0].job_id.partition("_")[0]
+    what = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    tell(f"Submitted {what} as job {number}; logs in {store.root / FOLDER}.")
+
+
+def _follow(
+    runs: Sequence[RunSpec], store: Store, monitor: Monitor, signals: StopSignals, after: AfterTraining
+) -> dict[str, Ending]:
+    """Watches status and queue until every run has ended or a signal comes; how those that did ended."""
+    endings: dict[str, Ending] = {}
+    waiting = list(runs)
+    seen: dict[str, Status] = {}
+    jobs: dict[str, Queued] = {}
+    gone_since: dict[str, float] = {}
+    pause = FIRST_PAUSE
+    while True:
+        # A cluster whose controller is being restarted says nothing for a while; its jobs go on.
+        with contextlib.suppress(NoAnswerError):
+            now = queued(waiting, store)
+            _tell_changes(waiting, jobs, now, monitor)
+            gone_since = {run_id: at for run_id, at in gone_since.items() if run_id not in now}
+            gone_since |= {
+                run.run_id: time.monotonic()
+                for run in waiting
+                if run.run_id not in now and run.run_id not in gone_since
+            }
+            jobs |= now
+        for run in list(waiting):
+            status = store.status(run)
+            if status.state == "running" and status != seen.get(run.run_id) and run.run_id in jobs:
+                seen[run.run_id] = status
+                monitor.progressed(run, status)
+            ended = _ending(run, store, after, gone_since.get(run.run_id))
+            if ended:
+                waiting.remove(run)
+                endings[run.run_id] = ended[0]
+                monitor.ended(run, *ended)
+        if not waiting or signals.received:
+            return endings
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not signals.received:
+            time.sleep(0.1)
+        pause = min(1.2 * pause, LONGEST_PAUSE)
+
+
+def _tell_changes(
+    runs: Sequence[RunSpec], before: Mapping[str, Queued], now: Mapping[str, Queued], monitor: Monitor
+) -> None:
+    """Says which jobs have begun, which are back in the queue, and which wait for a reason that may not pass."""
+    from resnet_cli.runs.execute import Notice
+
+    for run in runs:
+        old, new = before.get(run.run_id), now.get(run.run_id)
+        if new is None or new == old:
+            continue
+        moved = new.state in ("PENDING", "RUNNING") and new.state != (old.state if old else "PENDING")
+        if moved or (new.is_waiting and new.reason not in USUAL_REASONS):
+            monitor.noticed(run, Notice(f"job {new}"))
+
+
+def _ending(run: RunSpec, store: Store, after: AfterTraining, gone_since: float | None) -> tuple[Ending, str] | None:
+    """How a run has ended; None if it has not.
+
+    Args:
+        run: Which.
+        store: Where its files are.
+        after: What is made of the trained net.
+        gone_since: When its job was missed in the queue.
+    """
+    if store.is_complete(run, after):
+        return "done", ""
+    if gone_since is None:
+        return None
+    job = run_folder.read_job(store.folder(run))
+    for ending in EXIT_CODES:
+        if job and ending == job.ending != "done":
+            return ending, job.message
+    if time.monotonic() - gone_since < GRACE_SECONDS:
+        return None
+    if job and job.log:
+        log = store.root / job.log
+        return "failed", f"its job ended without a word; see {log}; the same command goes on from its checkpoint"
+    return "interrupted", "its job was taken out of the queue before it began; the same command submits it again"

@@ -1,0 +1,147 @@
+"""What a job of the cluster does: one run, as the local launcher would, and how it hears that it must stop.
+
+Imports neither torch nor submitit until they are needed: a task has to be ready for signals before that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from resnet_cli import run_folder
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
+from resnet_cli.runs.squeue import NoAnswerError, queued
+from resnet_cli.runs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    import submitit
+
+    from resnet_cli.runs.execute import Ending, Monitor, Settings
+    from resnet_cli.spec import AfterTraining, RunSpec
+
+    Watch = Callable[[str, Sequence[RunSpec]], AbstractContextManager[Monitor]]
+
+EXIT_CODES: dict[Ending, int] = {
+    "done": 0,
+    "bad input": EXIT_BAD_INPUT,
+    "failed": EXIT_SOME_FAILED,
+    "diverged": EXIT_SOME_FAILED,
+    "locked": EXIT_LOCKED,
+    "interrupted": EXIT_STOPPED,
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job does for its run: the same as the local launcher. Pickled by submitit.
+
+    Attributes:
+        root: The results folder.
+        settings: How to train, as keywords: Settings itself would load torch before submitit hears signals.
+        after: What is made of the trained net.
+        watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
+        title: The experiment's.
+        workers: Threads that read photographs; None: as many as the job has CPUs.
+    """
+
+    root: Path
+    settings: Mapping[str, Any]
+    after: AfterTraining
+    watch: Watch
+    title: str
+    workers: int | None
+
+    def __call__(self, run: RunSpec) -> None:
+        """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing has begun that could be saved; submitit would wait
+        store = Store(self.root)
+        self._note(store, run, ending="", message="")
+        ending, message, stopped_by = self._execute(store, run)
+        self._note(store, run, ending=ending, message=message)
+        preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(store, run)
+        if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or preempted):
+            signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
+        if ending != "done":
+            raise SystemExit(EXIT_CODES[ending])
+
+    def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
+        """What submitit puts back into the queue: the same, for all that there is to keep is in the run's folder."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, run)
+
+    def _execute(self, store: Store, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
+        import torch
+
+        from resnet_cli.runs.execute import Settings, execute
+
+        # The last bits depend on the threads, so a run that goes on must have as many as it began with.
+        cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+        torch.set_num_threads(cpus)
+        settings = Settings(**{**self.settings, "workers": cpus if self.workers is None else self.workers})
+        with self.watch(self.title, [run]) as monitor:
+            listener = _Listener(monitor)
+            try:
+                report = execute([run], store, settings, listener, self.after)
+            except BadInputError as error:  # no such device on this node, say
+                listener.ended(run, "bad input", str(error))
+                return "bad input", str(error), None
+        return report.endings.get(run.run_id, "interrupted"), listener.message, report.stopped_by
+
+    @staticmethod
+    def _note(store: Store, run: RunSpec, ending: str, message: str) -> None:
+        """Writes into the run's folder which job has it, and how it ended."""
+        import submitit
+
+        path, folder = submitit.JobEnvironment().paths.stdout, store.folder(run)
+        job = run_folder.read_job(folder)
+        if job:
+            log = path.relative_to(store.root)
+            run_folder.write_job(folder, job.model_copy(update={"log": str(log), "ending": ending, "message": message}))
+
+    @staticmethod
+    def _still_counts_as_running(store: Store, run: RunSpec) -> bool:
+        """Whether SLURM has not ended this job itself: it has a grace period before it is preempted.
+
+        One that is cancelled, or already on its way back into the queue, is completing.
+        """
+        try:
+            job = queued([run], store).get(run.run_id)
+        except NoAnswerError:
+            return False
+        return job is not None and job.state == "RUNNING"
+
+
+class _Listener:
+    """A monitor that keeps what was said of the ending, and passes all on."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.progressed, self.noticed, self.pass_on = monitor.progressed, monitor.noticed, monitor.ended
+        self.message = ""
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """The run is over."""
+        self.message = message
+        self.pass_on(run, ending, message)
+
+
+def make_task(
+    title: str,
+    store: Store,
+    settings: Settings,
+    after: AfterTraining,
+    watch: Watch,
+    workers: int | None,
+) -> Task:
+    """A task whose paths mean the same on every machine that shares them."""
+    root = settings.dataset_root
+    there = replace(
+        settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
+    )
+    return Task(store.root.absolute(), vars(there), after, watch, title, workers)
