@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,16 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
     assert "\n".join(rows) in document
     for judgement in judge(summary):
         assert f"- {judgement.verdict}: {judgement.claim.text}\n" in document
+
+
+def test_estimates_are_worked_out_anew() -> None:
+    """docs/scale.md has the tables that benchmarks/scale.py prints."""
+    command = [sys.executable, ROOT / "benchmarks/scale.py"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    times, traffic = printed.strip().split("\n\n")
+
+    assert times in (ROOT / "docs/scale.md").read_text()
+    assert traffic in (ROOT / "docs/scale.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:
