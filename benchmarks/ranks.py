@@ -43,7 +43,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     device, ranks = choose_device(options.device), Ranks.here()
+    batches = [options.batch_size] if options.batch_size else [protocol.batch_size for protocol in PAPER.values()]
+    if ranks.count == 1 or any(batch % ranks.count for batch in batches):
+        parser.error("takes torchrun with several processes, which share the batch equally")
     prepare(device, options.precision)
+    ranks.check(device)
     ranks.connect(device)
     results = []
     for name in options.nets:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from resnet_cli.errors import BadInputError
 
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
+    from torch import distributed
 
 T = TypeVar("T")
 
-# The others wait while the first makes a training set's statistics or tests a trained net over many views. A rank that
-# dies is seen at once, by its closed connections and by torchrun.
+# The others wait while the first makes a training set's statistics or tests a trained net over many views. They do so
+# over gloo, which sees at once that a process is gone. Between GPUs nothing sees it, there they wait for updates only.
 PATIENCE = timedelta(days=1)
+PATIENCE_BETWEEN_GPUS = timedelta(minutes=30)
 
 
 LOST = (
     "another process of this training ended; the same command goes on from the last checkpoint, "
     "as torchrun --max-restarts=N does by itself"
 )
+SIGNS_OF_AN_END = ("closed", "reset", "broken pipe")
+
+_between_gpus: distributed.ProcessGroup | None = None  # the process's own, as torch's default group is
 
 
 class LostRankError(Exception):
@@ -42,18 +47,20 @@ class Ranks:
         rank: This one, from 0. The first decides what is trained, and only it writes.
         count: All of them, on every host.
         local: This one among those on its host; its GPU's number.
+        local_count: Those on its host.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
+    local_count: int = 1
 
     @classmethod
     def here(cls) -> Ranks:
         """As torchrun started this process; alone, if something else did."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return cls()
-        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
     @property
     def is_first(self) -> bool:
@@ -65,29 +72,50 @@ class Ranks:
         """This rank's part of every batch, from 0, and how many parts there are."""
         return self.rank, self.count
 
-    def connect(self, device: torch.device) -> None:
-        """Connects the ranks, each with a device of its own: over NCCL between GPUs, over gloo between CPUs.
+    def check(self, device: torch.device) -> None:
+        """That each rank on this host has a device of its own; all of them find the same.
 
         Raises:
             BadInputError: The host has fewer GPUs than ranks, or the device is not for several.
-            LostRankError: The others did not come.
+        """
+        if self.count == 1:
+            return
+        import torch
+
+        if device.type == "mps":
+            raise BadInputError("torchrun: MPS is one device; several processes need CUDA devices or --device cpu")
+        here = torch.cuda.device_count()
+        if device.type == "cuda" and self.local_count > here:
+            raise BadInputError(
+                f"torchrun: {self.local_count} processes on a host with {here} CUDA devices; --nproc-per-node={here}"
+            )
+
+    def connect(self, device: torch.device) -> None:
+        """Connects the ranks: over gloo, and between GPUs over NCCL besides.
+
+        Raises:
+            BadInputError: They do not find each other.
         """
         if self.count == 1:
             return
         import torch
         from torch import distributed
 
-        if device.type == "mps":
-            raise BadInputError("torchrun: MPS is one device; several processes need CUDA devices or --device cpu")
+        global _between_gpus  # noqa: PLW0603  see there
         if device.type == "cuda":
-            if self.local >= torch.cuda.device_count():
-                raise BadInputError(
-                    f"torchrun: process {self.local + 1} on this host has no CUDA device of its own; there are "
-                    f"{torch.cuda.device_count()}: --nproc-per-node={torch.cuda.device_count()}"
-                )
             torch.cuda.set_device(self.local)
-        with _losing():
-            distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        try:
+            distributed.init_process_group("gloo", timeout=PATIENCE)
+            if device.type == "cuda":
+                group = distributed.new_group(backend="nccl", timeout=PATIENCE_BETWEEN_GPUS)
+                _between_gpus = cast("distributed.ProcessGroup", group)  # of which every rank is a member
+        except RuntimeError as error:
+            raise BadInputError(f"torchrun: its processes cannot be connected: {_first_line(error)}") from error
+
+    @property
+    def group(self) -> distributed.ProcessGroup | None:
+        """The group that sends what lies on devices; None for torch's default."""
+        return _between_gpus
 
     def disconnect(self) -> None:
         """Ends the connection, once nothing is left to be done together."""
@@ -126,7 +154,7 @@ class Ranks:
             from torch import distributed
 
             with _losing():
-                distributed.all_reduce(values)
+                distributed.all_reduce(values, group=self.group)
         return values
 
 
@@ -140,7 +168,7 @@ def _losing() -> Iterator[None]:
     except RuntimeError as error:
         if not is_loss(error):
             raise
-        raise LostRankError(LOST) from error
+        raise LostRankError(explained(error)) from error
 
 
 def is_loss(error: Exception) -> bool:
@@ -152,3 +180,18 @@ def is_loss(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and (
         isinstance(error, distributed.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
     )
+
+
+def explained(error: Exception) -> str:
+    """The loss of a rank in one line: that it ended, or else what kept it from being reached."""
+    if isinstance(error, LostRankError):
+        return str(error)
+    line = _first_line(error)
+    if any(sign in line.lower() for sign in SIGNS_OF_AN_END):
+        return LOST
+    return f"another process cannot be reached: {line}; the same command goes on from the last checkpoint"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -10,7 +10,7 @@ import torch
 from rank_processes import run_ranks
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.ranks import ALONE, LostRankError, Ranks, is_loss
+from resnet_cli.ranks import ALONE, LOST, LostRankError, Ranks, explained, is_loss
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,11 +36,12 @@ def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torchrun_says_who(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second process of the third host with four is rank 9 of 12, and has the host's second GPU."""
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "9", "WORLD_SIZE": "12", "LOCAL_RANK": "1"}.items():
+    names = {"RANK": "9", "WORLD_SIZE": "12", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "x"}
+    for name, value in names.items():
         monkeypatch.setenv(name, value)
     ranks = Ranks.here()
 
-    assert Ranks(rank=9, count=12, local=1) == ranks
+    assert Ranks(rank=9, count=12, local=1, local_count=4) == ranks
     assert (9, 12) == ranks.share
     assert not ranks.is_first
 
@@ -68,29 +69,46 @@ def test_together(tmp_path: Path) -> None:
     ("device", "line"),
     [
         ("mps", "torchrun: MPS is one device; several processes need CUDA devices or --device cpu"),
-        ("cuda", "torchrun: process 3 on this host has no CUDA device of its own; there are 2: --nproc-per-node=2"),
+        ("cuda", "torchrun: 4 processes on a host with 2 CUDA devices; --nproc-per-node=2"),
     ],
 )
 def test_device_is_not_for_so_many(device: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More processes than devices is one line, before any waits for the others."""
+    """More processes than devices is told by every rank of the host, so that none waits for the others."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(BadInputError) as raised:
-        Ranks(rank=2, count=4, local=2).connect(SimpleNamespace(type=device))  # type: ignore[arg-type]
+    for rank in range(4):
+        with pytest.raises(BadInputError) as raised:
+            Ranks(rank, 4, rank, 4).check(SimpleNamespace(type=device))  # type: ignore[arg-type]
 
-    assert line == str(raised.value)
+        assert line == str(raised.value)
+    Ranks(0, 4, 0, 2).check(SimpleNamespace(type="cuda"))  # type: ignore[arg-type]
+
+
+def test_a_network_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps processes from being connected is told as it is, not as an end of one of them."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nosuch0")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInputError, match=r"^torchrun: its processes cannot be connected: .*nosuch0"):
+        Ranks(0, 2).connect(CPU)
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "line"),
     [
-        (LostRankError("gone"), True),
-        (torch.distributed.DistBackendError("NCCL error"), True),
-        (RuntimeError("[.../gloo/transport/tcp/pair.cc:545] Connection closed by peer"), True),
-        (RuntimeError("shape '[2, 3]' is invalid"), False),
-        (OSError(28, "No space left on device"), False),
+        (LostRankError(LOST), LOST),
+        (RuntimeError("[.../gloo/transport/tcp/pair.cc:545] Connection closed by peer [::1]"), LOST),
+        (
+            torch.distributed.DistBackendError("NCCL error in: x.cpp:3, unhandled system error\nmore"),
+            "unhandled system",
+        ),
+        (RuntimeError("shape '[2, 3]' is invalid"), None),
+        (OSError(28, "No space left on device"), None),
     ],
     ids=str,
 )
-def test_whose_fault_it_is(error: Exception, expected: bool) -> None:
-    """An error of a connection is another rank's fault; any other is this one's own."""
-    assert expected == is_loss(error)
+def test_whose_fault_it_is(error: Exception, line: str | None) -> None:
+    """An error of a connection is another rank's end or says what is wrong with it; any other is this rank's own."""
+    assert (line is not None) == is_loss(error)
+    if line is not None:
+        assert line in explained(error)
+        assert "\n" not in explained(error)

@@ -88,7 +88,10 @@ SyncBN = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=0, max=256, help="Threads that read photographs (default: one a core).")
+    int | None,
+    typer.Option(
+        "--workers", min=0, max=256, help="Threads of each run that read photographs (default: its share of the cores)."
+    ),
 ]
 Tiny = Annotated[bool, typer.Option("--tiny", help="A smoke run: embedded data, eight updates, seconds.")]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=1000, help="Runs of each net (default: the file's).")]
@@ -262,9 +265,9 @@ def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant
     return store.variant_to_show(experiment) if asked == Asked() else wanted_variant(experiment, asked)
 
 
-def worker_count(workers: int | None) -> int:
-    """The threads that read photographs: as asked, else one a core."""
-    return (os.cpu_count() or 1) if workers is None else workers
+def worker_count(workers: int | None, sharing: int = 1) -> int:
+    """The threads of each training that read photographs: as asked, else its share of the cores."""
+    return max(1, (os.cpu_count() or 1) // sharing) if workers is None else workers
 
 
 def cluster(launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int) -> dict[str, str | bool] | None:

@@ -51,12 +51,13 @@ def reproduce(
             left_out.append(f"{name}: left out: {in_the_way}")
             continue
         runs = plan(question, variant, seeds=seeds)
+        side_by_side = jobs or default_jobs(device)
         settings = Settings(
             device,
             folder,
-            jobs or default_jobs(device),
+            side_by_side,
             checkpoint_seconds,
-            workers=options.worker_count(None),
+            workers=options.worker_count(None, side_by_side),
             compiled=compiled,
         )
         ending = train_missing(question, runs, store, progress, settings)

@@ -75,13 +75,14 @@ def run(
         from resnet_cli.runs.execute import Settings
 
         several = launcher == "local" and ranks.count == 1  # else each process, or job, has one run
+        side_by_side = (jobs or default_jobs(device)) if several else 1
         return Settings(
             device,
             folder,
-            (jobs or default_jobs(device)) if several else 1,
+            side_by_side,
             checkpoint_seconds,
             dataset_root,
-            workers=options.worker_count(workers),
+            workers=options.worker_count(workers, side_by_side * ranks.local_count),
             decode=decode,
             compiled=compiled,
             ranks=ranks,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
-from resnet_cli.ranks import is_loss
+from resnet_cli.ranks import LOST, LostRankError, explained, is_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,27 +38,46 @@ def train_missing(
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
     with Screen(question.name, missing, console) as screen:
-        report = execute(missing, store, settings, screen, question.after_training)
+        try:
+            report = execute(missing, store, settings, screen, question.after_training)
+        except LostRankError as error:
+            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            report = None
+    if report is None or (settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED)):
+        # Before anything else: torchrun tells those that are left of a lost rank by the signal that stops them.
+        _leave(_exit_code(report) if report else EXIT_SOME_FAILED)
     if report.stopped_by:
         console.print("Stopped. The same command goes on from here.", highlight=False)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
-    code = _exit_code(report)
-    if settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED):
-        _leave(code)
-    return code
+    return _exit_code(report)
 
 
 def follow_first(settings: Settings) -> None:
     """Trains along with the first rank; says what is wrong with this one in a line."""
+    from resnet_cli.device import choose_device
     from resnet_cli.runs.execute import follow, where
 
+    ranks = settings.ranks
+    try:
+        ranks.check(choose_device(settings.device))
+    except BadInputError as error:
+        if ranks.local == 0:  # it is about all that are on this host
+            _tell(f"error: {error}")
+        _leave(EXIT_BAD_INPUT)
     try:
         follow(settings)
     except Exception as error:  # noqa: BLE001  whatever it is, it must not leave the other ranks waiting
-        if not is_loss(error):
-            reason = error if isinstance(error, BadInputError) else where(error)
-            print(f"error: process {settings.ranks.rank} of {settings.ranks.count}: {reason}", file=sys.stderr)  # noqa: T201
+        if is_loss(error):
+            reason = explained(error)
+        else:
+            reason = str(error) if isinstance(error, BadInputError) else where(error)
+        if reason != LOST:  # which the first tells
+            _tell(f"error: process {ranks.rank} of {ranks.count}: {reason}")
         _leave(EXIT_SOME_FAILED)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201  of several processes, one at a time
 
 
 def _leave(code: int) -> NoReturn:

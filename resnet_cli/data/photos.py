@@ -44,6 +44,7 @@ class PhotoDataset:
         decode: What decodes training images: the CPU, or nvJPEG on the device.
         statistics_path: Where the training set's statistics are kept; None keeps them in memory only.
         report: Told of the pass that makes them.
+        known_statistics: The training set's statistics, where somebody has made them; else they are made when needed.
         constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights want in place
             of the training mean.
         sides: Shorter sides of the fully convolutional test; None for section 3.4's.
@@ -60,6 +61,7 @@ class PhotoDataset:
     decode: Literal["cpu", "cuda"] = "cpu"
     statistics_path: Path | None = None
     report: Callable[[str], None] | None = None
+    known_statistics: statistics.Statistics | None = None
     constants: Constants | None = None
     sides: tuple[int, ...] | None = None
 
@@ -80,6 +82,8 @@ class PhotoDataset:
     @cached_property
     def statistics(self) -> statistics.Statistics:
         """Mean and colours of the training images, from a pass over them all unless it was made before."""
+        if self.known_statistics:
+            return self.known_statistics
         report = self.report or (lambda _text: None)
         return statistics.summarize(self.train, self.photos, self.statistics_path, self.workers, report)
 

@@ -50,7 +50,8 @@ def measured_speed(store: Store, variant: Variant) -> Measured | None:
         seconds = status.train_seconds + status.evaluate_seconds
         too_short = status.iteration < FEWEST_UPDATES and seconds < FEWEST_SECONDS
         alike = (run.variant.precision, run.variant.benchmark) == (variant.precision, variant.benchmark)
-        if not alike or run.variant.tiny or too_short or not seconds or not status.iteration:
+        shared = "ranks" in store.environment(run)  # several processes say nothing of one
+        if not alike or shared or run.variant.tiny or too_short or not seconds or not status.iteration:
             continue
         done = work(run) * status.iteration // run.protocol.iterations
         if best is None or done > best[0]:

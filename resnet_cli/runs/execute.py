@@ -26,7 +26,7 @@ from resnet_cli.device import choose_device, prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.analyse import analyse_run
 from resnet_cli.evaluate.trained import score_run
-from resnet_cli.ranks import ALONE, LOST, Ranks, is_loss
+from resnet_cli.ranks import ALONE, Ranks, explained, is_loss
 from resnet_cli.run_folder import Status
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.store import Store
@@ -37,6 +37,7 @@ from resnet_cli.train.loop import DivergedError, StoppedError, train
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from resnet_cli.data.statistics import Statistics
     from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
 
 NOTICE_SECONDS = 10.0
@@ -115,9 +116,11 @@ def execute(
     Of several ranks it is the first that calls this; the others `follow`. Among them, one that fails ends all.
 
     Raises:
-        BadInputError: The device, the data or the results folder cannot be used, or has no room; nothing was trained.
-        LostRankError: The other ranks did not come.
+        BadInputError: The device, the data or the results folder cannot be used, or has no room, or the ranks cannot be
+            connected; nothing was trained.
+        LostRankError: Another rank was lost after the last training.
     """
+    settings.ranks.check(choose_device(settings.device))
     if settings.decode == "cuda":
         if choose_device(settings.device).type != "cuda":
             raise BadInputError("--decode cuda: needs a CUDA device to train on")
@@ -133,6 +136,7 @@ def execute(
     needed, free = bytes_needed(runs, settings.jobs), shutil.disk_usage(store.root).free
     if free < needed:
         raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
+    settings.ranks.connect(choose_device(settings.device))  # while signals still end it: other ranks may not come
     with StopSignals() as signals:
         if settings.ranks.count > 1:
             endings = _over_ranks(runs, store, settings, monitor, signals, after)
@@ -155,7 +159,6 @@ def _over_ranks(
 ) -> dict[str, Ending]:
     """What the first rank does: one run after the other, each told to the others before its training begins."""
     ranks = settings.ranks
-    ranks.connect(choose_device(settings.device))
     endings = _one_by_one(runs, store, settings, monitor, signals, after)
     if not any(ending in FAILED for ending in endings.values()):  # else the others wait for what will never come
         _order(ranks)
@@ -165,10 +168,11 @@ def _over_ranks(
 
 @dataclass(frozen=True)
 class _Order:
-    """What the first rank tells the others: to train this run with this step."""
+    """What the first rank tells the others: to train this run with this step; and what it knows of photographs."""
 
     run: RunSpec
     is_fast: bool
+    statistics: Statistics | None
 
 
 def _order(ranks: Ranks, order: _Order | None = None) -> _Order | None:
@@ -180,18 +184,18 @@ def follow(settings: Settings) -> None:
     """What the other ranks do: they take their share of every training, and write nothing.
 
     Raises:
-        BadInputError: This rank's device or data cannot be used.
+        BadInputError: This rank's device or data cannot be used, or the ranks cannot be connected.
         Exception: Whatever else went wrong; `is_loss` says whether another rank is to blame, which then tells it.
     """
-    ranks, datasets = settings.ranks, _Datasets(settings)
-    ranks.connect(choose_device(settings.device))
+    ranks, device, datasets = settings.ranks, choose_device(settings.device), _Datasets(settings)
+    ranks.connect(device)
     with StopSignals() as signals:
         while order := _order(ranks):
             with contextlib.suppress(StoppedError, DivergedError):  # which all ranks have, and the first tells
                 train(
                     order.run,
                     Path(os.devnull),  # only the first writes
-                    datasets.open(order.run, lambda _news: None, lambda: False),
+                    datasets.open(order.run, lambda _news: None, lambda: False, order.statistics),
                     report=lambda _status: None,
                     should_stop=lambda: signals.received is not None,
                     checkpoint_seconds=settings.checkpoint_seconds,
@@ -243,19 +247,28 @@ class _Datasets:
     kept: tuple[tuple[Variant, Photos | None], Dataset | PhotoDataset] | None = None
 
     def open(
-        self, run: RunSpec, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
+        self,
+        run: RunSpec,
+        report: Callable[[Status | Notice], None],
+        should_stop: Callable[[], bool],
+        statistics: Statistics | None = None,
     ) -> Dataset | PhotoDataset:
         """The run's dataset; see `_open`."""
         key = run.variant, run.protocol.photos
         if self.kept is None or self.kept[0] != key:
             self.kept = None  # two may be too many for the memory
-            self.kept = key, _open(run, self.settings, report, should_stop)
+            self.kept = key, _open(run, self.settings, report, should_stop, statistics)
         return self.kept[1]
 
 
 def _open(
-    run: RunSpec, settings: Settings, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
+    run: RunSpec,
+    settings: Settings,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+    statistics: Statistics | None = None,
 ) -> Dataset | PhotoDataset:
+    """Opens a run's dataset on the device; the training set's statistics, unless given, are part of that."""
     device = choose_device(settings.device)
     prepare(device, run.variant.precision)
 
@@ -273,7 +286,7 @@ def _open(
         report=told,
     ).to(device)
     if isinstance(dataset, PhotoDataset):
-        dataset = replace(dataset, decode=settings.decode)
+        dataset = replace(dataset, decode=settings.decode, known_statistics=statistics)
         _ = dataset.statistics  # made before the training's clock starts; it may take an hour
     return dataset
 
@@ -298,7 +311,8 @@ def _train_one(
                 is_fast = _is_fast(run, folder, dataset.device, settings, report)
                 count = settings.ranks.count
                 environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast, ranks=count)
-                _order(settings.ranks, _Order(run, is_fast))
+                known = dataset.statistics if isinstance(dataset, PhotoDataset) else None
+                _order(settings.ranks, _Order(run, is_fast, known))
                 train(
                     run,
                     folder,
@@ -325,7 +339,7 @@ def _train_one(
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
-        message = LOST if is_loss(error) else _out_of_memory(run, error) or where(error)
+        message = explained(error) if is_loss(error) else _out_of_memory(run, error) or where(error)
     # A trained net that could not be tested is still trained.
     if not store.is_done(run):
         _note_ending(folder, "diverged" if ending == "diverged" else "failed", message)

@@ -81,8 +81,10 @@ class EagerStep:
             Mean loss and the number of wrong answers of the batch before the update, 0-dim on the device.
         """
         self.net.train()
-        self.optimizer.zero_grad(set_to_none=True)
         *parts, last = zip(images.chunk(self.accumulate), labels.chunk(self.accumulate), strict=True)
+        if self.together:
+            self.together.settle(lambda: self._backward(*last))
+        self.optimizer.zero_grad(set_to_none=True)
         with self.together.quietly() if self.together else nullcontext():
             results = [self._backward(*part) for part in parts]
         losses, wrong = zip(*results, self._backward(*last), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,25 @@ class Together:
         # The share of older statistics that is left after a rank's parts.
         self.kept = (1 - _momentum(norms[0])) ** (parts or 0)
         self.statistics = torch.cat(self.running) if self.running else None
-        self.module = DistributedDataParallel(_Forward(net, forward))
+        gc.collect()  # a net before this one may still hold its buckets
+        self.net = net
+        self.module = DistributedDataParallel(_Forward(net, forward), process_group=ranks.group)
+        self.is_settled = False
+
+    def settle(self, make_pass: Callable[[], object]) -> None:
+        """Before the first update, makes a pass forward and backward that leaves nothing but gradients behind.
+
+        After its first, DistributedDataParallel sorts the gradients into other buckets, and sums in another order. A
+        training that goes on must sum as one that was never stopped.
+        """
+        if self.is_settled:
+            return
+        self.is_settled = True
+        buffers = list(self.net.buffers())
+        before = [each.clone() for each in buffers]
+        make_pass()
+        for each, value in zip(buffers, before, strict=True):
+            each.copy_(value)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """This rank's loss and wrong answers; the backward pass averages the gradients over the ranks."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import filelock
@@ -188,6 +189,14 @@ def test_workers_change_nothing(dataset: PhotoDataset) -> None:
 
     assert same(results[0], results[1])
     assert same(results[0], results[2])
+
+
+def test_known_statistics_are_not_made_again(dataset: PhotoDataset) -> None:
+    """What another process has made of the training set is taken as it is, though the images could not be read."""
+    found = summarize(dataset, None)
+    unreadable = replace(dataset, train=Photographs([b""] * 20, dataset.train.labels), known_statistics=found)
+
+    assert found is unreadable.statistics
 
 
 def test_folder_that_cannot_be_written(dataset: PhotoDataset, tmp_path: Path) -> None:

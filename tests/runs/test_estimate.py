@@ -51,6 +51,8 @@ def test_no_speed_yet(store: Store) -> None:
     reach(store, spec(precision="bf16"), 500, 10.0)
     smoke = RunSpec.of(Net.model_validate("resnet-8"), Variant(dataset="synthetic", tiny=True), Protocol(), 0)
     reach(store, smoke, 8, 100.0)
+    together = reach(store, spec(seed=2), 500, 10.0)  # by eight processes, which says nothing of one
+    (store.folder(together) / run_folder.ENVIRONMENT).write_text('{"ranks": 8}')
 
     assert measured_speed(store, Variant()) is None
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from rank_processes import run_ranks
+from torch.nn.parallel import DistributedDataParallel
 
 from resnet_cli.data import synthetic
 from resnet_cli.data.stream import TrainStream
 from resnet_cli.model import cifar_net
 from resnet_cli.ranks import ALONE, Ranks
 from resnet_cli.spec import Net, Protocol
+from resnet_cli.train import together
 from resnet_cli.train.graph_step import FastStep
 from resnet_cli.train.step import EagerStep
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UPDATES = 20
-PROTOCOL = Protocol(batch_size=16, warmup=None)
+PROTOCOL = Protocol(batch_size=24, warmup=None)
+SMALL_BUCKET = 0.02  # MiB; with the default these nets have all gradients in one, ImageNet's have several
 NET = "resnet-8-B"  # normalisations with and without shortcut and ReLU
 
 
@@ -58,7 +62,11 @@ def train_as_rank(folder: Path, parts: int | None, kind: type[EagerStep], update
     """The body of a rank: trains and keeps what it has."""
     ranks = Ranks.here()
     ranks.connect(torch.device(device))
-    torch.save(trained(ranks, parts, kind, updates, device), folder / f"{ranks.rank}.pt")
+    small = partial(DistributedDataParallel, bucket_cap_mb=SMALL_BUCKET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(together, "DistributedDataParallel", small)
+        patch.setattr(torch.distributed, "_DEFAULT_FIRST_BUCKET_BYTES", int(SMALL_BUCKET * 2**20))
+        torch.save(trained(ranks, parts, kind, updates, device), folder / f"{ranks.rank}.pt")
     ranks.disconnect()
 
 
@@ -74,7 +82,7 @@ TWO_GPUS = [
     [
         pytest.param(2, 2, EagerStep, UPDATES, id="a part a rank"),
         pytest.param(2, 4, EagerStep, UPDATES, id="two parts a rank"),
-        pytest.param(4, 4, EagerStep, UPDATES, id="four ranks"),
+        pytest.param(3, 3, EagerStep, UPDATES, id="three ranks"),
         pytest.param(2, None, EagerStep, UPDATES, id="synchronised"),
         pytest.param(2, 2, FastStep, 3, id="compiled"),
     ],

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from resnet_cli.spec import RunSpec
 
 
-def run_of(updates: int) -> RunSpec:
-    """A small run that two ranks share: batch normalisation sees two parts."""
+def run_of(updates: int, ranks: int = 2) -> RunSpec:
+    """A small run that ranks share: batch normalisation sees as many parts."""
     run = small_run(updates)
-    return run.model_copy(update={"variant": run.variant.model_copy(update={"accumulate": 2})})
+    variant = run.variant.model_copy(update={"accumulate": ranks})
+    protocol = run.protocol.model_copy(update={"batch_size": 8 * ranks})
+    return run.model_copy(update={"variant": variant, "protocol": protocol})
 
 
 def train_as_rank(run: RunSpec, root: Path, checkpoint_seconds: float) -> None:
@@ -89,28 +91,31 @@ def ended(processes: list[ForkServerProcess]) -> list[int | None]:
     ("kills", "updates"), [(6, 60), pytest.param(20, 400, marks=pytest.mark.slow)], ids=["6 kills", "20 kills"]
 )
 def test_a_rank_killed_again_and_again(kills: int, updates: int, tmp_path: Path) -> None:
-    """Kill the first or the second rank at random moments: the other ends, and the end is the uninterrupted one's.
+    """Kill one of three ranks at random moments: the others end, and the end is the uninterrupted one's.
 
-    The other is never left waiting; where it is the first, it says in one line what happened. Seen to fail when only
-    the first takes its momentum up again.
+    None is left waiting; the first says in one line what happened. Three, because the order of a sum of two does not
+    matter. Seen to fail when only the first takes its momentum up again, and when the first update's gradients lie in
+    other buckets than the next one's.
     """
-    run, chance = run_of(updates), random.Random(152)  # noqa: S311  when to kill, no secret
+    run, chance = run_of(updates, ranks=3), random.Random(152)  # noqa: S311  when to kill, no secret
     root, store = tmp_path / "killed", Store(tmp_path / "killed")
     reached = set()
     for number in range(kills):
-        victim = number % 2
-        processes = start_ranks(2, train_as_rank, run, root, 0)
+        victim = number % 3
+        processes = start_ranks(3, train_as_rank, run, root, 0)
         wait_for_updates(run, store, processes[0])
         time.sleep(chance.uniform(0, 0.2))
         processes[victim].kill()
 
-        assert [[-signal.SIGKILL, 4], [3, -signal.SIGKILL]][victim] == ended(processes)
-        if victim == 1:
+        expected: list[int | None] = [3, 4, 4]
+        expected[victim] = -signal.SIGKILL
+        assert expected == ended(processes)
+        if victim:
             assert LOST == (root / "said").read_text()
             assert ("failed", LOST) == (store.status(run).state, store.status(run).message)
         reached.add(store.status(run).iteration)
-    run_ranks(2, train_as_rank, run, root, 0)
-    run_ranks(2, train_as_rank, run, tmp_path / "undisturbed", 30)
+    run_ranks(3, train_as_rank, run, root, 0)
+    run_ranks(3, train_as_rank, run, tmp_path / "undisturbed", 30)
 
     assert result(run, tmp_path / "undisturbed") == result(run, root)
     assert [] == leftovers(run, root)
