@@ -1,14 +1,15 @@
-"""Copies the finished runs, without weights and checkpoints, and what was made of them into results/published/.
+"""Copies the finished runs and what was made of them into results/published/.
 
     python benchmarks/publish.py RESULTS
 
-results/published/ is a results folder like any other: `resnet table table6 --results-dir results/published`.
+results/published/ is a results folder like any other: `resnet table table6 --results-dir results/published`. Long logs
+are packed by gzip. Of runs at the paper's scale predictions go too, and weights of nets small enough to ship.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ RUN_FILES = {
     "gradients.csv",
     "training-set.csv",
 }
+AT_PAPER_SCALE = {"predictions.npz": 1_000_000, "weights.safetensors": 2_000_000}  # up to so many bytes
+LONGEST_LOG = 500_000  # bytes; longer ones are packed
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 
 
@@ -37,7 +40,7 @@ def measured_files(results: Path) -> Iterator[Path]:
     for path in sorted(results.rglob("*")):
         if PUBLISHED.name in path.relative_to(results).parts:
             continue
-        if path.name in RUN_FILES or path.parent.name in {"tables", "figures"}:
+        if path.name in RUN_FILES | AT_PAPER_SCALE.keys() or path.parent.name in {"tables", "figures"}:
             yield path
 
 
@@ -46,7 +49,10 @@ def is_a_result(path: Path) -> bool:
     if path.parent.name in {"tables", "figures"}:
         return "-tiny" not in path.stem
     status, spec = (json.loads((path.parent / name).read_text()) for name in ("status.json", "spec.json"))
-    return status["state"] == "done" and not spec["variant"]["tiny"]
+    variant = spec["variant"]
+    if path.name in AT_PAPER_SCALE and (variant["schedule"] != 1 or path.stat().st_size > AT_PAPER_SCALE[path.name]):
+        return False
+    return status["state"] == "done" and not variant["tiny"]
 
 
 def main() -> None:
@@ -55,7 +61,11 @@ def main() -> None:
     for path in filter(is_a_result, measured_files(results)):
         target = PUBLISHED / path.relative_to(results)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        content = path.read_bytes()
+        if path.suffix == ".csv" and len(content) > LONGEST_LOG:
+            target = target.with_name(f"{target.name}.gz")
+            content = gzip.compress(content, mtime=0)  # or the same log would be another file each time
+        target.write_bytes(content)
         print(target)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import json
 import os
 import time
+import zlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
@@ -33,6 +35,7 @@ STATUS = "status.json"
 SUMS = "SHA256SUMS"
 LOCK = ".lock"
 JOB = "job.json"
+MOST_BYTES = 2**30  # of a packed file; a small one can hold more than the memory
 RESULTS = (TRAIN_CSV, EVAL_CSV, PREDICTIONS, WEIGHTS)  # what every finished run has
 
 
@@ -177,11 +180,13 @@ def add_sum(path: Path, content: bytes) -> None:
 def read_checked(path: Path) -> bytes:
     """A finished run's file, compared with its folder's SHA256SUMS, where there is one.
 
+    Where it is not there, what `gzip` made of it is taken: long logs are published so, and checked all the same.
+
     Raises:
         OSError: It cannot be read.
         BadInputError: It is not what the run wrote.
     """
-    content = path.read_bytes()
+    content = _read_packed(path) if not path.exists() and _packed(path).exists() else path.read_bytes()
     sums = _sums(path.parent)
     if sums is None or (path.name not in RESULTS and path.name not in sums):  # not finished, or by an earlier version
         return content
@@ -189,6 +194,21 @@ def read_checked(path: Path) -> bytes:
         raise BadInputError(
             f"{path}: damaged: its SHA-256 is not in {SUMS}; restore it, or delete {path.parent} and run it again"
         )
+    return content
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _read_packed(path: Path) -> bytes:
+    try:
+        with gzip.open(_packed(path)) as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInputError(f"{_packed(path)}: damaged: {error}; restore it") from error
+    if len(content) > MOST_BYTES:
+        raise BadInputError(f"{_packed(path)}: holds more than {MOST_BYTES:,} bytes: no run writes that")
     return content
 
 

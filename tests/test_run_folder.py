@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -152,6 +153,46 @@ def npz(**arrays: object) -> bytes:
 
 
 SCORES, LABELS = np.arange(12, dtype=np.float16).reshape(4, 3), np.array([0, 1, 2, 2])
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_packed_file(tmp_path: Path, checked: bool) -> None:
+    """A file that `gzip` has packed is read as it was, and compared with its own sum."""
+    path, content = tmp_path / run_folder.TRAIN_CSV, b"iteration,lr\n1,0.1\n"
+    packed = gzip.compress(content)
+    (tmp_path / "train.csv.gz").write_bytes(packed)
+    if checked:
+        run_folder.write_sums(tmp_path, {path.name: hashlib.sha256(content).hexdigest()})
+
+    assert content == run_folder.read_checked(path)
+
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(content + b"2,0.1\n"))
+    if checked:
+        with pytest.raises(BadInputError, match=f"{path}: damaged: its SHA-256"):
+            run_folder.read_checked(path)
+    for damaged in (packed[:-9], b"no gzip", packed[:12] + b"\xff" + packed[13:]):
+        (tmp_path / "train.csv.gz").write_bytes(damaged)
+        with pytest.raises(BadInputError, match=r"train\.csv\.gz: damaged: "):
+            run_folder.read_checked(path)
+
+
+def test_the_file_itself_comes_first(tmp_path: Path) -> None:
+    """Where both are there, the packed one is not looked at; where neither is, the file is missing."""
+    path = tmp_path / run_folder.TRAIN_CSV
+    with pytest.raises(FileNotFoundError):
+        run_folder.read_checked(path)
+    (tmp_path / "train.csv.gz").write_bytes(b"no gzip")
+    path.write_bytes(b"a log")
+
+    assert b"a log" == run_folder.read_checked(path)
+
+
+def test_a_packed_file_that_holds_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file that unpacks to more than any run writes is refused before it fills the memory."""
+    monkeypatch.setattr(run_folder, "MOST_BYTES", 10_000)
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(bytes(10_001)))
+    with pytest.raises(BadInputError, match="holds more than 10,000 bytes"):
+        run_folder.read_checked(tmp_path / "train.csv")
 
 
 def test_scores(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def read_finished(folder: Path) -> RunSpec:
         )
     if not (folder / run_folder.WEIGHTS).is_file():
         raise BadInputError(
-            f"{folder}: has no {run_folder.WEIGHTS}, as published runs have none; train it here by 'resnet run'"
+            f"{folder}: has no {run_folder.WEIGHTS}, as most published runs; train it here by 'resnet run'"
         )
     return run
 

@@ -114,7 +114,7 @@ class Store:
         """The finished run's logits on the test set (N, C) float32, and the labels (N,) int64.
 
         Returns:
-            None if the file is not there, as in published runs, or holds no labels, as those of earlier versions.
+            None if the file is not there, as in most published runs, or holds no labels, as those of earlier versions.
 
         Raises:
             BadInputError: The file is damaged.
