@@ -62,6 +62,7 @@ def status(
         )
     for column in table.columns[2:7]:
         column.justify = "right"
+    table.columns[1].overflow = "fold"  # why a job waits
     console.print(table)
     for run, state in zip(runs, states, strict=True):
         if state.message:
