@@ -13,6 +13,7 @@ from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.ranks import Ranks
 from resnet_cli.runs.plan import plan
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 
 
@@ -35,7 +36,6 @@ def reproduce(
     from resnet_cli.cli.answer import present
     from resnet_cli.data import obstacle
     from resnet_cli.device import default_jobs
-    from resnet_cli.runs.execute import Settings
 
     if Ranks.here().count > 1:
         raise BadInputError("torchrun: several processes train one net together in 'resnet run'")

@@ -13,6 +13,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.ranks import Ranks
 from resnet_cli.runs.plan import plan
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import DatasetName, Variant
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from resnet_cli.runs.execute import Settings
     from resnet_cli.spec import Benchmark, RunSpec
 
 
@@ -72,7 +72,6 @@ def run(
 
     def settings() -> Settings:
         from resnet_cli.device import default_jobs
-        from resnet_cli.runs.execute import Settings
 
         several = launcher == "local" and ranks.count == 1  # else each process, or job, has one run
         side_by_side = (jobs or default_jobs(device)) if several else 1

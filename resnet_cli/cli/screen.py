@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from resnet_cli.run_folder import Status
-    from resnet_cli.runs.execute import Ending, Notice
+    from resnet_cli.runs.settings import Ending, Notice
     from resnet_cli.spec import RunSpec
 
 LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this

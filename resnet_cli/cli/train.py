@@ -11,6 +11,7 @@ import typer
 
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.ranks import LOST, LostRankError, explained, is_loss
+from resnet_cli.runs.settings import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.experiment import Experiment
-    from resnet_cli.runs.execute import Report, Settings
+    from resnet_cli.runs.settings import Report, Settings
     from resnet_cli.runs.store import Store
     from resnet_cli.spec import RunSpec
 
@@ -32,7 +33,7 @@ def train_missing(
         typer.Exit: A signal stopped it.
     """
     from resnet_cli.cli.screen import Screen
-    from resnet_cli.runs.execute import FAILED, execute
+    from resnet_cli.runs.execute import execute
 
     missing = [each for each in runs if not store.is_complete(each, question.after_training)]
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
@@ -55,7 +56,8 @@ def train_missing(
 def follow_first(settings: Settings) -> None:
     """Trains along with the first rank; says what is wrong with this one in a line."""
     from resnet_cli.device import choose_device
-    from resnet_cli.runs.execute import follow, where
+    from resnet_cli.runs.execute import follow
+    from resnet_cli.runs.one_run import where
 
     ranks = settings.ranks
     try:

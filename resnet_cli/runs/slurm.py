@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Job
+from resnet_cli.runs.settings import Notice, Report
 from resnet_cli.runs.slurm_task import EXIT_CODES
 from resnet_cli.runs.squeue import NoAnswerError, queued
 from resnet_cli.train.interrupt import StopSignals
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from resnet_cli.run_folder import Status
-    from resnet_cli.runs.execute import Ending, Monitor, Report
+    from resnet_cli.runs.settings import Ending, Monitor
     from resnet_cli.runs.slurm_task import Task
     from resnet_cli.runs.squeue import Queued
     from resnet_cli.runs.store import Store
@@ -100,8 +101,6 @@ def launch(
     Raises:
         BadInputError: The data or the results folder cannot be used, or SLURM does not take the jobs.
     """
-    from resnet_cli.runs.execute import Report
-
     with StopSignals() as signals:
         _submit_missing(runs, store, task, options, tell)
         endings = _follow(runs, store, monitor, signals, task.after)
@@ -229,8 +228,6 @@ def _tell_changes(
     runs: Sequence[RunSpec], before: Mapping[str, Queued], now: Mapping[str, Queued], monitor: Monitor
 ) -> None:
     """Says which jobs have begun, which are back in the queue, and which wait for a reason that may not pass."""
-    from resnet_cli.runs.execute import Notice
-
     for run in runs:
         old, new = before.get(run.run_id), now.get(run.run_id)
         if new is None or new == old:

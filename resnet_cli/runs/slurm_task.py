@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import submitit
 
-    from resnet_cli.runs.execute import Ending, Monitor, Settings
+    from resnet_cli.runs.settings import Ending, Monitor, Settings
     from resnet_cli.spec import AfterTraining, RunSpec
 
     Watch = Callable[[str, Sequence[RunSpec]], AbstractContextManager[Monitor]]
@@ -79,7 +79,8 @@ class Task:
     def _execute(self, store: Store, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
         import torch
 
-        from resnet_cli.runs.execute import Settings, execute
+        from resnet_cli.runs.execute import execute
+        from resnet_cli.runs.settings import Settings
 
         # The last bits depend on the threads, so a run that goes on must have as many as it began with.
         cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))

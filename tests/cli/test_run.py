@@ -209,17 +209,17 @@ def test_a_failed_run_is_exit_code_3(
     own_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other run is made, the table printed, the failure told."""
-    from resnet_cli.runs import execute
+    from resnet_cli.runs import one_run
     from resnet_cli.train.loop import DivergedError
 
-    real = execute.train
+    real = one_run.train
 
     def diverge_for_plain(run: object, *arguments: object, **options: object) -> None:
         if "plain" in str(run):
             raise DivergedError("the loss became nan at iteration 2")
         real(run, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(execute, "train", diverge_for_plain)
+    monkeypatch.setattr(one_run, "train", diverge_for_plain)
     code = _exit_code(["run", str(own_file), "--tiny", "--device", "cpu"])
     out, err = capsys.readouterr()
 

@@ -17,8 +17,9 @@ from resnet_cli.cli.main import _exit_code
 from resnet_cli.cli.screen import Screen
 from resnet_cli.experiment import load_experiment
 from resnet_cli.ranks import LOST
-from resnet_cli.runs.execute import Settings, execute
+from resnet_cli.runs.execute import execute
 from resnet_cli.runs.plan import plan
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import Variant
 

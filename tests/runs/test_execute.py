@@ -18,8 +18,10 @@ from resnet_cli.data import statistics
 from resnet_cli.device import default_jobs
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs import execute as execute_module
+from resnet_cli.runs import one_run, workers
 from resnet_cli.runs.estimate import bytes_needed
-from resnet_cli.runs.execute import Ending, Notice, Settings, execute
+from resnet_cli.runs.execute import execute
+from resnet_cli.runs.settings import Ending, Notice, Settings
 from resnet_cli.scores import top_errors
 from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
 from resnet_cli.train.loop import DivergedError
@@ -133,7 +135,7 @@ def test_a_trained_net_is_analysed_later(analysis: Analysis, store: Store, monke
     """A finished run is not trained again for an analysis; the result is under its checksums; once is enough."""
     run = tiny_run("resnet-8")
     execute([run], store, SETTINGS, Watcher())
-    monkeypatch.setattr(execute_module, "train", None)
+    monkeypatch.setattr(one_run, "train", None)
     execute([run], store, SETTINGS, Watcher(), analysis)
     path = store.folder(run) / run_folder.analysis_file(analysis)
     written = path.stat().st_mtime_ns
@@ -168,7 +170,7 @@ def test_a_run_that_fails_does_not_stop_the_others(
 ) -> None:
     """The ending is told in one line and written to the status; the next run is made; the failed one can be retried."""
     runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
-    real = execute_module.train
+    real = one_run.train
 
     def fails_for_plain(run: RunSpec, *arguments: object, **options: object) -> None:
         if run.net.family == "plain":
@@ -177,7 +179,7 @@ def test_a_run_that_fails_does_not_stop_the_others(
 
     watcher = Watcher()
     with monkeypatch.context() as patch:
-        patch.setattr(execute_module, "train", fails_for_plain)
+        patch.setattr(one_run, "train", fails_for_plain)
         report = execute(runs, store, SETTINGS, watcher)
 
     assert [ending, "done"] == list(report.endings.values())
@@ -200,13 +202,13 @@ def test_a_last_run_left_has_the_threads_it_began_with(store: Store, monkeypatch
 def test_runs_side_by_side_have_a_place_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three runs two at a time, the third takes the place of the one that ended: so no two share a GPU."""
     started: list[tuple[int, set[str]]] = []
-    watcher, start = Watcher(), execute_module._start
+    watcher, start = Watcher(), workers._start
 
     def noted(run: RunSpec, place: int, *others: Any) -> Any:
         started.append((place, {ended for ended, _, _ in watcher.endings}))
         return start(run, place, *others)
 
-    monkeypatch.setattr(execute_module, "_start", noted)
+    monkeypatch.setattr(workers, "_start", noted)
     runs = [tiny_run("plain-8"), tiny_run("resnet-20"), tiny_run("resnet-8")]
     execute(runs, store, Settings("cpu", Path("nowhere"), jobs=2), watcher)
     third, ended = started[2]
@@ -248,7 +250,7 @@ def test_a_worker_killed_from_outside_is_a_failure_and_can_be_retried(store: Sto
         def progressed(self, run: RunSpec, status: Status) -> None:
             super().progressed(run, status)
             if run == runs[0] and status.iteration == 0:
-                for process in execute_module.multiprocessing.active_children():
+                for process in workers.multiprocessing.active_children():
                     if process.name == run.run_id and process.pid:
                         os.kill(process.pid, signal.SIGKILL)
 
@@ -352,7 +354,7 @@ def test_a_trained_net_is_tested_over_several_views(store: Store, monkeypatch: p
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(execute_module, "score_run", never)
+    monkeypatch.setattr(one_run, "score_run", never)
 
     assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher(), "10-crop").endings
 
@@ -378,14 +380,14 @@ def test_a_stop_during_the_test_is_obeyed(store: Store, monkeypatch: pytest.Monk
     """Asked to stop while it tests, a run ends as interrupted, and is tested the next time."""
     run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
     execute([run], store, SETTINGS, Watcher())
-    real = execute_module.score_run
+    real = one_run.score_run
 
     def stopped(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute_module, "score_run", stopped)
+        patch.setattr(one_run, "score_run", stopped)
         report = execute([run], store, SETTINGS, Watcher(), "10-crop")
 
     assert ({run.run_id: "interrupted"}, signal.SIGTERM) == (report.endings, report.stopped_by)
@@ -448,8 +450,8 @@ def test_long_runs_take_the_compiled_step(
 ) -> None:
     """From 1,000 updates on, or as --compile and --no-compile say; the environment tells which."""
     taken = []
-    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: None)
-    monkeypatch.setattr(execute_module, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
     run = tiny_run("resnet-8")
     run = run.model_copy(update={"protocol": run.protocol.model_copy(update={"iterations": iterations})})
     execute([run], store, replace(SETTINGS, compiled=compiled), Watcher())
@@ -461,8 +463,8 @@ def test_long_runs_take_the_compiled_step(
 def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left to itself, so that its bits are those of a run that was never stopped; asked otherwise, it does as asked."""
     taken = []
-    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: None)
-    monkeypatch.setattr(execute_module, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
     for compiled in (True, None, False, None):
         execute([tiny_run("resnet-8")], store, replace(SETTINGS, compiled=compiled), Watcher())
 
@@ -471,7 +473,7 @@ def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: py
 
 def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so in one line, and is done all the same."""
-    monkeypatch.setattr(execute_module.graph_step, "obstacle", lambda _: "no compiler here")
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: "no compiler here")
     watcher = Watcher()
     run = tiny_run("resnet-8")
     report = execute([run], store, replace(SETTINGS, compiled=True), watcher)

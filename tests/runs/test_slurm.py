@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from conftest import AddRun
 
-    from resnet_cli.runs.execute import Ending
+    from resnet_cli.runs.settings import Ending
     from resnet_cli.runs.store import Store
     from resnet_cli.spec import AfterTraining
 

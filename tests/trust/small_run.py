@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resnet_cli import run_folder
-from resnet_cli.runs.execute import Settings, execute
+from resnet_cli.runs.execute import execute
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resnet_cli.runs.execute import Ending
+    from resnet_cli.runs.settings import Ending
 
 FILES = (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS, run_folder.SUMS)
 

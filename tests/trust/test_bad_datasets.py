@@ -149,8 +149,8 @@ def test_datasets(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     Seen to fail when the classes of the two parts are not compared, and when the message does not name the folder.
     """
-    monkeypatch.setattr("resnet_cli.runs.execute.train", lambda *_, **__: None)
-    monkeypatch.setattr("resnet_cli.runs.execute.score_run", lambda *_, **__: None)
+    monkeypatch.setattr("resnet_cli.runs.one_run.train", lambda *_, **__: None)
+    monkeypatch.setattr("resnet_cli.runs.one_run.score_run", lambda *_, **__: None)
     net = Net.on("cifar10", "resnet-8")
     safetensors.torch.save_file(cifar_net(net, 0).state_dict(), tmp_path / "cifar.safetensors")
     net = Net.on("imagenet", "resnet-18")

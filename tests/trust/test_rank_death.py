@@ -15,7 +15,8 @@ from rank_processes import run_ranks, start_ranks
 from small_run import Endings, leftovers, result, small_run, train_here
 
 from resnet_cli.ranks import LOST, Ranks, is_loss
-from resnet_cli.runs.execute import Settings, execute, follow
+from resnet_cli.runs.execute import execute, follow
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.train.step import EagerStep
 

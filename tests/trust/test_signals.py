@@ -15,7 +15,8 @@ import torch
 from small_run import Endings, leftovers, result, small_run, train_here
 
 from resnet_cli import run_folder
-from resnet_cli.runs.execute import Settings, execute
+from resnet_cli.runs.execute import execute
+from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.train import checkpoint, loop
 

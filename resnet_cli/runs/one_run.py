@@ -1,0 +1,251 @@
+"""One run from its lock to its last file: opens its data, trains, tests or analyses; what goes wrong is its ending."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import filelock
+import torch
+
+from resnet_cli import run_folder
+from resnet_cli.data import Dataset, PhotoDataset, open_dataset
+from resnet_cli.device import choose_device, prepare
+from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.analyse import analyse_run
+from resnet_cli.evaluate.trained import score_run
+from resnet_cli.ranks import explained, is_loss
+from resnet_cli.runs.settings import Ending, Notice, Settings
+from resnet_cli.train import environment, graph_step
+from resnet_cli.train.loop import DivergedError, StoppedError, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from resnet_cli.data.statistics import Statistics
+    from resnet_cli.ranks import Ranks
+    from resnet_cli.run_folder import Status
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
+
+NOTICE_SECONDS = 10.0
+LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
+
+
+def train_one(
+    run: RunSpec,
+    store: Store,
+    open_its_dataset: Callable[[], Dataset | PhotoDataset],
+    settings: Settings,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+    after: AfterTraining,
+) -> tuple[Ending, str]:
+    """Trains and tests one run under its lock; whatever goes wrong with it is its ending, not the program's."""
+    folder = store.folder(run)
+    ending: Literal["failed", "bad input", "diverged"] = "failed"
+    try:
+        with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
+            if not store.is_done(run):  # another process may have finished it since the plan was made
+                source = _source(run, store)
+                dataset = open_its_dataset()
+                is_fast = _is_fast(run, folder, dataset.device, settings, report)
+                count = settings.ranks.count
+                environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast, ranks=count)
+                known = dataset.statistics if isinstance(dataset, PhotoDataset) else None
+                send_order(settings.ranks, Order(run, is_fast, known))
+                train(
+                    run,
+                    folder,
+                    dataset,
+                    report=report,
+                    should_stop=should_stop,
+                    checkpoint_seconds=settings.checkpoint_seconds,
+                    is_fast=is_fast,
+                    source=source,
+                    ranks=settings.ranks,
+                )
+            if not store.is_complete(run, after):
+                _test(run, folder, open_its_dataset(), after, _source(run, store), report, should_stop)
+            return "done", ""
+    except (filelock.Timeout, _WaitingError) as reason:
+        another = f"another process is training {run.run_id}; 'resnet status' shows it"
+        return "locked", str(reason) if isinstance(reason, _WaitingError) else another
+    except StoppedError:
+        return "interrupted", "stopped; the same command goes on from here"
+    except DivergedError as error:
+        ending, message = "diverged", str(error)
+    except BadInputError as error:
+        ending, message = "bad input", str(error)
+    except OSError as error:
+        message = f"{error.filename or folder}: {error.strerror or error}"
+    except Exception as error:  # noqa: BLE001  a fault in one run must not take the table down with it
+        message = explained(error) if is_loss(error) else _out_of_memory(run, error) or where(error)
+    # A trained net that could not be tested is still trained.
+    if not store.is_done(run):
+        note_ending(folder, "diverged" if ending == "diverged" else "failed", message)
+    return ending, message
+
+
+class _WaitingError(Exception):
+    """The run whose net this one starts from is not done; another process may be training it."""
+
+
+def _source(run: RunSpec, store: Store) -> Path | None:
+    """The folder of the run whose net this one starts from; None if it starts from scratch.
+
+    Raises:
+        _WaitingError: That run is not done.
+    """
+    if run.source is None:
+        return None
+    if not store.is_done(run.source):
+        raise _WaitingError(f"starts from the net of {run.source.run_id}, which is not done; run it again when it is")
+    return store.folder(run.source)
+
+
+def _is_fast(
+    run: RunSpec, folder: Path, device: torch.device, settings: Settings, report: Callable[[Status | Notice], None]
+) -> bool:
+    """Whether to take the compiled step: as asked, else as the run began, else if it is long enough."""
+    wanted = settings.compiled
+    if wanted is None:
+        wanted = environment.was_fast(folder)
+    if wanted is None:
+        wanted = run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf)
+    if not wanted:
+        return False
+    if settings.ranks.count > 1 and run.variant.accumulate is None:
+        report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
+        return False
+    in_the_way = graph_step.obstacle(device)
+    if in_the_way:
+        report(Notice(f"the plain step, which is slower: {in_the_way}"))
+        return False
+    report(Notice("compiling its step; where a net was not compiled before, that takes up to a minute"))
+    return True
+
+
+def _test(
+    run: RunSpec,
+    folder: Path,
+    dataset: Dataset | PhotoDataset,
+    after: AfterTraining,
+    source: Path | None,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Tests the trained net over several views of each image, or analyses it, telling now and then how far it is.
+
+    Raises:
+        StoppedError: `should_stop` said so; the test begins anew next time.
+    """
+    told = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal told
+        if should_stop():
+            raise StoppedError
+        if time.monotonic() - told > NOTICE_SECONDS:
+            told = time.monotonic()
+            report(Notice(f"{after}: {done:,} images, or views of them, done"))
+
+    if after == "responses" or after == "gradients" or after == "training-set":  # noqa: PLR1714  narrows the type
+        analyse_run(run, folder, dataset, after, source, progress)
+    else:
+        score_run(run, folder, dataset, after, progress)
+
+
+def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
+    """The line for a full memory; None if the error is another. On the CPU torch raises a plain RuntimeError."""
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        return None
+    return (
+        f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
+        "free memory, lower --jobs, take the batch in parts (--accumulate 2), or use another device"
+    )
+
+
+def where(error: Exception) -> str:
+    """An unexpected error in one line, with the place it comes from."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({at.filename}:{at.lineno})"
+
+
+def note_ending(folder: Path, ending: Literal["failed", "diverged"], message: str) -> None:
+    """Writes into a run's folder that it has failed, and why."""
+    status = run_folder.read_status(folder).model_copy(update={"state": ending, "message": message})
+    try:
+        run_folder.write_status(folder, status)
+    except OSError:
+        return  # the disk that failed the run may fail its status too; the ending is told all the same
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the first rank tells the others: to train this run with this step; and what it knows of photographs."""
+
+    run: RunSpec
+    is_fast: bool
+    statistics: Statistics | None
+
+
+def send_order(ranks: Ranks, order: Order | None = None) -> Order | None:
+    """Hands the first rank's order to the others; None: there is nothing more to do."""
+    return ranks.from_first(lambda: order)
+
+
+@dataclass
+class Datasets:
+    """Opens the datasets of runs. One is kept: the runs of a table share theirs."""
+
+    settings: Settings
+    kept: tuple[tuple[Variant, Photos | None], Dataset | PhotoDataset] | None = None
+
+    def open(
+        self,
+        run: RunSpec,
+        report: Callable[[Status | Notice], None],
+        should_stop: Callable[[], bool],
+        statistics: Statistics | None = None,
+    ) -> Dataset | PhotoDataset:
+        """The run's dataset; see `open_run_dataset`."""
+        key = run.variant, run.protocol.photos
+        if self.kept is None or self.kept[0] != key:
+            self.kept = None  # two may be too many for the memory
+            self.kept = key, open_run_dataset(run, self.settings, report, should_stop, statistics)
+        return self.kept[1]
+
+
+def open_run_dataset(
+    run: RunSpec,
+    settings: Settings,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+    statistics: Statistics | None = None,
+) -> Dataset | PhotoDataset:
+    """Opens a run's dataset on the device; the training set's statistics, unless given, are part of that."""
+    device = choose_device(settings.device)
+    prepare(device, run.variant.precision)
+
+    def told(text: str) -> None:
+        report(Notice(text))
+        if should_stop():  # a pass over a training set may take an hour; it keeps what it has
+            raise StoppedError
+
+    dataset = open_dataset(
+        run.variant,
+        settings.data_dir,
+        photos=run.protocol.photos,
+        dataset_root=settings.dataset_root,
+        workers=settings.workers,
+        report=told,
+    ).to(device)
+    if isinstance(dataset, PhotoDataset):
+        dataset = replace(dataset, decode=settings.decode, known_statistics=statistics)
+        _ = dataset.statistics  # made before the training's clock starts; it may take an hour
+    return dataset

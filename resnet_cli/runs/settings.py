@@ -1,0 +1,87 @@
+"""How runs are to be trained, and what is told of them while they are. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from resnet_cli.ranks import ALONE, Ranks
+from resnet_cli.run_folder import Status
+
+if TYPE_CHECKING:
+    import signal
+    from pathlib import Path
+
+    from resnet_cli.spec import RunSpec
+
+Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
+FAILED: tuple[Ending, ...] = ("failed", "bad input")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; nothing in here may change a result beyond the last bits.
+
+    Attributes:
+        device: cuda, mps, cpu or auto.
+        data_dir: The folder of datasets.
+        dataset_root: A folder of classes in place of ImageNet, or ImageNet's own folder.
+        workers: Threads of each run that read photographs.
+        decode: What decodes JPEGs for training; CUDA's decoder differs from the CPU's in the last bits of a pixel.
+        jobs: Runs side by side, each in a process of its own; several GPUs take turns. CPU threads are shared out
+            among as many, even if fewer runs are left: the last one resumed must have the threads it began with, to end
+            with the same bits.
+        checkpoint_seconds: Time between checkpoints.
+        compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
+        ranks: This process among those that train one net together.
+    """
+
+    device: str
+    data_dir: Path
+    jobs: int = 1
+    checkpoint_seconds: float = 30.0
+    dataset_root: Path | None = None
+    workers: int = 2
+    decode: Literal["cpu", "cuda"] = "cpu"
+    compiled: bool | None = None
+    ranks: Ranks = ALONE
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to say of a run beside its status: a pass over its data, or a test, and how far it is."""
+
+    text: str
+
+
+class Monitor(Protocol):
+    """Who watches. Called in the main process, in the order of events."""
+
+    def progressed(self, run: RunSpec, status: Status) -> None:
+        """A run has started or moved on."""
+
+    def noticed(self, run: RunSpec, notice: Notice) -> None:
+        """A run is busy with something else than its updates."""
+
+    def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
+        """A run is over; `message` says why, in one line, if it is not done."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the runs ended, and the signal that stopped them, if one did. Runs never started are in no list."""
+
+    endings: dict[str, Ending]
+    stopped_by: signal.Signals | None
+
+    def count(self, ending: Ending) -> int:
+        """Runs that ended so."""
+        return sum(each == ending for each in self.endings.values())
+
+
+def pass_on(monitor: Monitor, run: RunSpec, news: Status | Notice) -> None:
+    """Tells a monitor how far a run is, or what it is busy with."""
+    if isinstance(news, Status):
+        monitor.progressed(run, news)
+    else:
+        monitor.noticed(run, news)

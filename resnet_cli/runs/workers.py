@@ -1,0 +1,132 @@
+"""Several runs side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import connection, resource_tracker
+from typing import TYPE_CHECKING
+
+import torch
+
+from resnet_cli.device import choose_device
+from resnet_cli.run_folder import Status
+from resnet_cli.runs.one_run import note_ending, open_run_dataset, train_one
+from resnet_cli.runs.settings import Ending, Monitor, Notice, Settings, pass_on
+from resnet_cli.runs.store import Store
+from resnet_cli.train.interrupt import STOPPING, StopSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from resnet_cli.spec import AfterTraining, RunSpec
+
+
+@dataclass
+class _Worker:
+    run: RunSpec
+    process: multiprocessing.process.BaseProcess
+    pipe: connection.Connection
+    place: int
+    ending: tuple[Ending, str] | None = None
+
+
+def side_by_side(
+    runs: Sequence[RunSpec],
+    store: Store,
+    settings: Settings,
+    monitor: Monitor,
+    signals: StopSignals,
+    after: AfterTraining,
+) -> dict[str, Ending]:
+    """Trains these runs, as many at a time as `settings.jobs` says; how each ended."""
+    waiting = list(runs)
+    workers: list[_Worker] = []
+    endings: dict[str, Ending] = {}
+    told_to_stop = False
+    while workers or (waiting and not signals.received):
+        while waiting and len(workers) < settings.jobs and not signals.received:
+            ready = next((each for each in waiting if each.source is None or store.is_done(each.source)), None)
+            if ready is None and workers:
+                break  # one of them may be the source of what waits
+            waiting.remove(ready := ready or waiting[0])
+            place = min(set(range(settings.jobs)) - {worker.place for worker in workers})
+            workers.append(_start(ready, place, store, settings, after))
+        if signals.received and not told_to_stop:
+            told_to_stop = True
+            for worker in workers:
+                worker.process.terminate()  # SIGTERM: it saves and stops
+        for pipe in connection.wait([worker.pipe for worker in workers], timeout=0.2):
+            worker = next(each for each in workers if each.pipe is pipe)
+            try:
+                message = worker.pipe.recv()
+            except EOFError:
+                workers.remove(worker)
+                worker.process.join()
+                ending, text = worker.ending or _died(worker, store, stopping=told_to_stop)
+                endings[worker.run.run_id] = ending
+                monitor.ended(worker.run, ending, text)
+                continue
+            if isinstance(message, Status | Notice):
+                pass_on(monitor, worker.run, message)
+            else:
+                worker.ending = message
+    return endings
+
+
+def _start(run: RunSpec, place: int, store: Store, settings: Settings, after: AfterTraining) -> _Worker:
+    # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_work, args=(run, place, store.root, settings, theirs, after), name=run.run_id, daemon=True
+    )
+    # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
+    resource_tracker.ensure_running()  # started later, it would undo the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()
+    return _Worker(run, process, ours, place)
+
+
+def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str]:
+    """A worker that ended without saying how: killed from outside, or stopped before it had begun."""
+    if stopping:
+        return "interrupted", "stopped; the same command goes on from here"
+    message = (
+        f"its process ended with exit code {worker.process.exitcode}; the same command goes on from its checkpoint"
+    )
+    note_ending(store.folder(worker.run), "failed", message)
+    return "failed", message
+
+
+def _work(
+    run: RunSpec, place: int, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining
+) -> None:
+    """The body of a worker process; `place` is its number among those side by side."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
+    if choose_device(settings.device).type == "cuda":
+        torch.cuda.set_device(place % torch.cuda.device_count())
+
+    def report(news: Status | Notice) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved
+            pipe.send(news)
+
+    # A second Ctrl-C ends it at once, without a word: the launcher has said it.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), StopSignals() as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+        def should_stop() -> bool:
+            return signals.received is not None or not parent.is_alive()
+
+        opened = cache(lambda: open_run_dataset(run, settings, report, should_stop))
+        pipe.send(train_one(run, Store(results), opened, settings, report, should_stop, after))
