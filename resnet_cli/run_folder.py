@@ -94,6 +94,7 @@ class Job(Frozen):
         task: The run's place in the job's array.
         log: The job's log in the results folder, which names its id; empty until it has begun.
         ending: How it ended, in one word, and why in `message`; empty until then.
+        fruitless: Starts in a row that a time limit or a preemption ended before the run got any further.
     """
 
     launcher: Literal["slurm"] = "slurm"
@@ -102,6 +103,7 @@ class Job(Frozen):
     log: str = ""
     ending: str = ""
     message: str = ""
+    fruitless: NonNegativeInt = 0
 
 
 class TestResult(Frozen):

@@ -15,6 +15,8 @@ from resnet_cli.runs.plan import plan
 from resnet_cli.runs.squeue import NoAnswerError, queued
 from resnet_cli.runs.store import Store
 
+SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
+
 
 def status(
     experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs (default: all).")] = None,
@@ -47,7 +49,9 @@ def status(
     states = [store.status(run) for run in runs]
     jobs = {}
     with contextlib.suppress(NoAnswerError):  # the files say what they say where there is no SLURM too
-        jobs = queued([run for run, state in zip(runs, states, strict=True) if state.state != "done"], store)
+        jobs = queued(
+            [run for run, state in zip(runs, states, strict=True) if state.state != "done"], store, SQUEUE_SECONDS
+        )
     for run, state in zip(runs, states, strict=True):
         left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
         table.add_row(

@@ -125,6 +125,8 @@ def train_on_cluster(
 def _exit_code(report: Report) -> int:
     if report.count("failed") or report.count("diverged"):
         return EXIT_SOME_FAILED
+    if report.count("interrupted"):  # a job that was cancelled, say, though nobody stopped the launcher
+        return EXIT_STOPPED
     if report.count("bad input"):  # a photograph that cannot be read, say, found in the middle of a run
         return EXIT_BAD_INPUT
     return EXIT_LOCKED if report.count("locked") else 0

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import math
+import os
 import re
 import secrets
 import shutil
@@ -21,7 +22,7 @@ from resnet_cli.runs.squeue import NoAnswerError, queued
 from resnet_cli.train.interrupt import StopSignals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from resnet_cli.run_folder import Status
     from resnet_cli.runs.settings import Ending, Monitor
@@ -33,12 +34,24 @@ if TYPE_CHECKING:
 FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
 DEFAULT_TIME = "1:00:00"
 OURS = {"array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
-NOT_HERE = {"parsable", "test-only"}  # sbatch then says no job's number, or makes no job
+NOT_HERE = {
+    "parsable",
+    "test-only",
+    "wait",
+}  # sbatch then says no job's number, makes no job, or says nothing for hours
+ELSEWHERE = {"clusters", "cluster-constraint"}  # which squeue would have to be asked about
+# Of a user's defaults, and of a job that this launcher may run in, what would change the script's own lines.
+NOT_FOR_SBATCH = re.compile(
+    r"SBATCH_(JOB_NAME|ARRAY_INX|CLUSTERS|SIGNAL|OPEN_MODE|REQUEUE|NO_REQUEUE|WAIT)|SLURM_CLUSTERS|SLURM_ARRAY_.*"
+)
 LOCK_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
-GRACE_SECONDS = 10.0  # what a job wrote last may take as long to be seen on another machine
-
-USUAL_REASONS = {"None", "Priority", "Resources", "Dependency", "BeginTime"}  # to wait for; others may be for ever
+GRACE_SECONDS = 90.0  # what a job wrote last may be seen so late over NFS, which caches for up to a minute
+# To wait for; others may be for ever.
+USUAL_REASONS = {
+    *("None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit"),
+    *("QOSMaxJobsPerUserLimit", "AssocMaxJobsLimit", "QOSGrpGRES", "AssocGrpGRES"),
+}
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
@@ -58,7 +71,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
             key = name.strip().removeprefix("--").replace("_", "-")
             if not equals or not re.fullmatch(r"[a-z][a-z-]*", key):
                 raise BadInputError(f"--slurm '{text}': write KEY=VALUE,KEY=VALUE with sbatch's long options")
-            if key in OURS | NOT_HERE:
+            if key in OURS | NOT_HERE | ELSEWHERE:
                 raise BadInputError(f"--slurm {key}: is not yours to choose; each run is one task of one array")
             options[key] = value or True
     return options
@@ -102,21 +115,21 @@ def launch(
         BadInputError: The data or the results folder cannot be used, or SLURM does not take the jobs.
     """
     with StopSignals() as signals:
-        _submit_missing(runs, store, task, options, tell)
-        endings = _follow(runs, store, monitor, signals, task.after)
+        ids = _submit_missing(runs, store, task, options, tell)
+        endings = _follow(runs, store, monitor, signals, task.after, ids)
     return Report(endings, signals.received)
 
 
 def _submit_missing(
     runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
-) -> None:
-    """Submits the runs that no job in the queue has."""
+) -> dict[str, str]:
+    """Submits the runs that no job in the queue has; the ids of their jobs, by the runs'."""
     import filelock
 
     from resnet_cli.data import obstacle
 
     for variant in {run.variant for run in runs}:
-        in_the_way = obstacle(variant, task.settings["data_dir"], task.settings["dataset_root"])
+        in_the_way = obstacle(variant, task.settings.data_dir, task.settings.dataset_root)
         if in_the_way:
             raise BadInputError(in_the_way)
     for run in runs:
@@ -131,14 +144,15 @@ def _submit_missing(
             waiting = [run for run in runs if run.run_id not in has_job]
             sources = {run.source.run_id for run in waiting if run.source}
             first = [run for run in waiting if not (run.source and not store.is_done(run.source))]
-            _submit(first, store, task, options, tell)
+            ids = _submit(first, store, task, options, tell)
             second = [run for run in waiting if run not in first]
             if second:  # they start from the nets of others, which have to be trained before
                 after = [job.id for run_id, job in queued(runs, store).items() if run_id in sources]
                 if after:
                     asked = [str(options["dependency"])] if "dependency" in options else []
                     options = {**options, "dependency": ",".join([*asked, f"afterany:{':'.join(after)}"])}
-                _submit(second, store, task, options, tell)
+                ids |= _submit(second, store, task, options, tell)
+            return ids
     except filelock.Timeout as error:
         raise BadInputError(f"{folder}: another launcher is submitting; try again in a minute") from error
     except NoAnswerError as error:
@@ -147,12 +161,12 @@ def _submit_missing(
 
 def _submit(
     runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
-) -> None:
+) -> dict[str, str]:
     """Submits these runs as one array. What has each is noted before, so that a launcher that dies leaves no riddle."""
     import submitit
 
     if not runs:
-        return
+        return {}
     folder = store.root.absolute() / FOLDER
     name = f"resnet-{re.sub(r'[^A-Za-z0-9-]+', '-', task.title)}-{secrets.token_hex(4)}"
     for place, run in enumerate(runs):
@@ -161,16 +175,18 @@ def _submit(
     requeue = {} if "no-requeue" in options else {"requeue": True}  # clusters differ in what they do unasked
     executor.update_parameters(
         job_name=name,
+        ntasks_per_node=1,  # or srun would start one for each of the CPUs that the job happens to get
         # submitit counts the time limits that a job meets by this figure, and gives up; a long run meets many. What
         # sbatch gets is among the additional parameters.
         time=math.inf,
         wckey=None,
         stderr_to_stdout=True,
-        setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],  # since 22.05 srun does not ask sbatch
+        # Since 22.05 srun does not ask sbatch for the first; without the second, --export=NONE would be for srun too.
+        setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"', "export SLURM_EXPORT_ENV=ALL"],
         additional_parameters={"time": DEFAULT_TIME, **requeue, **options},
     )
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
+        with contextlib.redirect_stderr(io.StringIO()), _clean_environment():  # submitit prints what it also raises
             jobs = executor.map_array(task, runs)
     except (RuntimeError, OSError) as error:
         for run in runs:
@@ -182,10 +198,26 @@ def _submit(
     number = jobs[0].job_id.partition("_")[0]
     what = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     tell(f"Submitted {what} as job {number}; logs in {store.root / FOLDER}.")
+    return {run.run_id: job.job_id for run, job in zip(runs, jobs, strict=True)}
+
+
+@contextlib.contextmanager
+def _clean_environment() -> Iterator[None]:
+    """While jobs are submitted, an environment without what would turn sbatch from its script."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if NOT_FOR_SBATCH.fullmatch(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _follow(
-    runs: Sequence[RunSpec], store: Store, monitor: Monitor, signals: StopSignals, after: AfterTraining
+    runs: Sequence[RunSpec],
+    store: Store,
+    monitor: Monitor,
+    signals: StopSignals,
+    after: AfterTraining,
+    ids: dict[str, str],
 ) -> dict[str, Ending]:
     """Watches status and queue until every run has ended or a signal comes; how those that did ended."""
     endings: dict[str, Ending] = {}
@@ -206,12 +238,14 @@ def _follow(
                 if run.run_id not in now and run.run_id not in gone_since
             }
             jobs |= now
+            ids |= {run_id: job.id for run_id, job in now.items()}
         for run in list(waiting):
             status = store.status(run)
-            if status.state == "running" and status != seen.get(run.run_id) and run.run_id in jobs:
+            is_running = run.run_id in jobs and jobs[run.run_id].state == "RUNNING"
+            if is_running and status.state == "running" and status != seen.get(run.run_id):
                 seen[run.run_id] = status
                 monitor.progressed(run, status)
-            ended = _ending(run, store, after, gone_since.get(run.run_id))
+            ended = _ending(run, store, after, gone_since.get(run.run_id), ids.get(run.run_id))
             if ended:
                 waiting.remove(run)
                 endings[run.run_id] = ended[0]
@@ -237,7 +271,9 @@ def _tell_changes(
             monitor.noticed(run, Notice(f"job {new}"))
 
 
-def _ending(run: RunSpec, store: Store, after: AfterTraining, gone_since: float | None) -> tuple[Ending, str] | None:
+def _ending(
+    run: RunSpec, store: Store, after: AfterTraining, gone_since: float | None, job_id: str | None
+) -> tuple[Ending, str] | None:
     """How a run has ended; None if it has not.
 
     Args:
@@ -245,6 +281,7 @@ def _ending(run: RunSpec, store: Store, after: AfterTraining, gone_since: float 
         store: Where its files are.
         after: What is made of the trained net.
         gone_since: When its job was missed in the queue.
+        job_id: Its job's, if that is known.
     """
     if store.is_complete(run, after):
         return "done", ""
@@ -256,7 +293,11 @@ def _ending(run: RunSpec, store: Store, after: AfterTraining, gone_since: float 
             return ending, job.message
     if time.monotonic() - gone_since < GRACE_SECONDS:
         return None
-    if job and job.log:
-        log = store.root / job.log
-        return "failed", f"its job ended without a word; see {log}; the same command goes on from its checkpoint"
-    return "interrupted", "its job was taken out of the queue before it began; the same command submits it again"
+    log = store.root / (job.log if job and job.log else f"{FOLDER}/{job_id}_0_log.out")  # there before any note
+    if job and job.ending == "done":
+        message = "its job says that it is done, but its files are not seen here; the same command looks again"
+    elif log.exists() or (job and job.log):
+        message = f"its job ended without a word; see {log}; the same command goes on from its checkpoint"
+    else:
+        return "interrupted", "its job was taken out of the queue before it began; the same command submits it again"
+    return "failed", message

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_cli import run_folder
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
@@ -16,7 +16,7 @@ from resnet_cli.runs.squeue import NoAnswerError, queued
 from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -35,6 +35,7 @@ EXIT_CODES: dict[Ending, int] = {
     "locked": EXIT_LOCKED,
     "interrupted": EXIT_STOPPED,
 }
+FRUITLESS_STARTS = 3  # in a row, after which a job is not requeued again
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Task:
 
     Attributes:
         root: The results folder.
-        settings: How to train, as keywords: Settings itself would load torch before submitit hears signals.
+        settings: How to train.
         after: What is made of the trained net.
         watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
         title: The experiment's.
@@ -51,7 +52,7 @@ class Task:
     """
 
     root: Path
-    settings: Mapping[str, Any]
+    settings: Settings
     after: AfterTraining
     watch: Watch
     title: str
@@ -59,16 +60,40 @@ class Task:
 
     def __call__(self, run: RunSpec) -> None:
         """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing has begun that could be saved; submitit would wait
         store = Store(self.root)
+        # Until `execute` listens, which takes some seconds, there is nothing to save.
+        signal.signal(signal.SIGTERM, lambda *_: self._end(store, run, "interrupted", "stopped", signal.SIGTERM))
         self._note(store, run, ending="", message="")
+        before = self._progress(store, run)
         ending, message, stopped_by = self._execute(store, run)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if ending == "interrupted" and self._note_progress(store, run, before) >= FRUITLESS_STARTS:
+            ending, stopped_by = "failed", None
+            message = (
+                f"got no further in {FRUITLESS_STARTS} starts before its time was over; give it more: --slurm time=..."
+            )
+        self._end(store, run, ending, message, stopped_by)
+
+    def _end(self, store: Store, run: RunSpec, ending: Ending, message: str, stopped_by: signal.Signals | None) -> None:
+        """Notes how the run ended, and ends the task; by way of submitit where the job is to be requeued."""
         self._note(store, run, ending=ending, message=message)
         preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(store, run)
         if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or preempted):
             signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
         if ending != "done":
             raise SystemExit(EXIT_CODES[ending])
+
+    @staticmethod
+    def _progress(store: Store, run: RunSpec) -> tuple[int, bool]:
+        return store.status(run).iteration, store.is_done(run)
+
+    def _note_progress(self, store: Store, run: RunSpec, before: tuple[int, bool]) -> int:
+        """Counts the starts in a row that have brought the run no further; a pass over data may take more than one."""
+        job = run_folder.read_job(store.folder(run))
+        fruitless = job.fruitless + 1 if job and self._progress(store, run) == before else 0
+        if job:
+            run_folder.write_job(store.folder(run), job.model_copy(update={"fruitless": fruitless}))
+        return fruitless
 
     def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
         """What submitit puts back into the queue: the same, for all that there is to keep is in the run's folder."""
@@ -80,12 +105,11 @@ class Task:
         import torch
 
         from resnet_cli.runs.execute import execute
-        from resnet_cli.runs.settings import Settings
 
         # The last bits depend on the threads, so a run that goes on must have as many as it began with.
         cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
         torch.set_num_threads(cpus)
-        settings = Settings(**{**self.settings, "workers": cpus if self.workers is None else self.workers})
+        settings = replace(self.settings, workers=cpus if self.workers is None else self.workers)
         with self.watch(self.title, [run]) as monitor:
             listener = _Listener(monitor)
             try:
@@ -116,7 +140,7 @@ class Task:
             job = queued([run], store).get(run.run_id)
         except NoAnswerError:
             return False
-        return job is not None and job.state == "RUNNING"
+        return job is not None and job.state in ("RUNNING", "SIGNALING")
 
 
 class _Listener:
@@ -145,4 +169,4 @@ def make_task(
     there = replace(
         settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
     )
-    return Task(store.root.absolute(), vars(there), after, watch, title, workers)
+    return Task(store.root.absolute(), there, after, watch, title, workers)

@@ -42,8 +42,13 @@ class NoAnswerError(Exception):
     """`squeue` is not here, or could not ask; its message is one line."""
 
 
-def queued(runs: Iterable[RunSpec], store: Store) -> dict[str, Queued]:
+def queued(runs: Iterable[RunSpec], store: Store, patience: float = ANSWER_SECONDS) -> dict[str, Queued]:
     """Of these runs those that a job in the queue has, by the run's id; asks once, and not at all if none had a job.
+
+    Args:
+        runs: Any.
+        store: Where they are.
+        patience: Seconds to wait for an answer.
 
     Raises:
         NoAnswerError: SLURM does not say.
@@ -57,7 +62,7 @@ def queued(runs: Iterable[RunSpec], store: Store) -> dict[str, Queued]:
     try:
         answer = subprocess.run(  # noqa: S603
             ["squeue", "--noheader", "--array", f"--format={FORMAT}", f"--name={names}"],  # noqa: S607
-            env=environment, capture_output=True, text=True, check=True, timeout=ANSWER_SECONDS,
+            env=environment, capture_output=True, text=True, check=True, timeout=patience,
         ).stdout  # fmt: skip
     except subprocess.CalledProcessError as error:
         raise NoAnswerError(" ".join(error.stderr.split()) or f"squeue: exit code {error.returncode}") from error

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -20,7 +21,6 @@ from resnet_cli.cli.main import _exit_code
 from resnet_cli.errors import BadInputError
 from resnet_cli.run_folder import Job, Status
 from resnet_cli.runs import slurm as slurm_module
-from resnet_cli.runs import squeue as squeue_module
 from resnet_cli.runs.slurm import check_installed, launch, parse_options
 from resnet_cli.runs.slurm_task import Task, make_task
 from resnet_cli.runs.squeue import NoAnswerError, Queued, queued
@@ -116,7 +116,9 @@ def test_options_are_sbatchs(texts: list[str], expected: dict[str, str | bool]) 
     assert expected == parse_options(texts)
 
 
-@pytest.mark.parametrize("text", ["gpu", "=gpu", "a b=c", "exclusive=,gpu", "", "array=0-3", "job-name=x", "parsable="])
+@pytest.mark.parametrize(
+    "text", ["gpu", "=gpu", "a b=c", "exclusive=,gpu", "", "array=0-3", "job-name=x", "wait=", "clusters=b"]
+)
 def test_what_is_no_option(text: str) -> None:
     """A part that is no option, or one that would take the jobs out of the launcher's hands, is refused by name."""
     with pytest.raises(BadInputError, match="--slurm"):
@@ -185,9 +187,8 @@ def test_a_queue_that_does_not_answer(store: Store, programs: Programs, monkeypa
     with pytest.raises(NoAnswerError, match="slurm_load_jobs error: Unable to contact"):
         queued([RUN], store)
     programs("squeue", "exec sleep 60")
-    monkeypatch.setattr(squeue_module, "ANSWER_SECONDS", 0.2)
     with pytest.raises(NoAnswerError, match=r"squeue.*timed out"):
-        queued([RUN], store)
+        queued([RUN], store, patience=0.2)
     monkeypatch.setenv("PATH", str(store.root))
     with pytest.raises(NoAnswerError, match=r"squeue: .*No such file"):
         queued([RUN], store)
@@ -281,7 +282,7 @@ def task_of(store: Store, after: AfterTraining = "1-crop", **settings: Any) -> T
     made = make_task("test", store, SETTINGS, after, watched, workers=None)
     task = pickle.loads(pickle.dumps(made))
     assert isinstance(task, Task)
-    return Task(task.root, {**task.settings, **settings}, after, task.watch, task.title, task.workers)
+    return replace(task, settings=replace(task.settings, **settings))
 
 
 @pytest.mark.usefixtures("in_a_job")
@@ -330,11 +331,12 @@ def test_a_task_whose_run_another_has(store: Store) -> None:
     [
         (signal.SIGUSR2, None, True),
         (signal.SIGTERM, "RUNNING|None", True),
+        (signal.SIGTERM, "SIGNALING|None", True),
         (signal.SIGTERM, "COMPLETING|None", False),
         (signal.SIGTERM, None, False),
         (signal.SIGINT, "RUNNING|None", False),
     ],
-    ids=["time limit", "preempted", "cancelled", "gone", "interrupted"],
+    ids=["time limit", "preempted", "being preempted", "cancelled", "gone", "interrupted"],
 )
 def test_a_task_that_is_told_to_stop(
     store: Store, programs: Programs, in_a_job: list[int], monkeypatch: pytest.MonkeyPatch,
@@ -361,6 +363,46 @@ def test_a_task_that_is_told_to_stop(
     assert "done" == store.status(RUN).state
 
 
+def test_a_task_that_gets_no_further(
+    store: Store, in_a_job: list[int], monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> None:
+    """A job whose time is over before its run gets any further is requeued twice, then it has failed, and says why."""
+    has_job(store)
+    programs("squeue", "exit 0")
+
+    def stopped(*_: object) -> tuple[str, str, signal.Signals]:
+        return "interrupted", "stopped", signal.SIGUSR2
+
+    monkeypatch.setattr(Task, "_execute", stopped)
+    codes = []
+    for _ in range(3):
+        with pytest.raises(SystemExit) as ended:
+            task_of(store)(RUN)
+        codes.append(ended.value.code)
+    job = run_folder.read_job(store.folder(RUN))
+
+    assert [75, 75, 3] == codes
+    assert [signal.SIGUSR2] * 2 == in_a_job
+    assert job is not None
+    assert "failed" == job.ending
+    assert "--slurm time=" in job.message
+
+
+@pytest.mark.parametrize(("state", "handed_on"), [("RUNNING|None", True), ("COMPLETING|None", False)])
+def test_a_task_that_is_stopped_before_it_listens(
+    store: Store, in_a_job: list[int], monkeypatch: pytest.MonkeyPatch, programs: Programs, state: str, handed_on: bool
+) -> None:
+    """A preemption in the seconds before the training listens is handed on too; a cancellation is not."""
+    has_job(store)
+    programs("squeue", answer((store, RUN, state)))
+    monkeypatch.setattr(Task, "_execute", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stopped:
+        task_of(store)(RUN)
+
+    assert 75 == stopped.value.code
+    assert ([signal.SIGUSR2] if handed_on else []) == in_a_job
+
+
 def test_a_task_arrives_without_torch(store: Store) -> None:
     """Loading a task loads no torch: until submitit listens, a signal would end the job and not requeue it."""
     path = store.root / "task.pkl"
@@ -383,16 +425,35 @@ def submit(
     return said, watcher, report.endings
 
 
-def test_one_array_with_sbatchs_options(store: Store, programs: Programs) -> None:
-    """What sbatch reads has the array, our name, the user's options, a time, a requeue, and no figure of submitit's."""
-    programs("sbatch", f'cp "$1" "{programs.folder}/script"; echo "Submitted batch job 7"')
+def test_one_array_with_sbatchs_options(store: Store, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sbatch reads has the array, our name, the user's options, a time, a requeue, and no figure of submitit's.
+
+    The user's defaults reach it, but for those that would take the jobs out of the launcher's hands.
+    """
+    programs(
+        "sbatch", f'cp "$1" "{programs.folder}/script"; env > "{programs.folder}/env"; echo "Submitted batch job 7"'
+    )
+    for name in ("SBATCH_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "mine")
     said, _, _ = submit(store, [tiny_run("plain-8"), tiny_run("resnet-8")], {"gres": "gpu:1", "exclusive": True})
     script = (programs.folder / "script").read_text().splitlines()
 
     assert ["Submitted 2 runs as job 7; logs in " + str(store.root / "slurm") + "."] == said
-    for line in ("--array=0-1%2", "--gres=gpu:1", "--exclusive", "--time=1:00:00", "--requeue", "--signal=USR2@90"):
+    for line in (
+        "--ntasks-per-node=1",
+        "--array=0-1%2",
+        "--gres=gpu:1",
+        "--exclusive",
+        "--time=1:00:00",
+        "--requeue",
+        "--signal=USR2@90",
+    ):
         assert f"#SBATCH {line}" in script
     assert any(line.startswith("#SBATCH --job-name=resnet-my-test-") for line in script)
+    assert "export SLURM_EXPORT_ENV=ALL" in script
+    defaults = [line for line in (programs.folder / "env").read_text().splitlines() if line.endswith("=mine")]
+    assert ["SBATCH_ACCOUNT=mine"] == defaults
+    assert "mine" == os.environ["SBATCH_JOB_NAME"]
     assert not any("wckey" in line or "inf" in line.split("=") for line in script)
     assert [0, 1] == [job.task for run in store.runs() if (job := run_folder.read_job(store.folder(run)))]
 
@@ -446,6 +507,16 @@ def ends(status: Status | None = None, **job: str) -> Callable[[Store], None]:
     return leave
 
 
+def began() -> Callable[[Store], None]:
+    """A job that died before it could note anything leaves a log."""
+
+    def leave(store: Store) -> None:
+        (store.root / "slurm").mkdir(exist_ok=True)
+        (store.root / "slurm" / "7_0_0_log.out").write_text("slurmstepd: error: execve(): python: No such file")
+
+    return leave
+
+
 @pytest.mark.parametrize(
     ("leave", "ending", "words"),
     [
@@ -453,9 +524,11 @@ def ends(status: Status | None = None, **job: str) -> Callable[[Store], None]:
         (ends(Status(state="failed"), log="l", ending="failed", message="no room"), "failed", "no room"),
         (ends(Status(state="running", iterations=8), log="slurm/7_0_0_log.out"), "failed", "slurm/7_0_0_log.out"),
         (ends(log="l", ending="locked", message="another"), "locked", "another"),
+        (ends(log="l", ending="done"), "failed", "its files are not seen here"),
+        (began(), "failed", "slurm/7_0_0_log.out"),
         (ends(), "interrupted", "before it began"),
     ],
-    ids=["done", "failed", "killed", "locked", "cancelled in the queue"],
+    ids=["done", "failed", "killed", "locked", "not seen yet", "died at once", "cancelled in the queue"],
 )
 def test_how_a_job_ends(
     store: Store, programs: Programs, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Store], None],
@@ -508,9 +581,10 @@ def test_a_launcher_that_is_told_to_stop(
     programs("sbatch", "echo 'Submitted batch job 7'")
     submitted = slurm_module._submit_missing
 
-    def then_signal(*arguments: Any) -> None:
-        submitted(*arguments)
+    def then_signal(*arguments: Any) -> dict[str, str]:
+        ids = submitted(*arguments)
         signal.raise_signal(number)
+        return ids
 
     monkeypatch.setattr(slurm_module, "_submit_missing", then_signal)
 

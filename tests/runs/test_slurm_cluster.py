@@ -226,7 +226,7 @@ def test_jobs_that_are_stopped(cluster: Cluster, tmp_path: Path) -> None:
     ids = {run.run_id: task_id(cluster, store.folder(run)) for run in runs}
     stop = {
         requeued: ("scontrol", "requeue"),
-        preempted: ("scancel", "--signal=USR2"),
+        preempted: ("scancel", "--signal=TERM"),  # as a preemption with a grace period: it goes on running
         cancelled: ("scancel",),
     }
     for run, command_of in stop.items():
