@@ -57,11 +57,17 @@ class Assumptions:
 
     def update_seconds(self, run: RunSpec) -> float:
         """Of an update: on a GPU for CIFAR-10, on a host for ImageNet, whose GPUs send gradients after computing."""
-        batch, macs = run.protocol.batch_size, macs_of(run)
         if run.variant.benchmark == "cifar10":
-            return max(self.layer_ms / 1e3 * run.net.depth, batch * macs / self.speed)
-        decoding = batch / (HOST * self.cores * self.decoded_per_core)
-        return max(batch * macs / (HOST * self.speed), decoding) + gradient_bytes(run) / self.link
+            return max(self.layer_ms / 1e3 * run.net.depth, run.protocol.batch_size * macs_of(run) / self.speed)
+        return max(self.arithmetic_seconds(run), self.decoding_seconds(run)) + gradient_bytes(run) / self.link
+
+    def arithmetic_seconds(self, run: RunSpec) -> float:
+        """Of an update on a host."""
+        return run.protocol.batch_size * macs_of(run) / (HOST * self.speed)
+
+    def decoding_seconds(self, run: RunSpec) -> float:
+        """Of an update's photographs on a host."""
+        return run.protocol.batch_size / (HOST * self.cores * self.decoded_per_core)
 
     def seconds(self, run: RunSpec, views: str) -> float:
         """Of a run with its tests."""
@@ -138,10 +144,9 @@ def traffic(assumed: Assumptions) -> str:
     runs = {run.net.name: run for name in ("table2", "table3") for run in plan(load_experiment(name), variant)}
     for name, run in sorted(runs.items(), key=lambda item: macs_of(item[1])):
         update, batch = assumed.update_seconds(run), run.protocol.batch_size
-        arithmetic = batch * macs_of(run) / (HOST * assumed.speed)
-        decoding = batch / (HOST * assumed.cores * assumed.decoded_per_core)
+        decodes = assumed.decoding_seconds(run) > assumed.arithmetic_seconds(run)
         rows.append(
-            f"| {name} | {batch / update:,.0f} | {'decoding' if decoding > arithmetic else 'arithmetic'} "
+            f"| {name} | {batch / update:,.0f} | {'decoding' if decodes else 'arithmetic'} "
             f"| {duration(assumed.seconds(run, '1-crop'))} | {gradient_bytes(run) / 1e6:,.0f} "
             f"| {gradient_bytes(run) / update / 1e9:.1f} | {batch / update * assumed.file_bytes / 1e9:.2f} "
             f"| {bytes_needed([run]) / 1e9:.1f} |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -35,22 +36,19 @@ def train_missing(
     from resnet_cli.cli.screen import Screen
     from resnet_cli.runs.execute import execute
 
-    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
+    missing = _missing(question, runs, store)
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
     with Screen(question.name, missing, console) as screen:
         try:
             report = execute(missing, store, settings, screen, question.after_training)
         except LostRankError as error:
-            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            _say(console, str(error))
             report = None
     if report is None or (settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED)):
         # Before anything else: torchrun tells those that are left of a lost rank by the signal that stops them.
         _leave(_exit_code(report) if report else EXIT_SOME_FAILED)
-    if report.stopped_by:
-        console.print("Stopped. The same command goes on from here.", highlight=False)
-        raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
-    return _exit_code(report)
+    return _ended(report, console, "Stopped. The same command goes on from here.")
 
 
 def follow_first(settings: Settings) -> None:
@@ -107,17 +105,28 @@ def train_on_cluster(
     from resnet_cli.runs.slurm import launch
     from resnet_cli.runs.slurm_task import make_task
 
-    def tell(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    missing = [each for each in runs if not store.is_complete(each, question.after_training)]
+    missing = _missing(question, runs, store)
     if not missing:
         return 0
     task = make_task(question.name, store, settings, question.after_training, in_a_log, workers)
     with Screen(question.name, missing, console) as screen:
-        report = launch(missing, store, task, cluster, screen, tell)
+        report = launch(missing, store, task, cluster, screen, partial(_say, console))
+    still = "The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."
+    return _ended(report, console, still)
+
+
+def _missing(question: Experiment, runs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
+    return [run for run in runs if not store.is_complete(run, question.after_training)]
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _ended(report: Report, console: Console, stopped: str) -> int:
+    """The exit code; where a signal ended it, says so by this line and exits."""
     if report.stopped_by:
-        tell("The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them.")
+        _say(console, stopped)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
     return _exit_code(report)
 

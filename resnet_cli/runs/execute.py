@@ -40,13 +40,14 @@ def execute(
             connected; nothing was trained.
         LostRankError: Another rank was lost after the last training.
     """
-    settings.ranks.check(choose_device(settings.device))
+    device, ranks = choose_device(settings.device), settings.ranks
+    ranks.check(device)
     if settings.decode == "cuda":
-        if choose_device(settings.device).type != "cuda":
+        if device.type != "cuda":
             raise BadInputError("--decode cuda: needs a CUDA device to train on")
         importlib.import_module("torchvision")  # one that does not fit torch is told before anything is begun
     for precision in {run.variant.precision for run in runs}:
-        prepare(choose_device(settings.device), precision)
+        prepare(device, precision)
     for variant in {run.variant for run in runs}:
         in_the_way = obstacle(variant, settings.data_dir, settings.dataset_root)
         if in_the_way:
@@ -56,34 +57,16 @@ def execute(
     needed, free = bytes_needed(runs, settings.jobs), shutil.disk_usage(store.root).free
     if free < needed:
         raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
-    settings.ranks.connect(choose_device(settings.device))  # while signals still end it: other ranks may not come
+    ranks.connect(device)  # while signals still end it: other ranks may not come
     with StopSignals() as signals:
-        if settings.ranks.count > 1:
-            endings = _over_ranks(runs, store, settings, monitor, signals, after)
-        elif settings.jobs == 1:
-            endings = _one_by_one(runs, store, settings, monitor, signals, after)
-        else:
-            endings = side_by_side(runs, store, settings, monitor, signals, after)
+        train_them = _one_by_one if settings.jobs == 1 else side_by_side
+        endings = train_them(runs, store, settings, monitor, signals, after)
+        if not any(ending in FAILED for ending in endings.values()):  # else other ranks wait for what will never come
+            send_order(ranks)
+            ranks.disconnect()
     # Of several ranks, another may have had the signal.
     stopped_by = signals.received or (signal.SIGTERM if "interrupted" in endings.values() else None)
     return Report(endings, stopped_by)
-
-
-def _over_ranks(
-    runs: Sequence[RunSpec],
-    store: Store,
-    settings: Settings,
-    monitor: Monitor,
-    signals: StopSignals,
-    after: AfterTraining,
-) -> dict[str, Ending]:
-    """What the first rank does: one run after the other, each told to the others before its training begins."""
-    ranks = settings.ranks
-    endings = _one_by_one(runs, store, settings, monitor, signals, after)
-    if not any(ending in FAILED for ending in endings.values()):  # else the others wait for what will never come
-        send_order(ranks)
-        ranks.disconnect()
-    return endings
 
 
 def follow(settings: Settings) -> None:
@@ -93,8 +76,8 @@ def follow(settings: Settings) -> None:
         BadInputError: This rank's device or data cannot be used, or the ranks cannot be connected.
         Exception: Whatever else went wrong; `is_loss` says whether another rank is to blame, which then tells it.
     """
-    ranks, device, datasets = settings.ranks, choose_device(settings.device), Datasets(settings)
-    ranks.connect(device)
+    ranks, datasets = settings.ranks, Datasets(settings)
+    ranks.connect(choose_device(settings.device))
     with StopSignals() as signals:
         while order := send_order(ranks):
             with contextlib.suppress(StoppedError, DivergedError):  # which all ranks have, and the first tells

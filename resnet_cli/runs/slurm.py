@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
 DEFAULT_TIME = "1:00:00"
 OURS = {"array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
-NOT_HERE = {
-    "parsable",
-    "test-only",
-    "wait",
-}  # sbatch then says no job's number, makes no job, or says nothing for hours
+# With these sbatch says no job's number, makes no job, or says nothing for hours.
+NOT_HERE = {"parsable", "test-only", "wait"}
 ELSEWHERE = {"clusters", "cluster-constraint"}  # which squeue would have to be asked about
 # Of a user's defaults, and of a job that this launcher may run in, what would change the script's own lines.
 NOT_FOR_SBATCH = re.compile(

@@ -91,8 +91,7 @@ class Task:
         """Counts the starts in a row that have brought the run no further; a pass over data may take more than one."""
         job = run_folder.read_job(store.folder(run))
         fruitless = job.fruitless + 1 if job and self._progress(store, run) == before else 0
-        if job:
-            run_folder.write_job(store.folder(run), job.model_copy(update={"fruitless": fruitless}))
+        self._note(store, run, fruitless=fruitless)
         return fruitless
 
     def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
@@ -120,15 +119,15 @@ class Task:
         return report.endings.get(run.run_id, "interrupted"), listener.message, report.stopped_by
 
     @staticmethod
-    def _note(store: Store, run: RunSpec, ending: str, message: str) -> None:
-        """Writes into the run's folder which job has it, and how it ended."""
+    def _note(store: Store, run: RunSpec, **changes: str | int) -> None:
+        """Writes into the run's folder which log its job has, and these changes of `Job`."""
         import submitit
 
         path, folder = submitit.JobEnvironment().paths.stdout, store.folder(run)
         job = run_folder.read_job(folder)
         if job:
-            log = path.relative_to(store.root)
-            run_folder.write_job(folder, job.model_copy(update={"log": str(log), "ending": ending, "message": message}))
+            log = str(path.relative_to(store.root))
+            run_folder.write_job(folder, job.model_copy(update={"log": log, **changes}))
 
     @staticmethod
     def _still_counts_as_running(store: Store, run: RunSpec) -> bool:

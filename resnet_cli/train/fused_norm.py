@@ -92,15 +92,15 @@ def normalize(
         y like x; mean and 1 / standard deviation of each channel, not below float32, for the backward pass.
     """
     count = x.numel() // x.shape[1]
-    values = _wide(x)
+    values = wide(x)
     mean = _sum(values) * (1 / count)
     variance = (_sum(values * values) * (1 / count) - mean * mean).clamp(min=0)
     scale = torch.rsqrt(variance + eps)
     running_mean.lerp_(mean, momentum)
     running_var.lerp_(variance * (count / (count - 1)), momentum)
-    y = _affine(values, weight * scale, bias - mean * weight * scale)
+    y = affine(values, weight * scale, bias - mean * weight * scale)
     if shortcut is not None:
-        y = y + _wide(shortcut)
+        y = y + wide(shortcut)
     y = y.to(x.dtype)
     return (y.relu() if relu else y), mean, scale
 
@@ -121,21 +121,21 @@ def normalize_backward(
     Where y is not given, ReLU's mask is made again from x, which is read anyway.
     """
     count = x.numel() // x.shape[1]
-    values = _wide(x)
+    values = wide(x)
     if relu:
         if y is None:
-            y = _affine(values, weight * scale, bias - mean * weight * scale).to(x.dtype)
+            y = affine(values, weight * scale, bias - mean * weight * scale).to(x.dtype)
         gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-    before = _wide(gradient)
+    before = wide(gradient)
     bias_gradient = _sum(before)
     weight_gradient = (_sum(before * values) - mean * bias_gradient) * scale
     slope = -weight * scale * scale * weight_gradient * (1 / count)
     offset = -weight * scale * bias_gradient * (1 / count) - slope * mean
-    x_gradient = before * _channels(weight * scale) + _affine(values, slope, offset)
+    x_gradient = before * _channels(weight * scale) + affine(values, slope, offset)
     return x_gradient.to(x.dtype), gradient if has_shortcut else None, weight_gradient, bias_gradient
 
 
-def _wide(values: Tensor) -> Tensor:
+def wide(values: Tensor) -> Tensor:
     """In float32 at least."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
@@ -150,7 +150,8 @@ def _channels(values: Tensor) -> Tensor:
     return values[None, :, None, None]
 
 
-def _affine(values: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+def affine(values: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Values (N, C, H, W) times a slope plus an offset, (C,) each."""
     return values * _channels(slope) + _channels(offset)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_cli.model import BatchNorm
+from resnet_cli.train.fused_norm import affine, wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,9 +144,9 @@ def _synchronized(ranks: Ranks) -> Callable[[BatchNorm, Tensor, Tensor | None], 
     def forward(norm: BatchNorm, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         if not norm.training:
             return BatchNorm.forward(norm, x, shortcut)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        values = wide(x)
         count = ranks.count * x.numel() // x.shape[1]
-        mean, square = Sum.apply(torch.stack([wide.sum(dim=(0, 2, 3)), wide.square().sum(dim=(0, 2, 3))])) / count
+        mean, square = Sum.apply(torch.stack([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))])) / count
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
             assert norm.running_mean is not None
@@ -155,7 +156,7 @@ def _synchronized(ranks: Ranks) -> Callable[[BatchNorm, Tensor, Tensor | None], 
             norm.running_var.lerp_(variance * (count / (count - 1)), _momentum(norm))
             norm.num_batches_tracked += 1
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        y: Tensor = wide * scale[:, None, None] + (norm.bias - mean * scale)[:, None, None]
+        y = affine(values, scale, norm.bias - mean * scale)
         if shortcut is not None:
             y = y + shortcut
         return (y.relu() if norm.relu else y).to(x.dtype)
