@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -105,12 +108,39 @@ class Ranks:
         if device.type == "cuda":
             torch.cuda.set_device(self.local)
         try:
-            distributed.init_process_group("gloo", timeout=PATIENCE)
+            store = self._meeting_place()
+            distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.count, timeout=PATIENCE)
             if device.type == "cuda":
                 group = distributed.new_group(backend="nccl", timeout=PATIENCE_BETWEEN_GPUS)
                 _between_gpus = cast("distributed.ProcessGroup", group)  # of which every rank is a member
         except RuntimeError as error:
             raise BadInputError(f"torchrun: its processes cannot be connected: {_first_line(error)}") from error
+
+    def _meeting_place(self) -> Store:
+        """Where the ranks of this start, and only they, leave their addresses.
+
+        torchrun keeps one store through its restarts, in which torch looks for addresses under the same names each
+        time, so that a rank may find one of a process that is gone. Hosts do not count restarts alike either. So each
+        asks under a name never used before, and the first rank answers all of them with one more such name.
+        """
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
+
+        store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+        own = uuid.uuid4().hex
+        if not self.is_first:
+            store.set(f"asks/{self.rank}", own)
+            place = store.get(f"answer/{own}").decode()
+            store.set(f"{place}/{self.rank}", "is here")
+            return PrefixStore(place, store)
+        absent = set(range(1, self.count))
+        while absent:
+            for rank in absent:
+                if store.check([f"asks/{rank}"]):
+                    store.set(f"answer/{store.get(f'asks/{rank}').decode()}", own)
+            time.sleep(0.02)
+            absent = {rank for rank in absent if not store.check([f"{own}/{rank}"])}
+        return PrefixStore(own, store)
 
     @property
     def group(self) -> distributed.ProcessGroup | None:

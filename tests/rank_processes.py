@@ -1,37 +1,43 @@
-"""Ranks of one training in processes of their own, told who they are as torchrun tells them."""
+"""Ranks of one training in processes of their own, told who they are and where they meet as torchrun tells them."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed import TCPStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import ForkServerProcess
 
 CONTEXT = multiprocessing.get_context("forkserver")
+HOST = "127.0.0.1"
+
+
+@cache
+def _store() -> TCPStore:
+    """Where ranks meet: as under torchrun, one for all that are started, with what former ones left there."""
+    return TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
 
 
 def _as_rank(number: int, count: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     names = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()})
-    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="a test")
+    os.environ.update(MASTER_ADDR=HOST, TORCHELASTIC_RUN_ID="a test", TORCHELASTIC_USE_AGENT_STORE="True")
     function(*arguments)
 
 
 def start_ranks(count: int, function: Callable[..., None], *arguments: Any) -> list[ForkServerProcess]:
     """Starts so many ranks, each of which calls the function; it is a module's own, and `Ranks.here()` tells which."""
     CONTEXT.set_forkserver_preload(["resnet_cli.runs.execute", "torch.distributed", "torch._dynamo"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     processes = [
-        CONTEXT.Process(target=_as_rank, args=(number, count, port, function, arguments)) for number in range(count)
+        CONTEXT.Process(target=_as_rank, args=(number, count, _store().port, function, arguments), daemon=True)
+        for number in range(count)
     ]
     for process in processes:
         process.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,22 @@ def test_together(tmp_path: Path) -> None:
     assert [expected] * 3 == [(tmp_path / str(rank)).read_text() for rank in range(3)]
 
 
+def come_in_turn(folder: Path) -> None:
+    """The body of a rank that comes after those before it: the first finds what others left where they met."""
+    ranks = Ranks.here()
+    time.sleep(0.3 * ranks.rank)
+    speak(folder)
+
+
+def test_ranks_that_are_started_again(tmp_path: Path) -> None:
+    """Where ranks meet lie the addresses of former ones, as after torchrun's restart; nobody calls on those."""
+    for start in ("first", "second"):
+        (tmp_path / start).mkdir()
+        run_ranks(3, come_in_turn, tmp_path / start)
+
+        assert 3 == len(list((tmp_path / start).iterdir()))
+
+
 @pytest.mark.parametrize(
     ("device", "line"),
     [
@@ -83,13 +101,16 @@ def test_device_is_not_for_so_many(device: str, line: str, monkeypatch: pytest.M
     Ranks(0, 4, 0, 2).check(SimpleNamespace(type="cuda"))  # type: ignore[arg-type]
 
 
-def test_a_network_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps processes from being connected is told as it is, not as an end of one of them."""
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nosuch0")
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
-        monkeypatch.setenv(name, value)
+def connect_over_nothing() -> None:
+    """The body of a rank whose network has a name that no network has."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "nosuch0"
     with pytest.raises(BadInputError, match=r"^torchrun: its processes cannot be connected: .*nosuch0"):
-        Ranks(0, 2).connect(CPU)
+        Ranks.here().connect(CPU)
+
+
+def test_a_network_that_does_not_work() -> None:
+    """What keeps processes from being connected is told as it is, not as an end of one of them."""
+    run_ranks(2, connect_over_nothing)
 
 
 @pytest.mark.parametrize(
