@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -212,6 +214,8 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
+    if summary.is_paper:
+        notes += [_chance(f"{row.label}-{row.layers}", row.std) for row in experiment.rows if row.net and row.std]
     for row in experiment.rows:
         if row.ensemble:
             waits = summary.ensemble(row.ensemble).missing
@@ -223,6 +227,15 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return tuple(notes)
+
+
+def _chance(net: str, spread: float) -> str:
+    """What a difference from the paper's number of a single run can be without meaning anything."""
+    difference = NormalDist(0, math.sqrt(2) * spread).inv_cdf(0.975)
+    return (
+        f"chance: two runs of a net differ by less than {difference:.2f} in 95 of 100 cases, if all spread as the "
+        f"paper's {net} ({spread:g})."
+    )
 
 
 def _definitions(experiment: Experiment, updates: str) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -181,6 +182,19 @@ def test_one_error_over_many_views(store: Store, add_run: AddRun, add_test: AddT
     assert ["method", "layers", "params", "paper", "ours", "train", "n", "ours − paper"] == list(table.parts[0].columns)
     assert ["plain", "18", "11,515,688", "27.94", "27.50", "28.50", "1", "−0.44"] == table.parts[0].loc[0].tolist()
     assert not any(note.startswith("best") for note in table.notes)
+
+
+def test_what_chance_does(store: Store, short: Variant) -> None:
+    """At the paper's scale a difference has a measure: 95% of those between two runs that spread by 0.16 are below."""
+    notes = make_table(summarize(store, load_experiment("table6"), Variant())).notes
+    (note,) = [note for note in notes if note.startswith("chance: ")]
+    one, other = np.random.default_rng(0).normal(0, 0.16, (2, 1_000_000))
+    told = re.search(r"less than (\d\.\d\d) in 95 of 100", note)
+
+    assert told
+    assert float(told[1]) == pytest.approx(np.quantile(abs(one - other), 0.95), abs=0.005)
+    assert "ResNet-110 (0.16)" in note
+    assert not any("chance" in note for note in make_table(summarize(store, load_experiment("table6"), short)).notes)
 
 
 def test_only_top5(store: Store, photos: Variant) -> None:
