@@ -475,7 +475,7 @@ def load_experiment(name_or_path: str, depths: Sequence[int] | None = None) -> E
     if depths is None:
         return experiment
     if not experiment.depths:
-        raise BadInputError(f"--depths: {experiment.name} sweeps no depth; use it with depth or degradation")
+        raise BadInputError(f"--depths: {experiment.name} sweeps no depth, as depth or degradation do")
     if len(set(depths)) < 2:  # noqa: PLR2004
         raise BadInputError(f"--depths {depths[0]}: give two depths or more")
     try:

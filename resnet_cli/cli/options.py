@@ -110,7 +110,7 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates).",
+        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates, on CUDA 10,000).",
     ),
 ]
 PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="Arithmetic of the training step.")]

@@ -89,7 +89,7 @@ def obstacle_to_onnx() -> str | None:
         for package in ONNX_PACKAGES:
             importlib.import_module(package)
     except ImportError as error:
-        return f'{" ".join(str(error).split())}; pip install "resnet-cli[onnx]"'
+        return f"{' '.join(str(error).split())}; pip install onnx onnxscript"
     return None
 
 

@@ -81,12 +81,12 @@ def check_installed() -> None:
         BadInputError: submitit or SLURM's commands are missing.
     """
     if importlib.util.find_spec("submitit") is None:
-        raise BadInputError("--launcher slurm: submitit is not installed; pip install 'resnet-cli[slurm]'")
+        raise BadInputError("--launcher slurm: submitit is not installed; pip install submitit")
     missing = [name for name in ("sbatch", "srun", "squeue", "scontrol") if shutil.which(name) is None]
     if missing:
         raise BadInputError(
             f"--launcher slurm: no {', '.join(missing)} here: this is no machine that submits SLURM jobs; "
-            "submit from one (submitit needs it too: pip install 'resnet-cli[slurm]')"
+            "submit from one (and pip install submitit there)"
         )
 
 

@@ -52,7 +52,7 @@ def test_output_suffix(tmp_path: Path, add_run: AddRun, capsys: pytest.CaptureFi
     ("arguments", "message"),
     [
         (["plot", "cifar"], "fig6: no run in "),
-        (["plot", "table6"], "table6: has no [figure]; 'resnet table table6' shows its numbers"),
+        (["plot", "table3"], "table3: has no [figure]; 'resnet table table3' shows its numbers"),
         (["plot", "fig9"], "unknown experiment 'fig9'"),
     ],
 )

@@ -82,7 +82,7 @@ def subtracted(data: Dataset | PhotoDataset) -> torch.Tensor:
 
 def onnx_logits(content: bytes, images: torch.Tensor) -> np.ndarray:
     """What the ONNX runtime makes of images on the scale 0 to 1."""
-    pytest.importorskip("onnx", reason="ONNX is an extra: pip install 'resnet-cli[onnx]'")
+    pytest.importorskip("onnx", reason="ONNX is an extra: pip install onnx onnxscript")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime, a test dependency, is not installed")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     logits: np.ndarray = session.run(["logits"], {"images": images.numpy()})[0]
@@ -92,7 +92,7 @@ def onnx_logits(content: bytes, images: torch.Tensor) -> np.ndarray:
 def exported(net: ResNet, run: RunSpec, dataset: Dataset | PhotoDataset) -> bytes:
     """The net as ONNX."""
     for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package, reason="ONNX is an extra: pip install 'resnet-cli[onnx]'")
+        pytest.importorskip(package, reason="ONNX is an extra: pip install onnx onnxscript")
     return as_onnx(net, run, dataset)
 
 
@@ -159,7 +159,7 @@ def test_onnx_without_its_packages(monkeypatch: pytest.MonkeyPatch, package: str
 
     assert obstacle is not None
     assert package in obstacle
-    assert 'pip install "resnet-cli[onnx]"' in obstacle
+    assert "pip install onnx onnxscript" in obstacle
 
 
 @pytest.mark.parametrize(("name", "classes"), [("resnet-18-B", 1000), ("resnet-34-B", 7), ("resnet-50", 1000)])

@@ -277,7 +277,8 @@ def test_nothing_to_draw(store: Store, add_run: AddRun, short: Variant) -> None:
     assert nothing is None
     assert draw(store, summarize(store, load_experiment("fig1"), short)) is None
     assert draw(store, summarize(store, load_experiment("depth"), short)) is None
-    assert draw(store, summarize(store, load_experiment("table6"), short)) is None
+    without = load_experiment("fig6").model_copy(update={"figure": None})
+    assert draw(store, summarize(store, without, short)) is None
     assert draw(store, summarize(store, load_experiment("table1"), short)) is None
 
 
