@@ -227,9 +227,9 @@ def test_opens_from_a_file_without_a_word(browser: Chrome, visit: Callable[[str]
 
     assert [] == browser.get_log("browser")
     assert [] == elsewhere
-    # Figure 6 has three, the sweep two.
-    assert 5 == len(browser.find_elements("css selector", "figure.drawn .plot .legend"))
-    assert [False, False] == [each.is_displayed() for each in browser.find_elements("css selector", ".static img")]
+    # Figure 6 has three, the table two of them, the sweep two.
+    assert 7 == len(browser.find_elements("css selector", "figure.drawn .plot .legend"))
+    assert [False] * 3 == [each.is_displayed() for each in browser.find_elements("css selector", ".static img")]
     assert "en" == browser.find_element("css selector", "html").get_attribute("lang")
 
 
@@ -371,7 +371,7 @@ def test_on_paper(browser: Chrome, visit: Callable[[str], None], page: str) -> N
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
 
-    assert ([True] * 2, [False] * 5) == (figures, plots)
+    assert ([True] * 3, [False] * 7) == (figures, plots)
     assert "rgb(253, 253, 251)" == background
     assert [] == browser.execute_script(BEYOND_THE_EDGE)
     assert (b"%PDF", True) == (pdf[:4], len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3)
@@ -390,7 +390,7 @@ def test_the_static_figures_stand_in(browser: Chrome, visit: Callable[[str], Non
     visit(page)
     figures = browser.find_elements("css selector", ".static img")
 
-    assert [True, True] == [each.is_displayed() for each in figures]
+    assert [True] * 3 == [each.is_displayed() for each in figures]
     assert all(int(each.get_property("naturalWidth")) > 100 for each in figures)
     assert not any(each.is_displayed() for each in browser.find_elements("css selector", ".plot"))
 
