@@ -106,6 +106,19 @@ CHOICES = (
         "imagenet",
     ),
     Choice(
+        "on which images the nets of Table 6 are trained",
+        "on all 50,000; the split of 45,000 and 5,000, on which the paper chose the number of updates, is "
+        "`--split 45k-5k`",
+        "on 45,000 the error would be higher: docs/paper-scale.md",
+        "cifar10",
+    ),
+    Choice(
+        "over how many images batch normalisation goes: the paper's batch lay on two GPUs",
+        "over all 128; `--accumulate 2` takes 64 at a time",
+        "not known, thought small",
+        "cifar10",
+    ),
+    Choice(
         "which 5,000 images `--split 45k-5k` holds out",
         "the last 5,000 of the training set",
         "within the noise",

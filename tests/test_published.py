@@ -1,0 +1,87 @@
+"""What is published at the paper's scale can be checked by anyone: logs, predictions and weights say the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from resnet_cli.cli.main import app
+from resnet_cli.run_folder import read_scores
+from resnet_cli.runs.store import Store
+from resnet_cli.scores import top_errors
+
+if TYPE_CHECKING:
+    from resnet_cli.spec import RunSpec
+
+STORE = Store(Path(__file__).parents[1] / "results" / "published")
+RUNS = [run for run in STORE.runs() if run.variant.schedule == 1]
+OTHER_ROUNDING = 0.1  # points; another processor or thread count rounds otherwise, and a few images are on the edge
+
+each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
+
+
+def test_a_net_of_20_layers_is_there() -> None:
+    """With its weights, which are small."""
+    assert "resnet-20" in {run.net.name for run in RUNS if (STORE.folder(run) / "weights.safetensors").exists()}
+
+
+@each_run
+def test_nothing_is_shortened(run: RunSpec) -> None:
+    """The logs have a row for each of 64,000 updates at the paper's learning rates, and the run is done."""
+    log = STORE.train_log(run)
+
+    assert STORE.is_done(run)
+    assert list(range(1, 64_001)) == log["iteration"].tolist()
+    assert {0.1: 32_000, 0.01: 16_000, 0.001: 16_000} == log["lr"].value_counts().to_dict()
+
+
+@each_run
+def test_errors_follow_from_predictions(run: RunSpec) -> None:
+    """The error that is told is that of the published logits, counted anew: of 1,000 images of each of ten classes."""
+    predictions = STORE.predictions(run)
+    assert predictions is not None
+    logits, labels = predictions
+    last = STORE.eval_log(run).iloc[-1]
+
+    assert [1000] * 10 == np.bincount(labels).tolist()
+    assert last["test_error"] == pytest.approx(100 * np.mean(logits.argmax(axis=1) != labels), abs=1e-9)
+    assert (last["test_error"], last["test_error_top5"]) == pytest.approx(top_errors(logits, labels), abs=1e-9)
+
+
+@each_run
+def test_weights_classify_cifar10(run: RunSpec, cifar10_dir: Path, tmp_path: Path) -> None:
+    """`resnet eval` loads the published weights and finds the published error on the real test set, image by image."""
+    folder = STORE.folder(run)
+    if not (folder / "weights.safetensors").exists():
+        pytest.skip("its weights are too large to publish")
+    predictions = STORE.predictions(run)
+    assert predictions is not None
+    expected, expected_labels = predictions
+    output = tmp_path / "scores.npz"
+    command = [
+        "eval",
+        run.net.name,
+        "--weights",
+        folder,
+        "--data-dir",
+        cifar10_dir,
+        "--device",
+        "cpu",
+        "--output",
+        output,
+    ]
+    result = CliRunner().invoke(app, [*map(str, command), "--format", "json"])
+
+    assert 0 == result.exit_code, result.stderr
+    answer = json.loads(result.stdout)
+    last = STORE.eval_log(run).iloc[-1]
+    assert answer["top1_error"] == pytest.approx(last["test_error"], abs=OTHER_ROUNDING)
+    scores, labels = read_scores(output)
+    np.testing.assert_array_equal(expected_labels, labels)
+    other = 100 * np.mean(scores.argmax(axis=1) != expected.argmax(axis=1))
+    assert other <= 5 * OTHER_ROUNDING  # most exchange one wrong answer for another
