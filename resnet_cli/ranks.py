@@ -103,44 +103,21 @@ class Ranks:
             return
         import torch
         from torch import distributed
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         global _between_gpus  # noqa: PLW0603  see there
         if device.type == "cuda":
             torch.cuda.set_device(self.local)
         try:
-            store = self._meeting_place()
+            store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+            store = PrefixStore(meet(store, self.rank, self.count), store)
             distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.count, timeout=PATIENCE)
             if device.type == "cuda":
                 group = distributed.new_group(backend="nccl", timeout=PATIENCE_BETWEEN_GPUS)
                 _between_gpus = cast("distributed.ProcessGroup", group)  # of which every rank is a member
         except RuntimeError as error:
             raise BadInputError(f"torchrun: its processes cannot be connected: {_first_line(error)}") from error
-
-    def _meeting_place(self) -> Store:
-        """Where the ranks of this start, and only they, leave their addresses.
-
-        torchrun keeps one store through its restarts, in which torch looks for addresses under the same names each
-        time, so that a rank may find one of a process that is gone. Hosts do not count restarts alike either. So each
-        asks under a name never used before, and the first rank answers all of them with one more such name.
-        """
-        from torch.distributed.distributed_c10d import PrefixStore
-        from torch.distributed.rendezvous import rendezvous
-
-        store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-        own = uuid.uuid4().hex
-        if not self.is_first:
-            store.set(f"asks/{self.rank}", own)
-            place = store.get(f"answer/{own}").decode()
-            store.set(f"{place}/{self.rank}", "is here")
-            return PrefixStore(place, store)
-        absent = set(range(1, self.count))
-        while absent:
-            for rank in absent:
-                if store.check([f"asks/{rank}"]):
-                    store.set(f"answer/{store.get(f'asks/{rank}').decode()}", own)
-            time.sleep(0.02)
-            absent = {rank for rank in absent if not store.check([f"{own}/{rank}"])}
-        return PrefixStore(own, store)
 
     @property
     def group(self) -> distributed.ProcessGroup | None:
@@ -189,6 +166,46 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def meet(store: Store, rank: int, count: int) -> str:
+    """Brings the ranks of one start together; returns a name of theirs, the same on each, that no former start had.
+
+    torchrun keeps one store through its restarts, in which torch looks for addresses under the same names each time, so
+    that a rank may find one of a process that is gone; and hosts do not count restarts alike. So each rank asks under a
+    name never used before, and the first answers with one more such name until every rank that asked last has taken it.
+
+    Args:
+        store: Where all of them can write.
+        rank: This one.
+        count: All of them.
+
+    Raises:
+        RuntimeError: They did not come within `PATIENCE`, or the store is gone.
+    """
+    own, deadline = uuid.uuid4().hex, time.monotonic() + PATIENCE.total_seconds()
+    if rank:
+        store.set(f"asks/{rank}", own)
+    while time.monotonic() < deadline:
+        if rank:
+            name = _look(store, f"answer/{own}")
+            if name:
+                store.set(f"{name}/{rank}", own)
+                if _look(store, f"{name}/complete"):
+                    return name
+        else:
+            asked = {other: _look(store, f"asks/{other}") for other in range(1, count)}
+            for theirs in filter(None, asked.values()):
+                store.set(f"answer/{theirs}", own)
+            if all(theirs and theirs == _look(store, f"{own}/{other}") for other, theirs in asked.items()):
+                store.set(f"{own}/complete", "yes")
+                return own
+        time.sleep(0.02)
+    raise RuntimeError(f"not all {count} came within {PATIENCE}")
+
+
+def _look(store: Store, key: str) -> str | None:
+    return store.get(key).decode() if store.check([key]) else None
 
 
 @contextlib.contextmanager

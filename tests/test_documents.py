@@ -116,7 +116,8 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
             f"{mean:.2f} ± {std:.2f}" if net.n > 1 else f"{mean:.2f}"
             for mean, std in ((net.test_error, net.test_error_std), (net.train_error, net.train_error_std))
         )
-        row = rf"^\| {net.Index} .*\| {test} \|.* {train} \| {net.n} \|$"
+        best = rf" {net.best_test_error:.2f} \|" if variant.schedule == 1 else ""
+        row = rf"^\| {net.Index} .*\| {test} \|{best} {train} \| {net.n} \|$"
         assert re.search(row, README, re.MULTILINE | re.IGNORECASE), row
 
 
@@ -141,6 +142,13 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
         assert f"- {judgement.verdict}: {judgement.claim.text}\n" in document
 
 
+def test_the_demo_is_what_is_shown() -> None:
+    """Of the published runs the commands of results/README.md show those of the demo, three of each net."""
+    store, experiment = Store.open(ROOT / "results/published"), load_experiment("degradation", (8, 20))
+
+    assert [3] * 4 == summarize(store, experiment, store.variant_to_show(experiment)).by_net["n"].tolist()
+
+
 def test_paper_scale_is_what_is_published() -> None:
     """docs/paper-scale.md has Table 6's rows of the nets that were trained, computed anew, and the runs' hours."""
     document = (ROOT / "docs/paper-scale.md").read_text()
@@ -155,7 +163,9 @@ def test_paper_scale_is_what_is_published() -> None:
         if run.variant != summary.variant:
             continue
         status = store.status(run)
-        assert f"{(status.train_seconds + status.evaluate_seconds) / 3600:.1f} hours" in document
+        hours = f"{(status.train_seconds + status.evaluate_seconds) / 3600:.1f} hours"
+        assert hours in document
+        assert hours in README
 
 
 def test_estimates_are_worked_out_anew() -> None:

@@ -37,7 +37,7 @@ def test_nothing_is_shortened(run: RunSpec) -> None:
 
     assert STORE.is_done(run)
     assert list(range(1, 64_001)) == log["iteration"].tolist()
-    assert {0.1: 32_000, 0.01: 16_000, 0.001: 16_000} == log["lr"].value_counts().to_dict()
+    assert [0.1] * 32_000 + [0.01] * 16_000 + [0.001] * 16_000 == log["lr"].tolist()
 
 
 @each_run

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from rank_processes import run_ranks
+from torch.distributed import HashStore
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.ranks import ALONE, LOST, LostRankError, Ranks, explained, is_loss
+from resnet_cli.ranks import ALONE, LOST, LostRankError, Ranks, explained, is_loss, meet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 CPU = torch.device("cpu")
@@ -81,6 +86,53 @@ def test_ranks_that_are_started_again(tmp_path: Path) -> None:
         run_ranks(3, come_in_turn, tmp_path / start)
 
         assert 3 == len(list((tmp_path / start).iterdir()))
+
+
+@pytest.fixture
+def come(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[HashStore, int], Future[str]]]:
+    """Lets one of three ranks come to where they meet; the name on which they agree."""
+    monkeypatch.setattr("resnet_cli.ranks.PATIENCE", timedelta(seconds=20))
+    with ThreadPoolExecutor() as ranks:
+        yield lambda store, rank: ranks.submit(meet, store, rank, 3)
+
+
+def told(store: HashStore, key: str) -> str:
+    """What a key holds, once it is there."""
+    deadline = time.monotonic() + 20
+    while not store.check([key]):
+        assert time.monotonic() < deadline, key
+        time.sleep(0.01)
+    return store.get(key).decode()
+
+
+def test_the_first_dies_while_ranks_meet(come: Callable[[HashStore, int], Future[str]]) -> None:
+    """A rank that took the name of a first one that is gone takes that of its successor, and all agree."""
+    store = HashStore()
+    second = come(store, 1)
+    store.set(f"answer/{told(store, 'asks/1')}", "gone")
+    told(store, "gone/1")
+    agreed = {future.result() for future in (come(store, 0), come(store, 2), second)}
+
+    assert 1 == len(agreed)
+    assert {"gone"} != agreed
+
+
+def test_another_dies_while_ranks_meet(come: Callable[[HashStore, int], Future[str]]) -> None:
+    """The first waits for the successor of a rank that came, and was answered, and is gone before all are there."""
+    store = HashStore()
+    store.set("asks/1", "gone")
+    first = come(store, 0)
+    store.set(f"{told(store, 'answer/gone')}/1", "gone")
+    second, third = come(store, 1), come(store, 2)
+
+    assert first.result() == second.result() == third.result()
+
+
+def test_ranks_that_do_not_come(come: Callable[[HashStore, int], Future[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever."""
+    monkeypatch.setattr("resnet_cli.ranks.PATIENCE", timedelta(seconds=0.1))
+    with pytest.raises(RuntimeError, match=r"^not all 3 came within 0:00:00\.1"):
+        come(HashStore(), 0).result()
 
 
 @pytest.mark.parametrize(

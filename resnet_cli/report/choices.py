@@ -109,7 +109,7 @@ CHOICES = (
         "on which images the nets of Table 6 are trained",
         "on all 50,000; the split of 45,000 and 5,000, on which the paper chose the number of updates, is "
         "`--split 45k-5k`",
-        "on 45,000 the error would be higher: docs/paper-scale.md",
+        "on 45,000 higher, by how much is not known",
         "cifar10",
     ),
     Choice(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -13,6 +12,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
+from scipy import stats
 from tabulate import tabulate
 
 from resnet_cli import complexity
@@ -215,7 +215,7 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
     if summary.is_paper:
-        notes += [_chance(f"{row.label}-{row.layers}", row.std) for row in experiment.rows if row.net and row.std]
+        notes += _chance(experiment)
     for row in experiment.rows:
         if row.ensemble:
             waits = summary.ensemble(row.ensemble).missing
@@ -229,13 +229,19 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _chance(net: str, spread: float) -> str:
-    """What a difference from the paper's number of a single run can be without meaning anything."""
-    difference = NormalDist(0, math.sqrt(2) * spread).inv_cdf(0.975)
-    return (
-        f"chance: two runs of a net differ by less than {difference:.2f} in 95 of 100 cases, if all spread as the "
-        f"paper's {net} ({spread:g})."
-    )
+def _chance(experiment: Experiment) -> list[str]:
+    """What a difference of a single run from the paper's can be without meaning anything."""
+    notes = []
+    for row in experiment.rows:
+        runs = max((group.seeds for group in experiment.runs if row.net in group.nets), default=0)
+        if row.net and row.std and runs > 1:
+            difference = stats.t(runs - 1).ppf(0.975) * math.sqrt(2) * row.std
+            spread = f"the paper's {runs} runs of {row.label}-{row.layers} ({row.std:g}; Student's t)"
+            notes.append(
+                f"chance: a run of ours and one of the paper's differ by less than {difference:.2f} in 95 of 100 "
+                f"cases, if nets spread as {spread}."
+            )
+    return notes
 
 
 def _definitions(experiment: Experiment, updates: str) -> list[str]:

@@ -145,15 +145,16 @@ class Store:
     def variant_to_show(self, experiment: Experiment) -> Variant:
         """The variant of an experiment with the most to show.
 
-        Finished runs that are no smoke runs, on the experiment's own data, come first; of these the paper's scale, then
-        a variant in which every net has one, then the longest schedule. Paper scale if there is nothing at all.
+        Finished runs that are no smoke runs, on the experiment's own data, come first; of these the paper's scale if
+        most nets have one there, then a variant in which every net has one, then the longest schedule. Paper scale if
+        there is nothing at all.
         """
 
         def worth(variant: Variant) -> tuple[bool, bool, bool, bool, bool, float, int]:
             done = [self.is_done(run, experiment.after_training) for run in plan(experiment, variant, seeds=1)]
             own_data = variant.dataset == experiment.dataset
-            whole = variant.schedule == 1, all(done), variant.schedule
-            return any(done), not variant.tiny, own_data, *whole, sum(done)
+            most = variant.schedule == 1 and sum(done) > len(done) / 2
+            return any(done), not variant.tiny, own_data, most, all(done), variant.schedule, sum(done)
 
         default = Variant(dataset=experiment.dataset)
         variants = dict.fromkeys(run.variant for run in self.runs() if experiment.suits(run.variant))

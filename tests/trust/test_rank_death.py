@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from rank_processes import run_ranks, start_ranks
+from rank_processes import ended, run_ranks, start_ranks
 from small_run import Endings, leftovers, result, small_run, train_here
 
 from resnet_cli.ranks import LOST, Ranks, is_loss
@@ -21,7 +21,6 @@ from resnet_cli.runs.store import Store
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerProcess
     from multiprocessing.process import BaseProcess
 
     from torch import Tensor
@@ -79,13 +78,6 @@ def wait_for_updates(run: RunSpec, store: Store, first: BaseProcess) -> None:
     while store.status(run).state != "running" or store.status(run).iteration <= before:
         assert first.is_alive()
         time.sleep(0.01)
-
-
-def ended(processes: list[ForkServerProcess]) -> list[int | None]:
-    """Exit codes of ranks that end by themselves."""
-    for process in processes:
-        process.join(60)
-    return [process.exitcode for process in processes]
 
 
 @pytest.mark.parametrize(
