@@ -21,6 +21,7 @@ from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, Plateau, Variant, Warmup
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PUBLISHED = Store(ROOT / "results/published")
 
 
 def commands() -> dict[str, set[str]]:
@@ -108,7 +109,7 @@ def test_every_promise_names_a_test_that_is_there() -> None:
 )
 def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | None, variant: Variant) -> None:
     """The README's errors are those that the published runs give, computed anew."""
-    nets = summarize(Store.open(ROOT / "results/published"), load_experiment(name, depths), variant).by_net
+    nets = summarize(PUBLISHED, load_experiment(name, depths), variant).by_net
 
     assert len(nets)
     for net in nets.itertuples():
@@ -133,7 +134,7 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
     """docs/arguments.md has each experiment's table and verdicts as the published runs give them, computed anew."""
     document = (ROOT / "docs/arguments.md").read_text()
     variant = Variant(schedule=0.02, precision="bf16")
-    summary = summarize(Store.open(ROOT / "results/published"), load_experiment(name, depths), variant)
+    summary = summarize(PUBLISHED, load_experiment(name, depths), variant)
     rows = [line for line in render(make_table(summary), "md").splitlines() if line.startswith("|")]
 
     assert len(summary.runs)
@@ -144,25 +145,24 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
 
 def test_the_demo_is_what_is_shown() -> None:
     """Of the published runs the commands of results/README.md show those of the demo, three of each net."""
-    store, experiment = Store.open(ROOT / "results/published"), load_experiment("degradation", (8, 20))
+    experiment = load_experiment("degradation", (8, 20))
 
-    assert [3] * 4 == summarize(store, experiment, store.variant_to_show(experiment)).by_net["n"].tolist()
+    assert [3] * 4 == summarize(PUBLISHED, experiment, PUBLISHED.variant_to_show(experiment)).by_net["n"].tolist()
 
 
 def test_paper_scale_is_what_is_published() -> None:
     """docs/paper-scale.md has Table 6's rows of the nets that were trained, computed anew, and the runs' hours."""
     document = (ROOT / "docs/paper-scale.md").read_text()
-    store = Store.open(ROOT / "results/published")
-    summary = summarize(store, load_experiment("table6"), Variant(precision="bf16"))
+    summary = summarize(PUBLISHED, load_experiment("table6"), Variant(precision="bf16"))
     rows = [line for line in render(make_table(summary), "md").splitlines() if line.startswith("| ResNet ")]
     trained = [row for row in rows if "|   0 |" not in row]
 
     assert trained
     assert all(row in document for row in trained)
-    for run in store.runs():
+    for run in PUBLISHED.runs():
         if run.variant != summary.variant:
             continue
-        status = store.status(run)
+        status = PUBLISHED.status(run)
         hours = f"{(status.train_seconds + status.evaluate_seconds) / 3600:.1f} hours"
         assert hours in document
         assert hours in README

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from resnet_cli.cli.main import app
-from resnet_cli.run_folder import read_scores
+from resnet_cli.cli.main import _exit_code
+from resnet_cli.run_folder import WEIGHTS, read_scores
 from resnet_cli.runs.store import Store
 from resnet_cli.scores import top_errors
 
@@ -27,7 +26,7 @@ each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
 
 def test_a_net_of_20_layers_is_there() -> None:
     """With its weights, which are small."""
-    assert "resnet-20" in {run.net.name for run in RUNS if (STORE.folder(run) / "weights.safetensors").exists()}
+    assert "resnet-20" in {run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()}
 
 
 @each_run
@@ -54,31 +53,21 @@ def test_errors_follow_from_predictions(run: RunSpec) -> None:
 
 
 @each_run
-def test_weights_classify_cifar10(run: RunSpec, cifar10_dir: Path, tmp_path: Path) -> None:
+def test_weights_classify_cifar10(
+    run: RunSpec, cifar10_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`resnet eval` loads the published weights and finds the published error on the real test set, image by image."""
     folder = STORE.folder(run)
-    if not (folder / "weights.safetensors").exists():
+    if not (folder / WEIGHTS).exists():
         pytest.skip("its weights are too large to publish")
     predictions = STORE.predictions(run)
     assert predictions is not None
     expected, expected_labels = predictions
     output = tmp_path / "scores.npz"
-    command = [
-        "eval",
-        run.net.name,
-        "--weights",
-        folder,
-        "--data-dir",
-        cifar10_dir,
-        "--device",
-        "cpu",
-        "--output",
-        output,
-    ]
-    result = CliRunner().invoke(app, [*map(str, command), "--format", "json"])
+    command = ["eval", run.net.name, "--weights", str(folder), "--data-dir", str(cifar10_dir), "--device", "cpu"]
 
-    assert 0 == result.exit_code, result.stderr
-    answer = json.loads(result.stdout)
+    assert 0 == _exit_code([*command, "--output", str(output), "--format", "json"])
+    answer = json.loads(capsys.readouterr().out)
     last = STORE.eval_log(run).iloc[-1]
     assert answer["top1_error"] == pytest.approx(last["test_error"], abs=OTHER_ROUNDING)
     scores, labels = read_scores(output)

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
-from scipy import stats
+from scipy import special
 from tabulate import tabulate
 
 from resnet_cli import complexity
@@ -235,7 +235,7 @@ def _chance(experiment: Experiment) -> list[str]:
     for row in experiment.rows:
         runs = max((group.seeds for group in experiment.runs if row.net in group.nets), default=0)
         if row.net and row.std and runs > 1:
-            difference = stats.t(runs - 1).ppf(0.975) * math.sqrt(2) * row.std
+            difference = special.stdtrit(runs - 1, 0.975) * math.sqrt(2) * row.std
             spread = f"the paper's {runs} runs of {row.label}-{row.layers} ({row.std:g}; Student's t)"
             notes.append(
                 f"chance: a run of ours and one of the paper's differ by less than {difference:.2f} in 95 of 100 "
