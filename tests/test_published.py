@@ -24,9 +24,9 @@ OTHER_ROUNDING = 0.1  # points; another processor or thread count rounds otherwi
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
 
 
-def test_a_net_of_20_layers_is_there() -> None:
-    """With its weights, which are small."""
-    assert "resnet-20" in {run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()}
+def test_the_nets_of_20_layers_are_there() -> None:
+    """With their weights, which are small."""
+    assert {"plain-20", "resnet-20"} <= {run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()}
 
 
 @each_run

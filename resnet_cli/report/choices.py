@@ -47,7 +47,8 @@ CHOICES = (
     Choice(
         "fan-in or fan-out in He's initialisation",
         "fan-in, Caffe's default",
-        "none visible: BN takes the factor out",
+        "thought small: BN takes the factor out, but by fan-out the first layer begins 2.3 times smaller "
+        "(ImageNet: 4.6) and so turns faster at first",
         "both",
     ),
     Choice("weight decay on BN and biases", "on every parameter, Caffe's default", "small", "both"),
