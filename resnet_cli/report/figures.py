@@ -186,24 +186,29 @@ def _footnote(summary: Summary, data: FigureData) -> str:
     panels, curves = data.panels, data.curves
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
     updates = window_in_words(summary, nets)
+    counts = {net.name: int(summary.by_net["n"][net.name]) for net in nets if net.name in summary.by_net.index}
+    several = max([*counts.values(), *(found.n for found in curves.values())], default=1) > 1
+    mean = "Mean over n runs" if several else "One run each"
+    shows_depth = any(panel.kind == "depth" for panel in panels)
     sentences = []
     if curves:
+        assert summary.experiment.figure
         crop = "of the centre crop, " if summary.experiment.benchmark == "imagenet" else ""
-        several = any(found.n > 1 for found in curves.values())
         band = ", the band from the lowest to the highest" if several else ""
         sentences += [
             f"Training error (dashed): running, on augmented batches, trailing mean over {updates}.",
-            f"{summary.test_error_in_words.capitalize()} (bold): {crop}at each evaluation. Mean over n runs{band}.",
+            f"{summary.test_error_in_words.capitalize()} (bold): {crop}at each evaluation. {mean}{band}.",
         ]
+        if summary.is_paper:
+            sentences.append(f"Cut off above {summary.experiment.figure.y_max:g}%.")
     if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
-        sentences.append(f"{DEFINITION[summary.experiment.analysis]} Mean over n runs.")
-    if any(panel.kind == "depth" for panel in panels):
+        sentences.append(f"{DEFINITION[summary.experiment.analysis]} {mean}.")
+    if shows_depth:
         sentences.append(
             "Error against depth: after the last update, mean and standard deviation over n runs; dots are runs. "
             f"Training error: running, on augmented batches, mean over the last {updates}."
         )
-    counts = {net.name: int(summary.by_net["n"][net.name]) for net in nets if net.name in summary.by_net.index}
-    if counts:
+    if counts and (several or shows_depth):
         usual = Counter(counts.values()).most_common(1)[0][0]
         others = ", ".join(f"{name} {n}" for name, n in counts.items() if n != usual)
         sentences.append(f"n = {usual} ({others})." if others else f"n = {usual}.")

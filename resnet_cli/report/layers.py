@@ -82,5 +82,7 @@ def draw_layers(
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel(ORDER[panel.kind])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -93,6 +93,7 @@ def test_paper_scale(store: Store, add_run: AddRun) -> None:
         figure.get_suptitle()
     )
     assert ["plain-20", "plain-56 ↑"] == names(figure.axes[1])
+    assert "One run each. Cut off above 20%." in footnote(figure)
 
 
 def test_imagenet(store: Store, add_run: AddRun, photos: Variant) -> None:
@@ -203,7 +204,7 @@ def test_footnote(store: Store, add_run: AddRun, short: Variant) -> None:
 
     assert (
         "Training error (dashed): running, on augmented batches, trailing mean over 64 updates. Test error (bold): at "
-        "each evaluation. Mean over n runs. n = 1. Unfinished, drawn as far as they got: plain-56, resnet-20. Runs "
+        "each evaluation. One run each. Unfinished, drawn as far as they got: plain-56, resnet-20. Runs "
         "without a result: plain-56 (1 interrupted), resnet-20 (1 running). Not run: resnet-56."
     ) == footnote(figure)
     assert [[320.0, 50.0]] == np.asarray(lines(figure.axes[0])["plain-56 test"].get_xydata()).tolist()

@@ -56,6 +56,16 @@ def test_responses(store: Store, add_run: AddRun, add_analysis: AddAnalysis, sho
     assert "resnet-56 (1 no responses)" in summary.unfinished_text
 
 
+def test_responses_alike(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
+    """Numbers of one size stand on a linear axis from 0, or a small difference would look like a large one."""
+    add_analysis(add_run("plain-20", [9.0]), "responses", {"layer": [1, 2, 3], "name": NAMES, "std": [0.9, 0.8, 0.7]})
+    figure = draw(store, summarize(store, load_experiment("fig7"), short))
+    assert figure
+
+    assert ["linear"] * 2 == [axes.get_yscale() for axes in figure.axes]
+    assert [0.0] * 2 == [axes.get_ylim()[0] for axes in figure.axes]
+
+
 def test_backward_signals(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:
     """Before the first update and after the last, on logarithmic axes; summed up as the first layer over the last."""
     columns = {
