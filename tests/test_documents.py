@@ -131,8 +131,7 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
 @pytest.mark.parametrize(
     ("name", "depths"),
     [
-        ("gradients", None),
-        ("fig7", None),
+        *[(each, None) for each in ("degradation", "shortcuts", "gradients", "fig7")],
         *[(each, (8, 20)) for each in ("construction", "single-layer", "convergence", "longer")],
     ],
 )
