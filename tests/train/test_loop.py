@@ -118,8 +118,8 @@ def test_updates_are_sgd_by_hand(run_spec: RunSpec, dataset: Dataset, tmp_path: 
     trained = safetensors.torch.load_file(tmp_path / "weights.safetensors")
 
     for name, weight in net.named_parameters():
-        torch.testing.assert_close(trained[name], weight.detach(), rtol=1e-4, atol=1e-6)
-    assert losses == pytest.approx(pd.read_csv(tmp_path / "train.csv").loss.tolist(), rel=1e-5)
+        torch.testing.assert_close(trained[name], weight.detach(), rtol=1e-5, atol=1e-7)
+    assert losses == pytest.approx(pd.read_csv(tmp_path / "train.csv").loss.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("cut", range(1, 24))
