@@ -1,14 +1,16 @@
-"""The test error of a net with exact statistics of batch normalisation, beside that with its running ones.
+"""The test error of a net with averaged statistics of batch normalisation, beside that with its running ones.
 
     python benchmarks/bn_statistics.py RUN [CHECKPOINT ...] [--data-dir DIR] [--out FILE]
 
 RUN is the folder of a run on CIFAR-10, CHECKPOINT a copy of its checkpoint.pt made while it trained; without one the
-final weights are tested. Exact statistics are averages over batches as training sees them, at weights that stay.
+final weights are tested. Statistics are averaged, at weights that stay, over the batches of the next 10 updates, about
+as many as PyTorch's running ones go back, and of the next 100.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -18,17 +20,19 @@ from torch.optim.swa_utils import update_bn
 from resnet_cli import run_folder
 from resnet_cli.data import open_dataset
 from resnet_cli.device import autocast, choose_device, prepare
+from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.evaluate.trained import trained_net
-from resnet_cli.model import build
+from resnet_cli.model import ResNet, build
 from resnet_cli.spec import RunSpec
 from resnet_cli.train import checkpoint
 
-BATCHES = 100
+BATCHES = (10, 100)
+CLASSES = 10
 
 
 def main() -> None:
-    """Tests each net twice, prints a line for it, and writes them all."""
+    """Tests each net with each statistics, prints a line for it, and appends it to the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="*")
@@ -36,29 +40,55 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, help="a CSV; what it has already stays")
     options = parser.parse_args()
+    try:
+        measure(options)
+    except (BadInputError, OSError) as error:
+        parser.error(str(error))
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Does what the options say."""
     run = RunSpec.model_validate_json((options.run / run_folder.SPEC).read_bytes())
+    if run.variant.dataset != "cifar10":
+        raise BadInputError(f"{options.run}: not a run on CIFAR-10")
     device, precision = choose_device(options.device), run.variant.precision
     prepare(device, precision)
     dataset = open_dataset(run.variant, options.data_dir).to(device)
     stream = dataset.train_stream(run)
-    rows = []
     for path in options.checkpoints or [None]:
-        if path:
-            state = checkpoint.read(path)
-            net, iteration = build(run.net, run.variant, run.seed, len(dataset.classes)), state.iteration
-            net.load_state_dict(state.net)
-        else:
-            net, iteration = trained_net(run, options.run), run.protocol.iterations
+        net, iteration = net_at(path, run, options.run) if path else final_net(run, options.run)
         net.to(device)
-        running = evaluate(net, dataset, precision)
-        with torch.no_grad(), autocast(device, precision):
-            update_bn((stream.batch(iteration + number)[0] for number in range(1, BATCHES + 1)), net)
-        exact = evaluate(net, dataset, precision)
-        rows.append((run.net.name, run.seed, iteration, running.top1_error, exact.top1_error))
-        print("{} seed {}, {:6,} updates: running {:5.2f}, exact {:5.2f}".format(*rows[-1]), flush=True)
-    if options.out:
-        measured = pd.DataFrame(rows, columns=["net", "seed", "iteration", "running", "exact"])
-        measured.to_csv(options.out, mode="a", header=not options.out.exists(), index=False, float_format="%.2f")
+        row = {"run": run.run_id, "iteration": iteration, "running": evaluate(net, dataset, precision).top1_error}
+        for batches in BATCHES:
+            with torch.no_grad(), autocast(device, precision):
+                update_bn((stream.batch(iteration + number)[0] for number in range(1, batches + 1)), net)
+            row[f"averaged_over_{batches}"] = evaluate(net, dataset, precision).top1_error
+        measured = pd.DataFrame([row])
+        print(measured.to_string(index=False, header=False, float_format="{:.2f}".format), flush=True)
+        if options.out:
+            new = not options.out.exists()
+            measured.to_csv(options.out, mode="a", header=new, index=False, float_format="%.2f")
+
+
+def final_net(run: RunSpec, folder: Path) -> tuple[ResNet, int]:
+    """A finished run's net, and after how many updates it is."""
+    if run_folder.read_status(folder).state != "done":
+        raise BadInputError(f"{folder}: not finished; name copies of its checkpoint")
+    return trained_net(run, folder), run.protocol.iterations
+
+
+def net_at(path: Path, run: RunSpec, folder: Path) -> tuple[ResNet, int]:
+    """The net in a copy of the run's checkpoint, and after how many updates it was made."""
+    try:
+        state = checkpoint.read(path)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    log = (folder / run_folder.TRAIN_CSV).read_bytes()[: state.train_csv_bytes]
+    if hashlib.sha256(log).hexdigest() != state.train_csv_sha256:
+        raise BadInputError(f"{path}: not a checkpoint of {folder}")
+    net = build(run.net, run.variant, run.seed, CLASSES)
+    net.load_state_dict(state.net)
+    return net, state.iteration
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ PUBLISHED = Store(ROOT / "results/published")
 SHORT = Variant(schedule=0.02, precision="bf16")
 AT_PAPER_SCALE = Variant(precision="bf16")
 FIRST_DROP = PAPER["cifar10"].milestones[0]
+LAST = PAPER["cifar10"].iterations
 
 
 def commands() -> dict[str, set[str]]:
@@ -121,7 +122,10 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
             f"{mean:.2f} ± {std:.2f}" if net.n > 1 else f"{mean:.2f}"
             for mean, std in ((net.test_error, net.test_error_std), (net.train_error, net.train_error_std))
         )
-        best, took = (rf" {net.best_test_error:.2f} \|", r" [\d.]+ hours \|") if variant.schedule == 1 else ("", "")
+        best, took = "", ""
+        if variant.schedule == 1:
+            hours = " and ".join([r"[\d.]+"] * net.n)
+            best, took = rf" {net.best_test_error:.2f} \|", rf" {hours} hours \|"
         row = rf"^\| {net.Index} .*\| {test} \|{best} {train} \| {net.n} \|{took}$"
         assert re.search(row, README, re.MULTILINE | re.IGNORECASE), row
 
@@ -179,14 +183,29 @@ def test_hours_are_those_of_the_runs(net: str) -> None:
 
 
 def test_statistics_of_batch_normalisation_are_those_measured() -> None:
-    """docs/paper-scale.md has the rows of bn-statistics.csv, and the means of those at rate 0.1."""
-    document = (ROOT / "docs/paper-scale.md").read_text()
+    """docs/paper-scale.md has the rows of bn-statistics.csv, and what is said of them."""
+    section = (ROOT / "docs/paper-scale.md").read_text().partition("## While the rate")[2].partition("\n## ")[0]
     measured = pd.read_csv(ROOT / "results/published/bn-statistics.csv")
-    before = measured[measured["iteration"] < FIRST_DROP]
+    before, end = measured[measured["iteration"] < FIRST_DROP], measured[measured["iteration"] == LAST]
+    errors = ["running", "averaged_over_10", "averaged_over_100"]
+    logs = {run.run_id: PUBLISHED.eval_log(run) for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE}
 
-    for row in measured.itertuples():
-        assert f"| {row.net} | {row.seed} | {row.iteration:,} | {row.running:.2f} | {row.exact:.2f} |\n" in document
-    assert f"the means are {before['running'].mean():.2f} and {before['exact'].mean():.2f};" in document
+    assert len(before) + len(end) == len(measured)
+    assert before[["iteration", *errors]].to_numpy().tolist() == [
+        [float(cell.replace(",", "")) for cell in row]
+        for row in re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| [\d.]+ \|$", section, re.MULTILINE)
+    ]
+    assert [[run.split("-cifar10")[0], run[-1], *row] for run, *row in end[["run", *errors]].to_numpy().tolist()] == [
+        [net, seed, *map(float, row)]
+        for net, seed, *row in re.findall(
+            r"^\| (\w+-20) \| (\d) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.MULTILINE
+        )
+    ]
+    assert [logs[run]["test_error"].iloc[-1] for run in end["run"]] == pytest.approx(end["running"].tolist())
+    assert "The means are " + ", ".join(f"{before[name].mean():.2f}" for name in errors) in section
+    more, less = end["averaged_over_100"] - end["running"], before["running"] - before["averaged_over_100"]
+    at_the_end, at_first = f"{more.min():.2f} to {more.max():.2f}", f"{int(less.min())} to {int(less.max())}"
+    assert f"err {at_the_end} more at the end, plain-20 {at_first} points less" in README
 
 
 def test_estimates_are_worked_out_anew() -> None:
