@@ -28,7 +28,6 @@ from resnet_cli.spec import RunSpec
 from resnet_cli.train import checkpoint
 
 BATCHES = (10, 100)
-CLASSES = 10
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def measure(options: argparse.Namespace) -> None:
     dataset = open_dataset(run.variant, options.data_dir).to(device)
     stream = dataset.train_stream(run)
     for path in options.checkpoints or [None]:
-        net, iteration = net_at(path, run, options.run) if path else final_net(run, options.run)
+        net, iteration = net_at(path, run, options.run, len(dataset.classes)) if path else final_net(run, options.run)
         net.to(device)
         row = {"run": run.run_id, "iteration": iteration, "running": evaluate(net, dataset, precision).top1_error}
         for batches in BATCHES:
@@ -77,7 +76,7 @@ def final_net(run: RunSpec, folder: Path) -> tuple[ResNet, int]:
     return trained_net(run, folder), run.protocol.iterations
 
 
-def net_at(path: Path, run: RunSpec, folder: Path) -> tuple[ResNet, int]:
+def net_at(path: Path, run: RunSpec, folder: Path, classes: int) -> tuple[ResNet, int]:
     """The net in a copy of the run's checkpoint, and after how many updates it was made."""
     try:
         state = checkpoint.read(path)
@@ -86,7 +85,7 @@ def net_at(path: Path, run: RunSpec, folder: Path) -> tuple[ResNet, int]:
     log = (folder / run_folder.TRAIN_CSV).read_bytes()[: state.train_csv_bytes]
     if hashlib.sha256(log).hexdigest() != state.train_csv_sha256:
         raise BadInputError(f"{path}: not a checkpoint of {folder}")
-    net = build(run.net, run.variant, run.seed, CLASSES)
+    net = build(run.net, run.variant, run.seed, classes)
     net.load_state_dict(state.net)
     return net, state.iteration
 
