@@ -25,6 +25,7 @@ from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
 from resnet_cli.train.graph_step import make_step
 from resnet_cli.train.step import EagerStep
+from resnet_cli.train.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,6 +210,9 @@ class _Training:
         self.clock = time.monotonic()
         self.seconds_here = 0.0
         self.stream = stack.enter_context(contextlib.closing(dataset.train_stream(run, ranks.share)))
+        self.turns = stack.enter_context(
+            contextlib.closing(Turns(dataset.device, run.variant.precision, is_alone=ranks.count == 1))
+        )
         self.epochs_between_tests = schedule.epochs_between_tests(
             self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
         )
@@ -239,6 +243,7 @@ class _Training:
             self.flush()
         state.iteration += 1
         rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at, state.rate_drops)
+        self.turns.take()
         loss, wrong = self.step.update(self.stream, state.iteration, rate)
         self.pending.append((state.iteration, rate, loss, wrong))
         if len(self.pending) >= PENDING_UPDATES:
@@ -319,6 +324,7 @@ class _Training:
             nonlocal told
             if self.ranks.count == 1 and self.should_stop():
                 raise StoppedError
+            self.turns.take()
             if time.monotonic() - told >= HEARTBEAT_SECONDS:
                 told = time.monotonic()
                 self.state.evaluate_seconds += self._lap()
@@ -338,6 +344,7 @@ class _Training:
         self.flush()
         if not self.ranks.is_first:
             return
+        self.turns.give()  # the disk may take a while
         self._book_train_time()
         self.state.train_csv_bytes = self.train_log.sync()
         self.state.eval_csv_bytes = self.eval_log.sync()
