@@ -11,10 +11,15 @@ STAMP := $(VENV)/.made
 OPTIONS ?=
 TINY ?=
 
-# The demo: experiments/degradation.toml and the README say what it can and cannot show.
-DEMO := degradation --depths 8,20 --schedule 0.02 --precision bf16 --dataset auto --jobs 2
+# The demo on the real set: experiments/degradation.toml says what it can and cannot show.
+CIFAR10 := degradation --depths 8,20 --schedule 0.02 --precision auto --dataset auto --jobs 2
 
-.PHONY: list setup demo reproduce report check format test
+# Three processes on two cores, since tests wait now and then; twelve at most, for each needs half a gigabyte. Each begins
+# with a share of the files and, once through, takes tests from the others.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(12, (os.cpu_count() or 1) * 3 // 2 or 1))")
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: list setup demo demo-cifar10 reproduce report check format test test-all
 
 list: $(STAMP)
 	@$(RESNET) list
@@ -28,8 +33,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
+# experiments/demo.toml says what it can and cannot show.
 demo: $(STAMP)
-	$(RESNET) run $(DEMO)
+	$(RESNET) run demo --precision auto --jobs 2
+	@echo
+	@echo "Three commands to go on with:"
+	@echo "  $(RESNET) run degradation --minutes 30   # the paper's images, as long a schedule as fits"
+	@echo "  $(RESNET) show table6                    # the paper's table: protocol, nets, numbers, claims"
+	@echo "  $(RESNET) report                         # one page with the tables, the curves and the verdicts"
+
+# Says first how long it takes here: it measures the updates.
+demo-cifar10: $(STAMP)
+	$(RESNET) run $(CIFAR10) --estimate
 
 reproduce: $(STAMP)
 	$(RESNET) reproduce $(if $(TINY),--tiny) $(OPTIONS)
@@ -45,7 +60,11 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python -m typer resnet_cli.cli.main utils docs --name resnet --output docs/commands.md
+	$(BIN)/python -m typer resnet_cli.cli.app utils docs --name resnet --output docs/commands.md
 
 test: $(STAMP) check
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# The rest: what takes long. The full counts of some tests stay for pytest -m slow.
+test-all: $(STAMP)
+	$(PYTEST) -m "long and not slow"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
+
+# One thread in each process, also in those that tests start: the suite has a process a core, and threads beyond that
+# wait for one another busily, which takes many times as long. A test that needs two says so. torch reads it on loading.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+
+from processes import PATIENCE
 
 from resnet_cli import run_folder
 from resnet_cli.data import cifar10
@@ -35,10 +42,11 @@ def _denormals_again() -> Iterator[None]:
 
 @pytest.fixture
 def group_ends() -> Callable[[int], bool]:
-    """Whether the last process of a group goes within half a minute; Python's resource tracker takes a moment."""
+    """Whether the last process of a group goes; Python's resource tracker takes a moment."""
 
     def ends(group: int) -> bool:
-        for _ in range(300):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             try:
                 os.killpg(group, 0)
             except ProcessLookupError:
@@ -177,19 +185,23 @@ def add_analysis(store: Store) -> AddAnalysis:
 
 
 @pytest.fixture(scope="session")
-def cifar10_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of datasets with the real CIFAR-10: RESNET_DATA, or unpacked from the developers' shared folder."""
+def cifar10_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of datasets with the real CIFAR-10: RESNET_DATA, or unpacked from the developers' shared folder.
+
+    It is unpacked once for all processes of pytest-xdist, and goes with the temporary files when all is well.
+    """
     own = Path(os.environ.get("RESNET_DATA") or "data")
     unpack = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack_cifar10.py"
     if cifar10.is_there(own):
-        yield own
-    elif unpack.is_file():
-        folder = tmp_path_factory.mktemp("cifar10")
-        subprocess.run([sys.executable, unpack, folder], check=True, capture_output=True)
-        yield folder
-        shutil.rmtree(folder)  # pytest would keep it, all 178 MiB
-    else:
+        return own
+    if not unpack.is_file():
         pytest.skip(f"CIFAR-10 is neither at RESNET_DATA ({own}) nor to be unpacked by {unpack}")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cifar10"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not cifar10.is_there(folder):
+            subprocess.run([sys.executable, unpack, folder], check=True, capture_output=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

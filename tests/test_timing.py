@@ -82,8 +82,12 @@ def test_the_floor_is_in_proportion_to_arithmetic(monkeypatch: pytest.MonkeyPatc
     assert pytest.approx(6 * multiply_adds(NET, "cifar10") * 128 / (2 * 2048**3)) == floor(NET, CPU, "fp32")
 
 
+@pytest.mark.long
 def test_memory_is_of_a_process_of_its_own() -> None:
-    """A deeper net needs more; both more than torch alone."""
+    """A deeper net needs more; both more than torch alone.
+
+    Long: each loads torch anew. `tests/cli/test_bench.py` measures the memory of one.
+    """
     small, large = (
         peak_of_a_process(Net.model_validate(name), "fp32", is_fast=False) for name in ("plain-8", "plain-32")
     )

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import filelock
 import pandas as pd
 import pytest
+from processes import PATIENCE, started, wait_for
 
 from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
@@ -228,33 +228,43 @@ def test_a_failed_run_is_exit_code_3(
     assert "resnet-8" in out
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code", "jobs"),
+    [
+        (signal.SIGTERM, 75, 2),
+        (signal.SIGINT, 130, 1),
+        pytest.param(signal.SIGTERM, 75, 1, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, 130, 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_signal_saves_what_is_in_hand(
     number: signal.Signals, code: int, jobs: int, group_ends: Callable[[int], bool], tmp_path: Path, own_file: Path
 ) -> None:
-    """SIGTERM ends with 75, Ctrl-C with 130; the runs in hand are interrupted, and no process is left."""
+    """SIGTERM ends with 75, Ctrl-C with 130; the runs in hand are interrupted, and no process is left.
+
+    One signal to one process and one to two; in `make test-all` the other way round.
+    """
     own_file.write_text(OWN_FILE.format(more="protocol = {batch_size = 16, iterations = 3000, milestones = []}"))
-    command = [sys.executable, "-m", "resnet_cli", "run", str(own_file), "--device", "cpu", "--jobs", str(jobs)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True)
+    options = ["--device", "cpu", "--no-compile", "--jobs", str(jobs)]
     store = Store(tmp_path / "results")
 
-    def reached() -> int:
-        return min((store.status(run).iteration for run in store.runs()[:jobs]), default=0) if store.runs() else 0
+    def all_train() -> bool:
+        assert process.poll() is None
+        return len(store.runs()) >= jobs and all(store.status(run).iteration for run in store.runs()[:jobs])
 
-    deadline = time.monotonic() + 90
-    while process.poll() is None and reached() < 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    command = [sys.executable, "-m", "resnet_cli", "run", str(own_file), *options]
+    with started(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        wait_for(all_train, "no updates")
+        os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE)
 
+        assert group_ends(process.pid)
     assert code == process.returncode, err
     assert "The same command goes on from here" in err
     assert "Traceback" not in err
     states = [store.status(run).state for run in store.runs()]
     assert "interrupted" in states
     assert {"interrupted", "planned"} >= set(states)
-    assert group_ends(process.pid)
 
 
 def test_auto_takes_the_embedded_set_where_cifar_cannot_be_had(

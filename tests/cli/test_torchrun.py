@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from processes import PATIENCE, started, wait_for
 from rich.console import Console
 
+from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.cli.screen import Screen
 from resnet_cli.experiment import load_experiment
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = ["degradation", "--depths", "8,14", "--only", "resnet-8", "--dataset", "synthetic", "--seeds", "1"]
-SMALL += ["--schedule", "0.0005", "--device", "cpu", "--checkpoint-seconds", "0.2"]
+SMALL += ["--schedule", "0.0005", "--device", "cpu", "--checkpoint-seconds", "0"]
 
 
 def one_process(variant: Variant, root: Path) -> pd.DataFrame:
@@ -65,18 +66,24 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in stream.read().split()]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="finds processes in Linux's /proc")  # noqa: PTH110
 def test_a_killed_process_and_torchruns_restart(tmp_path: Path) -> None:
-    """A process is killed; torchrun starts all anew, and they go on to the result of one process of the same batch."""
+    """A process is killed; torchrun starts all anew, and they go on to the result of one process of the same batch.
+
+    Long: each of torchrun's starts loads torch three times.
+    """
     store = Store(tmp_path / "two")
-    launcher = subprocess.Popen(
-        torchrun(*SMALL, "--results-dir", str(store.root), restarts=1), stderr=subprocess.PIPE, text=True
-    )
-    while not any(store.status(run).iteration for run in store.runs()):
+
+    def is_saved() -> bool:
         assert launcher.poll() is None
-        time.sleep(0.02)
-    os.kill(children(launcher.pid)[1], signal.SIGKILL)
-    _, errors = launcher.communicate(timeout=300)
+        return any((store.folder(run) / run_folder.CHECKPOINT).exists() for run in store.runs())
+
+    command = torchrun(*SMALL, "--results-dir", str(store.root), restarts=1)
+    with started(command, stderr=subprocess.PIPE) as launcher:
+        wait_for(is_saved, "no checkpoint")
+        os.kill(children(launcher.pid)[1], signal.SIGKILL)
+        _, errors = launcher.communicate(timeout=PATIENCE)
 
     assert 0 == launcher.returncode, errors
     assert 1 == errors.count(LOST)
@@ -87,8 +94,12 @@ def test_a_killed_process_and_torchruns_restart(tmp_path: Path) -> None:
     assert 2 == run.variant.accumulate == store.environment(run)["ranks"]
 
 
+@pytest.mark.long
 def test_sync_bn_is_the_run_of_one_process(tmp_path: Path) -> None:
-    """Synchronised, the run is the one without parts, and its first updates are the same."""
+    """Synchronised, the run is the one without parts, and its first updates are the same.
+
+    Long: see above. `tests/train/test_together.py` compares the updates of a synchronised net.
+    """
     command = torchrun("degradation", "--depths", "8,14", "--only", "resnet-8", "--tiny", "--seeds", "1", "--sync-bn")
     done = subprocess.run([*command, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True, check=False)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import pytest
 import torch
+from processes import PATIENCE
 
 from resnet_cli.data import cifar10
 from resnet_cli.errors import BadInputError
@@ -385,7 +386,7 @@ def test_two_downloads_at_once(tmp_path: Path, contents: dict[str, bytes], site:
         return stream
 
     cifar10.download(tmp_path, start_the_second)
-    waiting[0].join(timeout=30)
+    waiting[0].join(PATIENCE)
 
     assert not waiting[0].is_alive()
     assert [cifar10.URL] == site.requests

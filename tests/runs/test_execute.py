@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,15 @@ class Watcher:
         self.endings.append((run.run_id, ending, message))
 
 
+@pytest.fixture
+def _quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers come from a server that has loaded torch; the fresh interpreter of each takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["resnet_cli.runs.execute", "torch._dynamo"])
+    forkserver.ensure_running()  # started with a worker, it would keep that one's mask of signals
+    monkeypatch.setattr(workers.multiprocessing, "get_context", lambda _: context)
+
+
 def tiny_run(net: str, seed: int = 0) -> RunSpec:
     """A run of eight updates."""
     return RunSpec.of(Net.model_validate(net), TINY, Protocol(), seed)
@@ -99,6 +110,7 @@ def test_side_by_side_gives_what_one_by_one_gives(
             assert (store.folder(run) / name).read_bytes() == (other.folder(run) / name).read_bytes()
 
 
+@pytest.mark.usefixtures("_quick_workers")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_starts_from_its_sources_net(jobs: int, store: Store) -> None:
     """The source is trained first, whatever the order and the jobs; its net is what the training starts from."""
@@ -117,6 +129,7 @@ def test_a_run_starts_from_its_sources_net(jobs: int, store: Store) -> None:
     assert store.analysis(deep.source, "training-set")["error"].tolist() == [table["error"]["source"]]
 
 
+@pytest.mark.usefixtures("_quick_workers")
 def test_without_its_source_a_run_does_not_start(store: Store) -> None:
     """A run whose source is not done, and is not to be trained either, ends with a line that names it."""
     deep = tiny_run("plain-14-from-8")
@@ -190,8 +203,12 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert ["done", "done"] == list(execute(runs, store, SETTINGS, Watcher()).endings.values())
 
 
+@pytest.mark.long
 def test_a_last_run_left_has_the_threads_it_began_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two jobs each has half the threads, also when one run is all that is left to resume."""
+    """Of two jobs each has half the threads, also when one run is all that is left to resume.
+
+    Long: the number of threads is a fresh interpreter's.
+    """
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     run = tiny_run("plain-8")
     execute([run], store, Settings("cpu", Path("nowhere"), jobs=2), Watcher())
@@ -199,6 +216,7 @@ def test_a_last_run_left_has_the_threads_it_began_with(store: Store, monkeypatch
     assert 1 == store.environment(run)["threads"]
 
 
+@pytest.mark.usefixtures("_quick_workers")
 def test_runs_side_by_side_have_a_place_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three runs two at a time, the third takes the place of the one that ended: so no two share a GPU."""
     started: list[tuple[int, set[str]]] = []
@@ -214,7 +232,7 @@ def test_runs_side_by_side_have_a_place_each(store: Store, monkeypatch: pytest.M
     third, ended = started[2]
 
     assert [0, 1] == [place for place, _ in started[:2]]
-    assert {runs[third].run_id} == ended
+    assert runs[third].run_id in ended
 
 
 @pytest.mark.parametrize(("gpus", "jobs"), [(0, 1), (1, 1), (4, 4)])
@@ -227,11 +245,14 @@ def test_several_gpus_are_all_used(gpus: int, jobs: int, monkeypatch: pytest.Mon
     assert 1 == default_jobs("cpu")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_failure_before_training_is_that_runs_alone(
     store: Store, capfd: pytest.CaptureFixture[str], jobs: int
 ) -> None:
-    """A folder that cannot be written fails its run in one line, without a traceback; the other run is made."""
+    """A folder that cannot be written fails its run in one line, without a traceback; the other run is made.
+
+    In `make test-all` also with two jobs, whose fresh interpreters write where the test reads.
+    """
     runs = [tiny_run("plain-8"), tiny_run("resnet-8")]
     (store.create_folder(runs[0]) / run_folder.ENVIRONMENT).mkdir()
     watcher = Watcher()
@@ -242,9 +263,12 @@ def test_a_failure_before_training_is_that_runs_alone(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("_quick_workers")
 def test_a_worker_killed_from_outside_is_a_failure_and_can_be_retried(store: Store) -> None:
     """With kill -9 on one worker, that run fails in one line, the others end, and the same call finishes it."""
-    runs = [tiny_run("resnet-20"), tiny_run("plain-8")]
+    long = tiny_run("resnet-8")  # so that it has not ended before the signal comes
+    long = long.model_copy(update={"protocol": long.protocol.model_copy(update={"iterations": 100})})
+    runs = [long, tiny_run("plain-8")]
 
     class Killer(Watcher):
         def progressed(self, run: RunSpec, status: Status) -> None:
@@ -451,6 +475,7 @@ def test_long_runs_take_the_compiled_step(
     """From 1,000 updates on, or as --compile and --no-compile say; the environment tells which."""
     taken = []
     monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
     monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
     run = tiny_run("resnet-8")
     run = run.model_copy(update={"protocol": run.protocol.model_copy(update={"iterations": iterations})})
@@ -464,6 +489,7 @@ def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: py
     """Left to itself, so that its bits are those of a run that was never stopped; asked otherwise, it does as asked."""
     taken = []
     monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
     monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
     for compiled in (True, None, False, None):
         execute([tiny_run("resnet-8")], store, replace(SETTINGS, compiled=compiled), Watcher())
@@ -480,6 +506,35 @@ def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch
 
     assert {run.run_id: "done"} == report.endings
     assert [(run.run_id, "the plain step, which is slower: no compiler here")] == watcher.notices
+    assert "plain" == store.environment(run)["step"]
+
+
+def test_without_a_compiler_cuda_captures_the_plain_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing need be compiled for a graph of it, which is told; it proves itself like any other fast step."""
+    taken = []
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: "no compiler here")
+    monkeypatch.setattr(one_run.graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
+    monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
+    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    watcher = Watcher()
+    run = tiny_run("resnet-8")
+    execute([run], store, replace(SETTINGS, compiled=True), watcher)
+
+    assert [True] == taken
+    assert [(run.run_id, "the plain step as a CUDA graph: no compiler here")] == watcher.notices
+
+
+def test_a_run_whose_fast_step_is_wrong_takes_the_plain_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why in one line, and is done all the same."""
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: "the fast step fails here: RuntimeError: no capture")
+    watcher = Watcher()
+    run = tiny_run("resnet-8")
+    report = execute([run], store, replace(SETTINGS, compiled=True), watcher)
+
+    assert {run.run_id: "done"} == report.endings
+    line = "the plain step, which is slower: the fast step fails here: RuntimeError: no capture"
+    assert (run.run_id, line) == watcher.notices[-1]
     assert "plain" == store.environment(run)["step"]
 
 

@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
+from processes import PATIENCE, started, wait_for
 
 from resnet_cli import run_folder
 from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 PACKAGE = Path(run_folder.__file__).parents[1]
 FILES = (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS, run_folder.SUMS)
-START_SECONDS = 30.0
+pytestmark = pytest.mark.long  # each task is a fresh interpreter, and a job that is requeued waits
+START_SECONDS = 120.0
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -80,17 +83,15 @@ class Cluster:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout
 
-    def start(self, *arguments: str, folder: Path) -> subprocess.Popen[str]:
-        """Starts `resnet` in a folder."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "resnet_cli", *arguments],
-            cwd=folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def started(self, *arguments: str, folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+        """`resnet`, started in a folder."""
+        command = [sys.executable, "-m", "resnet_cli", *arguments]
+        return started(command, cwd=folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def resnet(self, *arguments: str, folder: Path) -> tuple[str, str]:
         """Runs `resnet` in a folder to its good end: what it says on standard output and on standard error."""
-        process = self.start(*arguments, folder=folder)
-        out, err = process.communicate(timeout=240)
+        with self.started(*arguments, folder=folder) as process:
+            out, err = process.communicate(timeout=PATIENCE)
 
         assert 0 == process.returncode, err
         return out, err
@@ -103,14 +104,6 @@ def free_ports(count: int) -> list[int]:
     for listener in listeners:
         listener.close()
     return ports
-
-
-def wait_for(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Waits until it is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def is_idle(environment: dict[str, str]) -> bool:
@@ -182,7 +175,10 @@ def running(command: list[str], environment: dict[str, str], log: IO[str]) -> It
         yield daemon
     finally:
         daemon.terminate()
-        daemon.wait(30)
+        try:
+            daemon.wait(PATIENCE)
+        finally:
+            daemon.kill()
 
 
 def results(root: Path) -> dict[str, list[bytes]]:
@@ -216,13 +212,12 @@ def test_jobs_that_are_stopped(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(EXPERIMENT)
     command = ["run", "own.toml", "--dataset", "synthetic", "--device", "cpu", "--no-compile"]
     on_slurm = [*command, "--results-dir", "cluster", "--launcher", "slurm", "--slurm", "time=30"]
-    launcher = cluster.start(*on_slurm, folder=tmp_path)
     store = Store(tmp_path / "cluster")
-    wait_for(lambda: len(store.runs()) == 3, "no runs")
-    requeued, preempted, cancelled = runs = store.runs()
-    wait_for(lambda: any(store.status(run).state == "running" for run in runs), "none runs")
-    launcher.kill()
-    launcher.communicate()
+    with cluster.started(*on_slurm, folder=tmp_path) as launcher:
+        wait_for(lambda: len(store.runs()) == 3, "no runs")
+        requeued, preempted, cancelled = runs = store.runs()
+        wait_for(lambda: any(store.status(run).state == "running" for run in runs), "none runs")
+        launcher.kill()
     ids = {run.run_id: task_id(cluster, store.folder(run)) for run in runs}
     stop = {
         requeued: ("scontrol", "requeue"),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
+
+from processes import wait_for
 
 from resnet_cli import run_folder
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.train import loop
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from resnet_cli.runs.settings import Ending
@@ -65,3 +71,27 @@ def result(run: RunSpec, root: Path) -> list[bytes]:
 def leftovers(run: RunSpec, root: Path) -> list[str]:
     """The temporary files in the run's folder."""
     return sorted(path.name for path in Store(root).folder(run).glob(".*.tmp"))
+
+
+def note_updates(path: Path) -> None:
+    """In a process of its own: from now on writes down when each update begins."""
+    update = loop._Training.update
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def noted(training: loop._Training) -> None:
+        os.write(descriptor, f"{time.monotonic()}\n".encode())
+        update(training)
+
+    loop._Training.update = noted  # type: ignore[method-assign]
+
+
+def wait_for_updates(path: Path, count: int, process: BaseProcess) -> None:
+    """Waits until a process that notes its updates has begun so many, or has ended.
+
+    Counted in updates and not in seconds, moments are as far on a slow machine as on a fast one.
+    """
+
+    def is_so() -> bool:
+        return process.exitcode is not None or (path.exists() and path.read_bytes().count(b"\n") >= count)
+
+    wait_for(is_so, f"no {count} updates")

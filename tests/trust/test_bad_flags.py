@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from small_run import small_run
 
 from resnet_cli import run_folder
-from resnet_cli.cli.main import app
+from resnet_cli.cli.app import app
 from resnet_cli.model import build
 from resnet_cli.runs.store import Store
 
@@ -36,6 +36,7 @@ NO_VALUES: dict[str, list[str]] = {
     "--depths": [*JUNK, "8", "8,", "8,9", "8,8", "-8,14", "8,100004", "0,8", "2,8", f"8,{900 * '9'}",
                  ",".join(str(6 * n + 2) for n in range(1, 150))],
     "--schedule": [*JUNK, "0", "-1", "100.5", "inf", "-inf", "1e400"],
+    "--minutes": [*(value for value in JUNK if value[:1] != "9"), "0", "-1", "inf", "-inf", "1e400"],
     "--checkpoint-seconds": [*(value for value in JUNK if value[:1] != "9"), "-1", "-inf"],
     "--dataset-root": ["nothing-there", "a-folder", *NOT_A_FOLDER],
     "--results-dir": NOT_A_FOLDER,
@@ -74,6 +75,10 @@ READERS_OF_RESULTS = {"list", "show", "status", "table", "plot", "check", "repor
 CONTRADICTIONS = [
     (["run", "fig1", "--tiny", "--schedule", "0.1"], "--tiny"),
     (["run", "fig1", "--tiny", "--dataset", "cifar10"], "--tiny"),
+    (["run", "fig1", "--tiny", "--minutes", "5"], "--minutes"),
+    (["run", "fig1", "--schedule", "0.1", "--minutes", "5"], "--minutes"),
+    (["run", "fig1", "--launcher", "slurm", "--minutes", "5"], "--minutes"),
+    (["run", "table2", "--minutes", "5"], "--minutes"),
     (["run", "table2", "--tiny", "--dataset-root", "a-folder"], "--tiny"),
     (["table", "fig1", "--dataset", "imagenet"], "--dataset"),
     (["plot", "fig4", "--dataset", "cifar10"], "--dataset"),

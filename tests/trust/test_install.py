@@ -125,8 +125,12 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert len(tracked) > 10
 
 
+@pytest.mark.long
 def test_a_wheel(installed: Environment) -> None:
-    """Installed from a wheel, without a network, it makes a smoke run in an empty folder and prints the table."""
+    """Installed from a wheel, without a network, it makes a smoke run in an empty folder and prints the table.
+
+    Long: a wheel is built and installed. In the full count every command is tried, of an editable install too.
+    """
     assert installed("resnet", "--version").startswith("resnet 0.")
     out = installed("resnet", "run", "table6", "--tiny", "--only", "*-20", "--seeds", "1", "--device", "cpu")
 

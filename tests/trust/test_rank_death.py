@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from rank_processes import ended, run_ranks, start_ranks
-from small_run import Endings, leftovers, result, small_run, train_here
+from rank_processes import ended, run_ranks, started_ranks
+from small_run import Endings, leftovers, note_updates, result, small_run, train_here, wait_for_updates
 
 from resnet_cli.ranks import LOST, Ranks, is_loss
 from resnet_cli.runs.execute import execute, follow
 from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.store import Store
+from resnet_cli.train import checkpoint
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     from torch import Tensor
 
     from resnet_cli.data.stream import TrainStream
@@ -37,15 +36,17 @@ def run_of(updates: int, ranks: int = 2) -> RunSpec:
     return run.model_copy(update={"variant": variant, "protocol": protocol})
 
 
-def train_as_rank(run: RunSpec, root: Path, checkpoint_seconds: float) -> None:
-    """The body of a rank: the first executes, the others follow. Exit codes say how it ended.
+def train_as_rank(run: RunSpec, root: Path, checkpoint_seconds: float, updates: Path | None = None) -> None:
+    """The body of a rank: the first executes, and may note its updates; the others follow.
 
-    Of the first 0 done, 75 stopped, 3 failed, and what it said is in a file; of others 0 ended, 4 another rank was
-    lost, 5 a fault of its own.
+    Exit codes say how it ended. Of the first 0 done, 75 stopped, 3 failed, and what it said is in a file; of others 0
+    ended, 4 another rank was lost, 5 a fault of its own.
     """
     ranks, watcher = Ranks.here(), Endings()
     settings = Settings("cpu", Path("nowhere"), checkpoint_seconds=checkpoint_seconds, ranks=ranks)
     if ranks.is_first:
+        if updates:
+            note_updates(updates)
         report = execute([run], Store(root), settings, watcher)
         (root / "said").write_text("\n".join(watcher.messages))
         code = 75 if report.stopped_by else 3 * report.count("failed")
@@ -72,41 +73,36 @@ def break_as_second(run: RunSpec, root: Path) -> None:
         train_as_rank(run, root, 0)
 
 
-def wait_for_updates(run: RunSpec, store: Store, first: BaseProcess) -> None:
-    """Waits until a status tells of more updates than now."""
-    before = store.status(run).iteration
-    while store.status(run).state != "running" or store.status(run).iteration <= before:
-        assert first.is_alive()
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(
-    ("kills", "updates"), [(6, 60), pytest.param(20, 400, marks=pytest.mark.slow)], ids=["6 kills", "20 kills"]
+    ("kills", "updates"),
+    [pytest.param(6, 60, marks=pytest.mark.long), pytest.param(20, 400, marks=pytest.mark.slow)],
+    ids=["6 kills", "20 kills"],
 )
 def test_a_rank_killed_again_and_again(kills: int, updates: int, tmp_path: Path) -> None:
     """Kill one of three ranks at random moments: the others end, and the end is the uninterrupted one's.
 
     None is left waiting; the first says in one line what happened. Three, because the order of a sum of two does not
-    matter. Seen to fail when only the first takes its momentum up again, and when the first update's gradients lie in
-    other buckets than the next one's.
+    matter. Long: three processes are started for each kill. Seen to fail when only the first takes its momentum up
+    again, and when the first update's gradients lie in other buckets than the next one's.
     """
     run, chance = run_of(updates, ranks=3), random.Random(152)  # noqa: S311  when to kill, no secret
     root, store = tmp_path / "killed", Store(tmp_path / "killed")
     reached = set()
     for number in range(kills):
-        victim = number % 3
-        processes = start_ranks(3, train_as_rank, run, root, 0)
-        wait_for_updates(run, store, processes[0])
-        time.sleep(chance.uniform(0, 0.2))
-        processes[victim].kill()
+        victim, begun = number % 3, tmp_path / f"updates-{number}"
+        with started_ranks(3, train_as_rank, run, root, 0, begun) as processes:
+            wait_for_updates(begun, chance.randint(2, updates // kills // 2), processes[0])
+            time.sleep(chance.uniform(0, 0.02))
+            processes[victim].kill()
 
-        expected: list[int | None] = [3, 4, 4]
-        expected[victim] = -signal.SIGKILL
-        assert expected == ended(processes)
+            expected: list[int | None] = [3, 4, 4]
+            expected[victim] = -signal.SIGKILL
+            assert expected == ended(processes)
         if victim:
             assert LOST == (root / "said").read_text()
             assert ("failed", LOST) == (store.status(run).state, store.status(run).message)
-        reached.add(store.status(run).iteration)
+        state, _ = checkpoint.load(store.folder(run))
+        reached.add(state.iteration if state else 0)
     run_ranks(3, train_as_rank, run, root, 0)
     run_ranks(3, train_as_rank, run, tmp_path / "undisturbed", 30)
 
@@ -118,12 +114,12 @@ def test_a_rank_killed_again_and_again(kills: int, updates: int, tmp_path: Path)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_rank_stops_all(rank: int, tmp_path: Path) -> None:
     """Whichever rank is told to stop, all stop at the same update, all is saved, and what goes on ends the same."""
-    run, root = run_of(60), tmp_path / "stopped"
-    processes = start_ranks(2, train_as_rank, run, root, 1e9)
-    wait_for_updates(run, Store(root), processes[0])
-    processes[rank].terminate()
+    run, root, begun = run_of(60), tmp_path / "stopped", tmp_path / "updates"
+    with started_ranks(2, train_as_rank, run, root, 1e9, begun) as processes:
+        wait_for_updates(begun, 5, processes[0])
+        processes[rank].terminate()
 
-    assert [75, 0] == ended(processes)
+        assert [75, 0] == ended(processes)
     assert "interrupted" == Store(root).status(run).state
     run_ranks(2, train_as_rank, run, root, 1e9)
     run_ranks(2, train_as_rank, run, tmp_path / "undisturbed", 1e9)
@@ -134,11 +130,11 @@ def test_a_signal_to_one_rank_stops_all(rank: int, tmp_path: Path) -> None:
 def test_goes_on_in_one_process(tmp_path: Path) -> None:
     """A run that two ranks began goes on in one process, which takes the batch in two parts: the run is the same."""
     run, moved, alone = run_of(40), Store(tmp_path / "moved"), Store(tmp_path / "alone")
-    processes = start_ranks(2, train_as_rank, run, moved.root, 1e9)
-    wait_for_updates(run, moved, processes[0])
-    processes[0].terminate()
+    with started_ranks(2, train_as_rank, run, moved.root, 1e9, tmp_path / "updates") as processes:
+        wait_for_updates(tmp_path / "updates", 5, processes[0])
+        processes[0].terminate()
 
-    assert [75, 0] == ended(processes)
+        assert [75, 0] == ended(processes)
     begun = moved.status(run).iteration
     assert ("done", "") == train_here(run, moved.root)
     assert ("done", "") == train_here(run, alone.root)
@@ -153,6 +149,7 @@ def test_a_fault_of_one_rank_ends_all(tmp_path: Path) -> None:
     """A rank with a fault of its own says so; the other is not left waiting, and what it has is there."""
     run, store = run_of(40), Store(tmp_path)
 
-    assert [3, 5] == ended(start_ranks(2, break_as_second, run, tmp_path))
+    with started_ranks(2, break_as_second, run, tmp_path) as processes:
+        assert [3, 5] == ended(processes)
     assert LOST == (tmp_path / "said").read_text()
     assert [1, 2, 3, 4] == store.train_log(run)["iteration"].tolist()
