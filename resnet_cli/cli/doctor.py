@@ -7,28 +7,41 @@ import platform
 import shutil
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import filelock
 import typer
 
-from resnet_cli import __version__, run_folder
+from resnet_cli import __version__
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from resnet_cli.runs.store import Store
 
 ENOUGH_DISK = 2_000_000_000  # bytes; two checkpoints of ResNet-1202 and their temporary file take 0.5 GB
 PROBE = ".resnet-doctor"
+PROVEN = "resnet-20"
 
 
-def doctor(*, data_dir: options.DataDir = None, results_dir: options.ResultsDir = None) -> None:
+def doctor(
+    *,
+    prove: Annotated[
+        bool, typer.Option("--prove", help=f"Also try whether the compiled step agrees with the plain one: {PROVEN}.")
+    ] = False,
+    data_dir: options.DataDir = None,
+    results_dir: options.ResultsDir = None,
+) -> None:
     """Show versions, devices, data, disk, unfinished runs, and what stands in the way; exit code 2 if anything does."""
     from resnet_cli.pair import explanation
+    from resnet_cli.runs.store import Store
 
     obstacles = []
     store = Store.open(results_dir)
     typer.echo(f"resnet {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     try:
-        _show_devices()
+        _show_devices(prove=prove)
     except BadInputError as error:
         obstacles.append(str(error))
     except Exception as error:  # a pair that does not fit can raise nearly anything
@@ -45,8 +58,8 @@ def doctor(*, data_dir: options.DataDir = None, results_dir: options.ResultsDir 
     typer.echo("Nothing stands in the way.")
 
 
-def _show_devices() -> None:
-    """Loads torch and torchvision, and compiles a trifle."""
+def _show_devices(*, prove: bool) -> None:
+    """Loads torch and torchvision, and compiles a trifle, or a net in each precision."""
     import torch
     import torchvision  # type: ignore[import-untyped]
 
@@ -60,7 +73,22 @@ def _show_devices() -> None:
         typer.echo(f"cuda: {torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB")
     typer.echo(f"cuda: {torch.cuda.is_available()}, mps: {torch.backends.mps.is_available()}")
     plain = graph_step.obstacle(device)
-    typer.echo(f"compiled step: {f'no, the plain one, which is slower: {plain}' if plain else 'yes'}")
+    is_graph = graph_step.takes_a_graph(device, is_alone=True)
+    instead = "as a CUDA graph" if is_graph else "which is slower"
+    typer.echo(f"compiled step: {f'no, the plain one, {instead}: {plain}' if plain else 'yes'}")
+    for precision in ("fp32", "bf16") if prove and (is_graph or not plain) else ():
+        typer.echo(f"{PROVEN}, {precision}: {_agreement(device, precision)}")
+
+
+def _agreement(device: torch.device, precision: Literal["fp32", "bf16"]) -> str:
+    """What a few updates of a net by both steps have shown. Runs do it by themselves, each with its own net."""
+    from resnet_cli.data import synthetic
+    from resnet_cli.device import prepare
+    from resnet_cli.spec import Net
+    from resnet_cli.train.proof import prove_net, summary
+
+    prepare(device, precision)
+    return summary(prove_net(Net.on("cifar10", PROVEN), precision, synthetic.load().to(device)))
 
 
 def _data_obstacles(folder: Path) -> list[str]:
@@ -103,6 +131,10 @@ def _run_obstacles(store: Store) -> list[str]:
 
 
 def _is_held(folder: Path) -> bool:
+    import filelock
+
+    from resnet_cli import run_folder
+
     if not (folder / run_folder.LOCK).exists():
         return False
     try:
@@ -133,6 +165,10 @@ def _try_out(folder: Path) -> None:
         OSError: One of them fails.
         NotImplementedError: There are no locks; newer versions of filelock raise a UserWarning.
     """
+    import filelock
+
+    from resnet_cli import run_folder
+
     probe, lock = (folder / f"{PROBE}-{os.getpid()}{suffix}" for suffix in ("", ".lock"))
     try:
         run_folder.replace_file(probe, b"a probe")

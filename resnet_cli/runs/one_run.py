@@ -19,7 +19,7 @@ from resnet_cli.evaluate.analyse import analyse_run
 from resnet_cli.evaluate.trained import score_run
 from resnet_cli.ranks import explained, is_loss
 from resnet_cli.runs.settings import Ending, Notice, Settings
-from resnet_cli.train import environment, graph_step
+from resnet_cli.train import environment, graph_step, proof
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def train_one(
                 source = _source(run, store)
                 dataset = open_its_dataset()
                 is_fast = _is_fast(run, folder, dataset.device, settings, report)
+                is_fast = is_fast and _is_proven(run, store, dataset, settings, report, should_stop)
                 count = settings.ranks.count
                 environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast, ranks=count)
                 known = dataset.statistics if isinstance(dataset, PhotoDataset) else None
@@ -108,26 +109,54 @@ def _source(run: RunSpec, store: Store) -> Path | None:
     return store.folder(run.source)
 
 
+def wants_compiled(run: RunSpec, folder: Path, device: torch.device, settings: Settings) -> bool:
+    """Whether a run is to take the compiled step: as asked, else as it began, else if it is long enough."""
+    if settings.compiled is not None:
+        return settings.compiled
+    before = environment.was_fast(folder)
+    return run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf) if before is None else before
+
+
 def _is_fast(
     run: RunSpec, folder: Path, device: torch.device, settings: Settings, report: Callable[[Status | Notice], None]
 ) -> bool:
-    """Whether to take the compiled step: as asked, else as the run began, else if it is long enough."""
-    wanted = settings.compiled
-    if wanted is None:
-        wanted = environment.was_fast(folder)
-    if wanted is None:
-        wanted = run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf)
-    if not wanted:
+    """Whether to take the compiled step: if it is wanted, and nothing is in the way."""
+    if not wants_compiled(run, folder, device, settings):
         return False
     if settings.ranks.count > 1 and run.variant.accumulate is None:
         report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
         return False
     in_the_way = graph_step.obstacle(device)
-    if in_the_way:
+    if in_the_way and not graph_step.takes_a_graph(device, is_alone=settings.ranks.count == 1):
         report(Notice(f"the plain step, which is slower: {in_the_way}"))
         return False
-    report(Notice("compiling its step; where a net was not compiled before, that takes up to a minute"))
+    compiling = "compiling its step; where a net was not compiled before, that takes up to a minute"
+    report(Notice(f"the plain step as a CUDA graph: {in_the_way}" if in_the_way else compiling))
     return True
+
+
+def _is_proven(
+    run: RunSpec,
+    store: Store,
+    dataset: Dataset | PhotoDataset,
+    settings: Settings,
+    report: Callable[[Status | Notice], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Whether the fast step was seen to make the plain one's updates here; see `proof`.
+
+    Raises:
+        StoppedError: `should_stop` said so.
+    """
+
+    def check() -> None:
+        if should_stop():
+            raise StoppedError
+
+    problem = proof.obstacle(run, dataset, store.proofs, lambda text: report(Notice(text)), check, settings.ranks)
+    if problem:
+        report(Notice(f"the plain step, which is slower: {problem}"))
+    return problem is None
 
 
 def _test(

@@ -14,6 +14,7 @@ import torch
 
 from resnet_cli import __version__, run_folder
 from resnet_cli.pair import installed
+from resnet_cli.train import graph_step
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset, PhotoDataset
@@ -40,14 +41,19 @@ def describe(
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
         "system": f"{platform.system()} {platform.machine()}",
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         **({"ranks": ranks} if ranks > 1 else {}),
         "precision": precision,
-        "step": "compiled" if is_fast else "plain",
+        "step": _step(device) if is_fast else "plain",
         "data": f"{dataset.name}: {dataset.checksum}",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _step(device: torch.device) -> str:
+    """The fast step here: on CUDA, where nothing can be compiled, the plain one captured in a graph."""
+    return "captured" if device.type == "cuda" and graph_step.obstacle(device) else "compiled"
 
 
 def _commit() -> dict[str, Any]:
@@ -69,6 +75,11 @@ def _commit() -> dict[str, Any]:
     return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
 
 
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or of the CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -79,12 +90,12 @@ def _cpu_name() -> str:
 
 
 def was_fast(folder: Path) -> bool | None:
-    """Whether a run was last trained with the compiled step; None before it was trained at all."""
+    """Whether a run was last trained with the fast step, compiled or captured; None before it was trained at all."""
     content = _read(folder)
     if content is None:
         return None
     last: dict[str, Any] = [content, *content.get("resumed", [])][-1]
-    return last.get("step") == "compiled"  # runs from before there were two have had the plain one
+    return last.get("step") in ("compiled", "captured")  # runs from before there were two have had the plain one
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

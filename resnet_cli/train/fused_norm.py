@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+# Inductor would split the sums within an image once more: 5 kernels forward and 6 backward for 3 and 3, where a launch
+# takes as long as the sums. And it would try out several forms of a kernel when it is first launched.
+CUDA_OPTIONS = {"split_reductions": False, "triton.autotune_pointwise": False}
+
+
 def fuse(net: nn.Module, *, compiled_for: torch.device | None = None) -> None:
     """Makes the net's batch normalisations run as here in training; testing stays as it is.
 
@@ -57,11 +62,11 @@ def compile_options(device: torch.device, *, is_whole: bool) -> dict[str, Any]:
     """
     from torch._inductor import config
 
-    options = {}
+    options: dict[str, Any] = {}
     if device.type == "cpu" and is_whole:
         options = {"realize_reads_threshold": 2, "realize_acc_reads_threshold": 3}
-    elif device.type == "cuda" and hasattr(config, "deterministic"):
-        options = {"deterministic": True}
+    elif device.type == "cuda":
+        options = {**CUDA_OPTIONS, **({"deterministic": True} if hasattr(config, "deterministic") else {})}
     return {"dynamic": False, "fullgraph": True, "options": options or None}
 
 

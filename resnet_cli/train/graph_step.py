@@ -10,25 +10,33 @@ import gc
 import logging
 import warnings
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
 
+from resnet_cli.data.stream import TrainStream
 from resnet_cli.model import BatchNorm
 from resnet_cli.train.fused_norm import allow_many_shapes, compile_options, fuse
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from resnet_cli.data import TrainingStream
     from resnet_cli.spec import Precision, Protocol
 
 # Updates; in fewer, a faster step saves less than compiling takes. On a CPU ResNet-20's update is 20 to 30 ms faster
-# and compiled in 20 s. On CUDA 2 ms are expected; that was calculated, not measured.
-SHORTEST = {"cpu": 1_000, "cuda": 10_000}
-MOST_LAYERS = 60  # compiling a net as a whole takes a second a layer; of a deeper one, each shape of layer by itself
+# and compiled in 20 s. On CUDA the plain step waits for Python, 7 to 10 ms an update; that is calculated, not measured.
+SHORTEST = {"cpu": 1_000, "cuda": 2_000}
+# Normalisations of a net that is compiled as a whole, which takes a second a layer. Of a deeper one each shape of layer
+# is compiled by itself: the same few for every depth. On CUDA that costs nothing, for a graph joins the launches.
+MOST_LAYERS = {"cpu": 60, "cuda": 0}
 WARM_UPS = 3  # updates before a CUDA graph is captured, in which libraries choose algorithms and take memory
+
+_CAPTURING = Lock()  # between runs in threads of one process: nobody may wait for a device on which a graph is captured
 
 # Torch as it is built for CUDA would say at each start that there is no CUDA here.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -61,13 +69,20 @@ def make_step(
     *,
     is_alone: bool = True,
 ) -> FastStep:
-    """The fast step for this device; `obstacle` has said that there is one.
+    """The fast step for this device: compiled, or where there is an obstacle to that, on CUDA the plain one captured.
 
     Several ranks take no CUDA graph: their nets are large, so that launches cost them little, and what they send each
     other would have to be part of it.
     """
-    is_graph = device.type == "cuda" and is_alone
-    return (GraphStep if is_graph else FastStep)(net, protocol, precision, device, accumulate)
+    make: type[FastStep] = FastStep
+    if takes_a_graph(device, is_alone=is_alone):
+        make = PlainGraphStep if obstacle(device) else GraphStep
+    return make(net, protocol, precision, device, accumulate)
+
+
+def takes_a_graph(device: torch.device, *, is_alone: bool) -> bool:
+    """Whether the fast step is a CUDA graph, for which nothing need be compiled."""
+    return device.type == "cuda" and is_alone
 
 
 class FastStep(EagerStep):
@@ -78,9 +93,14 @@ class FastStep(EagerStep):
     ) -> None:
         super().__init__(net, protocol, precision, device, accumulate)
         self.optimizer.param_groups[0]["fused"] = True
+        self.counters: list[Tensor] = []
+        self._compile()
+
+    def _compile(self) -> None:
+        net, device = self.net, self.device
         norms = [module for module in net.modules() if isinstance(module, BatchNorm)]
         self.counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
-        is_whole = len(norms) <= MOST_LAYERS
+        is_whole = len(norms) <= MOST_LAYERS.get(device.type, 0)
         allow_many_shapes()
         fuse(net, compiled_for=None if is_whole else device)
         if is_whole:
@@ -94,7 +114,8 @@ class FastStep(EagerStep):
     def __call__(self, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> tuple[Tensor, Tensor]:
         """See `EagerStep`."""
         results = super().__call__(images, labels, learning_rate)
-        torch._foreach_add_(self.counters, self.accumulate)
+        if self.counters:
+            torch._foreach_add_(self.counters, self.accumulate)
         return results
 
 
@@ -119,7 +140,8 @@ class GraphStep(FastStep):
         """Makes the update of this number; see `EagerStep`."""
         inputs = stream.inputs(iteration)
         if self.graph is None:
-            self._capture(stream, inputs)
+            with _CAPTURING:
+                self._capture(stream, inputs)
         if learning_rate != self.learning_rate:
             self.learning_rate = learning_rate
             self.rate.fill_(learning_rate)
@@ -142,18 +164,46 @@ class GraphStep(FastStep):
         state = [each.detach() for each in (*parameters, *self.net.buffers(), *momenta)]
         before = [each.clone() for each in state]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        make = self._maker(stream)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
-                self._once(stream)
+                self._once(make)
         torch.cuda.current_stream().wait_stream(side)
         self.optimizer.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._once(stream)
+        # Allocations of other threads, for their own graphs, do not concern this one.
+        # A stream of its own: what is captured on one stream shares a workspace, and could not run side by side.
+        with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
+            self._once(make)
         for each, value in zip(state, before, strict=True):
             each.copy_(value)
 
-    def _once(self, stream: TrainingStream) -> None:
-        loss, wrong = self(*stream.make(*self.inputs), self.rate)
-        self.results.copy_(torch.stack([loss, wrong.to(loss.dtype)]))
+    def _maker(self, stream: TrainingStream) -> Callable[..., tuple[Tensor, Tensor]]:
+        """What makes a batch, in one kernel."""
+        stream.make(*self.inputs)  # the training mean, which is computed once, is not to be part of the graph
+        if isinstance(stream, TrainStream):
+            return torch.compile(stream.make, **compile_options(self.device, is_whole=False))
+        return stream.make
+
+    def _once(self, make: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        """One update of the batch that is made of the inputs."""
+        loss, wrong = self(*make(*self.inputs), self.rate)
+        self.results[0] = loss
+        self.results[1] = wrong
+
+
+class PlainGraphStep(GraphStep):
+    """The plain step as one CUDA graph, where nothing can be compiled: as many kernels, but none waits for Python."""
+
+    def _compile(self) -> None:
+        pass
+
+    @staticmethod
+    def layout(device: torch.device, precision: Precision) -> torch.memory_format:
+        """The plain step's."""
+        return EagerStep.layout(device, precision)
+
+    def _maker(self, stream: TrainingStream) -> Callable[..., tuple[Tensor, Tensor]]:
+        stream.make(*self.inputs)
+        return stream.make

@@ -91,14 +91,17 @@ class EagerStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        loss, errors = torch.stack(losses).sum(), torch.stack(wrong).sum()
+        loss, errors = losses[0], wrong[0]
+        if self.accumulate > 1:  # in a CUDA graph each of these is a launch
+            loss, errors = torch.stack(losses).sum(), torch.stack(wrong).sum()
         return self.together.results(loss, errors) if self.together else (loss, errors)
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Adds a part's share to the gradients; returns its share of the loss, and its wrong answers."""
         forward = self.together.forward if self.together else self._forward
         loss, wrong = forward(images.contiguous(memory_format=self.memory_format), labels)
-        loss = loss / self.accumulate
+        if self.accumulate > 1:
+            loss = loss / self.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), wrong
 

@@ -15,7 +15,8 @@ from resnet_cli import device, run_folder
 from resnet_cli.cli import doctor
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import cifar10
-from resnet_cli.train import checkpoint, graph_step
+from resnet_cli.train import checkpoint, graph_step, proof
+from resnet_cli.train.proof import Proof
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,19 @@ def test_without_a_compiler(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
     assert 0 == code
     assert "compiled step: no, the plain one, which is slower: torch.compile does not work here: no g++\n" in out
+
+
+def test_the_fast_step_is_proven_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each precision says what was found; a step that is wrong is told, and is no obstacle."""
+    found = iter([Proof(None, {"loss": 1e-6, "weights": 0.002}, {}, 12.3), Proof("it fails here", {}, {}, 1.0)])
+    monkeypatch.setattr(proof, "prove_net", lambda *_: next(found))
+    code, out, _ = ask(capsys, "--prove")
+
+    assert 0 == code
+    agreed = "the fast step agrees with the plain one (12 s); relative differences: loss 1e-06, weights 0.002"
+    assert f"resnet-20, fp32: {agreed}\nresnet-20, bf16: it fails here\n" in out
 
 
 def failing(error: Exception) -> Any:

@@ -84,7 +84,7 @@ TWO_GPUS = [
         pytest.param(2, 4, EagerStep, UPDATES, id="two parts a rank"),
         pytest.param(3, 3, EagerStep, UPDATES, id="three ranks"),
         pytest.param(2, None, EagerStep, UPDATES, id="synchronised"),
-        pytest.param(2, 2, FastStep, 3, id="compiled"),
+        pytest.param(2, 2, FastStep, 3, id="compiled", marks=pytest.mark.long),  # each rank compiles for itself
     ],
 )
 def test_ranks_make_the_update_of_one_process(
