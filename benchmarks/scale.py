@@ -108,6 +108,8 @@ def times(assumed: Assumptions) -> str:
     everything: dict[str, tuple[RunSpec, float]] = {}
     for name in experiment_names():
         question = load_experiment(name)
+        if question.dataset != question.benchmark:  # on an embedded set; minutes anywhere
+            continue
         variant = Variant(dataset=question.dataset)
         runs = {run.run_id: (run, assumed.seconds(run, question.after_training)) for run in plan(question, variant)}
         # A run that another experiment tests otherwise is trained once; its longest test counts.

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.pair import problem_with_version
+
+# What torch calls the instructions that multiply bf16 numbers: Intel's and AMD's, Intel's matrix unit, ARM's.
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16")
+BF16_CAPABILITY = (8, 0)  # CUDA's compute capability from which tensor cores multiply bf16
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -59,13 +65,46 @@ def prepare(device: torch.device, precision: Precision) -> None:
     torch.set_flush_denormal(True)
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 numbers itself; else each product is converted, which costs time."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    return device.type == "cpu" and any(_cpu_capabilities().get(each) for each in BF16_INSTRUCTIONS)
+
+
+def fitting_precision(device: torch.device) -> Precision:
+    """The faster precision of those in which training ends alike: bf16 where the device has it, else fp32."""
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def bf16_slowdown(device: torch.device) -> float:
+    """How many times as long as in fp32 a convolution takes in bf16 here, forward and backward; it takes a second."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        images = torch.randn(32, 32, 16, 16, device=device, dtype=dtype, requires_grad=True)
+        filters = torch.randn(32, 32, 3, 3, device=device, dtype=dtype, requires_grad=True)
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            functional.conv2d(images, filters, padding=1).sum().backward()  # type: ignore[no-untyped-call]
+            filters.grad.sum().item()  # type: ignore[union-attr]  # waits for the device
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return seconds(torch.bfloat16) / seconds(torch.float32)
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    return getattr(torch.cpu, "get_capabilities", dict)()
+
+
 def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
     """The layout in which convolutions are fastest: channels last, but on MPS and for bf16 on a CPU with AMX.
 
     There oneDNN's eager bf16 kernels are several times slower with channels last.
     """
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    plain = device.type == "mps" or (device.type == "cpu" and precision == "bf16" and capabilities.get("amx_bf16"))
+    has_amx = device.type == "cpu" and precision == "bf16" and _cpu_capabilities().get("amx_bf16")
+    plain = device.type == "mps" or has_amx
     return torch.contiguous_format if plain else torch.channels_last
 
 

@@ -264,7 +264,7 @@ class Experiment(Frozen):
     section: Line
     dataset: DatasetName = "cifar10"
     depths: tuple[PositiveInt, ...] = Field((), max_length=MOST_DEPTHS)
-    protocol: Protocol = Protocol()
+    protocol: Protocol = PAPER["cifar10"]
     test: Views = "1-crop"
     analysis: Analysis | None = None
     reach: Percent | None = None

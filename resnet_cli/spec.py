@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from pydantic import model_validator as validates
 
+from resnet_cli.names import DatasetName, Deviation, Precision, Split  # noqa: TC001  pydantic reads annotations
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DatasetName = Literal["cifar10", "synthetic", "imagenet", "synthetic-photos", "folder"]
 Benchmark = Literal["cifar10", "imagenet"]
-Precision = Literal["fp32", "tf32", "bf16"]
-Split = Literal["full", "45k-5k"]
 Shortcut = Literal["A", "B", "C"]
 Views = Literal["1-crop", "10-crop", "dense"]
 Analysis = Literal["responses", "gradients", "training-set"]
 AfterTraining = Views | Analysis  # what is made of a trained net; 1-crop is part of every training
-Deviation = Literal["channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3"]
 
 # The benchmark whose nets (Table 1's or section 4.2's) and protocol a dataset is used with.
 BENCHMARK_OF: dict[DatasetName, Benchmark] = {
     "cifar10": "cifar10",
     "synthetic": "cifar10",
+    "shapes-16": "cifar10",
     "imagenet": "imagenet",
     "synthetic-photos": "imagenet",
     "folder": "imagenet",
@@ -53,7 +52,8 @@ _NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?(-single)?(?:-f
 class Frozen(BaseModel):
     """Base of every spec: immutable; an unknown key and a number that JSON does not have are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators are built when the first value is read: most commands need few of them, and building takes its time.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Net(Frozen):
@@ -249,7 +249,7 @@ class Protocol(Frozen):
     iterations: Updates = 64_000
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
-    warmup: Warmup | None = Warmup()
+    warmup: Warmup | None = Warmup.model_construct()  # as `Warmup()`, but builds no validator yet
     plateau: Plateau | None = None
     photos: Photos | None = None
 
@@ -307,9 +307,15 @@ class Protocol(Frozen):
 FIXED_STEPS = (150_000, 300_000, 450_000)  # every 30 epochs, as fb.resnet.torch
 
 PAPER: dict[Benchmark, Protocol] = {
-    "cifar10": Protocol(),
-    "imagenet": Protocol(
-        batch_size=256, milestones=(), iterations=600_000, warmup=None, plateau=Plateau(), photos=Photos()
+    # Constructed without being validated, which builds no validator yet; a test does so.
+    "cifar10": Protocol.model_construct(),
+    "imagenet": Protocol.model_construct(
+        batch_size=256,
+        milestones=(),
+        iterations=600_000,
+        warmup=None,
+        plateau=Plateau.model_construct(),
+        photos=Photos.model_construct(),
     ),
 }
 
@@ -322,7 +328,7 @@ class Variant(Frozen):
     schedule: float = Field(1.0, gt=0, le=100)
     tiny: bool = False
     precision: Precision = "fp32"
-    source: str | None = Field(None, pattern=r"^[\w.-]{1,80}$")
+    source: str | None = Field(None, pattern=r"^[\w.-]+$", max_length=80)
     deviations: tuple[Deviation, ...] | None = None
     accumulate: int | None = Field(None, ge=2, le=256)
 
@@ -358,7 +364,8 @@ class Variant(Frozen):
         """The variant in words, for titles: empty of nothing that differs from the paper."""
         data = BENCHMARK_NAMES[self.benchmark]
         if self.dataset != self.benchmark:
-            data = f"{self.source or 'embedded synthetic set'}, not {data}"
+            embedded = "embedded shapes of 16x16 pixels" if self.dataset == "shapes-16" else "embedded synthetic set"
+            data = f"{self.source or embedded}, not {data}"
         if self.tiny:
             scale = "SMOKE RUN (--tiny), not a result"
         elif self.schedule == 1:

@@ -37,14 +37,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data import Dataset
-    from resnet_cli.spec import Net, Precision
+    from resnet_cli.spec import Net, Precision, Protocol
 
 PROTOCOL = PAPER["cifar10"]
 LOADER_WORKERS = 4
 PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready when it was let alone; they cost its turn nothing
+SPEED_SECONDS = 2.0  # of updates, or FEWEST_ROUNDS of them, are enough to judge a training's time by
+FEWEST_ROUNDS = 3
 SETTLE_SECONDS = 0.5  # in which its workers make them again
 TESTED = 2_500  # images; a batch on CUDA
 LAUNCH_SECONDS = 2.5e-6  # of a kernel inside a CUDA graph, the assumption behind the floor
+KERNELS_A_LAYER = 9  # three convolutions, and three passes of normalisation forward and backward
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Result:
         eager: The user's loop, its loader included; None if it was not asked for.
         ratio: Of the two medians.
         floor: Milliseconds below which no update can be here: its arithmetic at the speed of a large matrix product,
-            or on CUDA the launches of five kernels a layer, if those take longer.
+            or on CUDA the launches of `KERNELS_A_LAYER`, if those take longer.
         kernels: Launched by an update; on CUDA.
         peak_bytes: Most memory: of the device on CUDA, else of a whole process that makes two updates.
         test_seconds: Of one pass over 10,000 test images.
@@ -90,6 +93,24 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast a net is trained and tested here, in seconds.
+
+    Attributes:
+        update: Of an update, its batch made.
+        test: Of a test over the dataset's test set.
+        first: Of the first update, compiling included.
+        again: Of the first update of a later run of the same net, for which less is compiled anew.
+    """
+
+    net: Net
+    update: float
+    test: float
+    first: float = 0.0
+    again: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """How to measure.
 
@@ -99,6 +120,8 @@ class Plan:
         against_eager: Measure the user's loop too.
         rounds: Turns of each.
         updates: In each turn.
+        protocol: Its batch size and its optimiser's settings are taken.
+        parts: In which a batch goes through the net.
     """
 
     dataset: Dataset
@@ -107,6 +130,8 @@ class Plan:
     against_eager: bool
     rounds: int
     updates: int
+    protocol: Protocol = PROTOCOL
+    parts: int = 1
 
 
 def measure(net: Net, plan: Plan, report: Callable[[str], None]) -> Result:
@@ -158,6 +183,22 @@ def measure(net: Net, plan: Plan, report: Callable[[str], None]) -> Result:
     )
 
 
+def speed(net: Net, plan: Plan) -> Speed:
+    """Measures in some seconds what is needed to tell how long a training takes; the mean update, as pauses count."""
+    began = time.perf_counter()
+    ours = Ours(net, plan)
+    ours.updates(1)
+    first = time.perf_counter() - began
+    ours.updates(2)
+    rounds: list[float] = []
+    while len(rounds) < FEWEST_ROUNDS or sum(rounds) * plan.updates < SPEED_SECONDS:
+        rounds.append(ours.updates(plan.updates))
+    test = ours.test_seconds() * len(plan.dataset.test_labels) / 10_000
+    began = time.perf_counter()
+    Ours(net, plan).updates(1)
+    return Speed(net, statistics.fmean(rounds), test, first, time.perf_counter() - began)
+
+
 class Ours:
     """A training as `resnet run` makes it, without its logs."""
 
@@ -165,8 +206,8 @@ class Ours:
         self.plan = plan
         make = make_step if plan.is_fast else EagerStep
         self.net = cifar_net(net, 0, len(plan.dataset.classes))
-        self.step = make(self.net, PROTOCOL, plan.precision, plan.dataset.device)
-        self.stream = TrainStream(plan.dataset, 0, PROTOCOL.batch_size)
+        self.step = make(self.net, plan.protocol, plan.precision, plan.dataset.device, plan.parts)
+        self.stream = TrainStream(plan.dataset, 0, plan.protocol.batch_size)
         self.iteration = 0
 
     def updates(self, count: int) -> float:
@@ -174,7 +215,7 @@ class Ours:
         began = time.perf_counter()
         for _ in range(count):
             self.iteration += 1
-            loss, _ = self.step.update(self.stream, self.iteration, PROTOCOL.learning_rate)
+            loss, _ = self.step.update(self.stream, self.iteration, self.plan.protocol.learning_rate)
         loss.item()  # waits for the device
         return (time.perf_counter() - began) / count
 
@@ -286,7 +327,7 @@ def floor(net: Net, device: torch.device, precision: Precision) -> float:
         seconds.append(time.perf_counter() - began)
     operations = 3 * 2 * multiply_adds(net, "cifar10") * PROTOCOL.batch_size
     arithmetic = operations / (2 * size**3) * min(seconds)
-    launches = LAUNCH_SECONDS * (5 * net.depth + 9) if device.type == "cuda" else 0.0
+    launches = LAUNCH_SECONDS * KERNELS_A_LAYER * (net.depth + 1) if device.type == "cuda" else 0.0
     return max(arithmetic, launches)
 
 

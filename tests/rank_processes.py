@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from processes import PATIENCE, killed_at_last
 from torch.distributed import TCPStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.context import ForkServerProcess
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -32,8 +34,12 @@ def _as_rank(number: int, count: int, port: int, function: Callable[..., None], 
     function(*arguments)
 
 
-def start_ranks(count: int, function: Callable[..., None], *arguments: Any) -> list[ForkServerProcess]:
-    """Starts so many ranks, each of which calls the function; it is a module's own, and `Ranks.here()` tells which."""
+@contextlib.contextmanager
+def started_ranks(count: int, function: Callable[..., None], *arguments: Any) -> Iterator[list[ForkServerProcess]]:
+    """So many ranks, each of which calls the function; it is a module's own, and `Ranks.here()` tells which.
+
+    Whatever happens they are ended afterwards, or they would meet the ranks of the next test.
+    """
     CONTEXT.set_forkserver_preload(["resnet_cli.runs.execute", "torch.distributed", "torch._dynamo"])
     processes = [
         CONTEXT.Process(target=_as_rank, args=(number, count, _store().port, function, arguments), daemon=True)
@@ -41,22 +47,18 @@ def start_ranks(count: int, function: Callable[..., None], *arguments: Any) -> l
     ]
     for process in processes:
         process.start()
-    return processes
+    with killed_at_last(*processes):
+        yield processes
 
 
 def run_ranks(count: int, function: Callable[..., None], *arguments: Any) -> None:
     """Runs so many ranks to their end, which must be a good one."""
-    processes = start_ranks(count, function, *arguments)
+    with started_ranks(count, function, *arguments) as processes:
+        assert [0] * count == ended(processes)
 
-    assert [0] * count == ended(processes, seconds=120)
 
-
-def ended(processes: list[ForkServerProcess], seconds: int = 60) -> list[int | None]:
-    """Exit codes of ranks that end by themselves; None of one that has not, which is then ended."""
+def ended(processes: list[ForkServerProcess]) -> list[int | None]:
+    """Exit codes of ranks that end by themselves; None of one that has not."""
     for process in processes:
-        process.join(seconds)
-    codes = [process.exitcode for process in processes]
-    for process in processes:
-        process.kill()  # or it would meet the ranks of the next test
-        process.join()
-    return codes
+        process.join(PATIENCE)
+    return [process.exitcode for process in processes]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import resnet_cli
+from resnet_cli.cli.main import COMMANDS
 
 PACKAGE = Path(resnet_cli.__file__).parent
 MODULES = {
@@ -23,7 +24,8 @@ HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "plotly", "sub
 # What each module, or each package, may import of ours; the first that fits a module's name holds for it.
 MAY_IMPORT = {
     "resnet_cli.errors": set(),
-    "resnet_cli.spec": set(),
+    "resnet_cli.names": set(),
+    "resnet_cli.spec": {"names"},
     "resnet_cli.experiment": {"spec", "errors"},
     "resnet_cli.complexity": {"spec"},
     "resnet_cli.run_folder": {"spec", "errors"},
@@ -34,7 +36,18 @@ MAY_IMPORT = {
     "resnet_cli.model": {"spec", "complexity"},
     "resnet_cli.data": {"spec", "errors", "data"},
     "resnet_cli.train.schedule": {"spec"},
-    "resnet_cli.evaluate": {"spec", "errors", "run_folder", "scores", "device", "model", "data", "ranks", "evaluate"},
+    "resnet_cli.evaluate": {
+        "names",
+        "spec",
+        "errors",
+        "run_folder",
+        "scores",
+        "device",
+        "model",
+        "data",
+        "ranks",
+        "evaluate",
+    },
     "resnet_cli.train": {
         "spec",
         "errors",
@@ -51,8 +64,21 @@ MAY_IMPORT = {
     "resnet_cli.timing": {"spec", "errors", "complexity", "data", "device", "evaluate", "model", "train"},
     "resnet_cli.runs.plan": {"experiment", "spec", "errors"},
     "resnet_cli.runs.store": {"experiment", "spec", "errors", "run_folder", "runs.plan"},
-    "resnet_cli.runs.estimate": {"spec", "complexity", "runs.store"},
+    "resnet_cli.runs.estimate": {"spec", "complexity", "train.schedule", "timing", "runs.store"},
+    "resnet_cli.runs.fit": {"spec", "complexity", "timing", "runs.estimate"},
+    "resnet_cli.runs.measure": {
+        "spec",
+        "errors",
+        "device",
+        "data",
+        "timing",
+        "train.graph_step",
+        "runs.settings",
+        "runs.one_run",
+        "runs.workers",
+    },
     "resnet_cli.runs.settings": {"spec", "run_folder", "ranks"},
+    "resnet_cli.runs.advice": {"spec", "device"},
     "resnet_cli.runs.one_run": {
         "spec",
         "errors",
@@ -122,6 +148,7 @@ MAY_IMPORT = {
         VERSION,
     },
     "resnet_cli.cli": {
+        "names",
         "experiment",
         "spec",
         "errors",
@@ -153,6 +180,7 @@ MAY_IMPORT_TORCH = (
     "resnet_cli.train",
     "resnet_cli.runs.one_run",
     "resnet_cli.runs.workers",
+    "resnet_cli.runs.measure",
     "resnet_cli.runs.execute",
 )
 
@@ -235,6 +263,31 @@ def test_torch_is_loaded_where_it_is_needed(module: str) -> None:
         assert set() == torch & loaded
     if is_in(module, "resnet_cli.report"):
         assert set() == torch & named
+
+
+def test_help_needs_no_specs() -> None:
+    """The help loads every command but no pydantic: texts and options need none."""
+    assert set() == {"pydantic"} & modules_after(["--help"])
+
+
+def test_only_the_command_that_is_called_is_loaded() -> None:
+    """A command's name loads its module, and that of no other command."""
+    commands = {f"resnet_cli.cli.{name}" for name in COMMANDS}
+
+    assert {"resnet_cli.cli.list"} == commands & modules_after(["list", "--help"])
+    assert commands == commands & modules_after(["--help"])
+
+
+def modules_after(arguments: list[str]) -> set[str]:
+    """The modules that a process has loaded once it has run this command line."""
+    program = (
+        "import sys\n"
+        "from resnet_cli.cli.main import _exit_code\n"
+        f"_exit_code({arguments!r})\n"
+        "print('loaded:', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import typer.main
 
-from resnet_cli.cli.main import app
+from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.report.claims import judge
@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text()
 PUBLISHED = Store(ROOT / "results/published")
 SHORT = Variant(schedule=0.02, precision="bf16")
 AT_PAPER_SCALE = Variant(precision="bf16")
+DEMO = Variant(dataset="shapes-16", precision="bf16")
 FIRST_DROP = PAPER["cifar10"].milestones[0]
 LAST = PAPER["cifar10"].iterations
 
@@ -110,7 +111,7 @@ def test_every_promise_names_a_test_that_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("name", "depths", "variant"),
-    [("degradation", (8, 20), SHORT), ("fig6", None, AT_PAPER_SCALE)],
+    [("degradation", (8, 20), SHORT), ("fig6", None, AT_PAPER_SCALE), ("demo", None, DEMO)],
 )
 def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | None, variant: Variant) -> None:
     """The README's errors are those that the published runs give, computed anew."""
@@ -123,7 +124,7 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
             for mean, std in ((net.test_error, net.test_error_std), (net.train_error, net.train_error_std))
         )
         best, took = "", ""
-        if variant.schedule == 1:
+        if variant == AT_PAPER_SCALE:
             hours = " and ".join([r"[\d.]+"] * net.n)
             best, took = rf" {net.best_test_error:.2f} \|", rf" {hours} hours \|"
         row = rf"^\| {net.Index} .*\| {test} \|{best} {train} \| {net.n} \|{took}$"
@@ -149,11 +150,12 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
         assert f"- {judgement.verdict}: {judgement.claim.text}\n" in document
 
 
-def test_the_demo_is_what_is_shown() -> None:
-    """Of the published runs the commands of results/README.md show those of the demo, three of each net."""
-    experiment = load_experiment("degradation", (8, 20))
+def test_the_demos_are_what_is_shown() -> None:
+    """Of the published runs the commands of results/README.md show those of the two demos, three of each net."""
+    for experiment in (load_experiment("degradation", (8, 20)), load_experiment("demo")):
+        variant = PUBLISHED.variant_to_show(experiment)
 
-    assert [3] * 4 == summarize(PUBLISHED, experiment, PUBLISHED.variant_to_show(experiment)).by_net["n"].tolist()
+        assert [3] * 4 == summarize(PUBLISHED, experiment, variant).by_net["n"].tolist()
 
 
 @pytest.mark.parametrize("name", ["table6", "fig6", "fig7"])

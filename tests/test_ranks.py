@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from processes import PATIENCE, wait_for
 from rank_processes import run_ranks
 from torch.distributed import HashStore
 
@@ -91,17 +92,14 @@ def test_ranks_that_are_started_again(tmp_path: Path) -> None:
 @pytest.fixture
 def come(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[HashStore, int], Future[str]]]:
     """Lets one of three ranks come to where they meet; the name on which they agree."""
-    monkeypatch.setattr("resnet_cli.ranks.PATIENCE", timedelta(seconds=20))
+    monkeypatch.setattr("resnet_cli.ranks.PATIENCE", timedelta(seconds=PATIENCE))
     with ThreadPoolExecutor() as ranks:
         yield lambda store, rank: ranks.submit(meet, store, rank, 3)
 
 
 def told(store: HashStore, key: str) -> str:
     """What a key holds, once it is there."""
-    deadline = time.monotonic() + 20
-    while not store.check([key]):
-        assert time.monotonic() < deadline, key
-        time.sleep(0.01)
+    wait_for(lambda: store.check([key]), key)
     return store.get(key).decode()
 
 

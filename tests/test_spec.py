@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from resnet_cli.experiment import load_experiment
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import PAPER, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.spec import PAPER, Benchmark, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
 
 # A run's id is the name of its folder: if one of these changes, finished runs are no longer found.
 KNOWN_IDS = {
@@ -437,12 +437,24 @@ def test_deviations(deviation: Any, path: str, value: object) -> None:
     assert imagenet_run("resnet-18").hash8 != imagenet_run("resnet-18", variant).hash8
 
 
+@pytest.mark.parametrize("benchmark", PAPER)
+def test_the_papers_protocols_are_valid(benchmark: Benchmark) -> None:
+    """They are constructed without being validated; validated, they are the same."""
+    validated = Protocol.model_validate(PAPER[benchmark].model_dump())
+
+    assert validated == PAPER[benchmark]
+    assert validated.model_dump_json() == PAPER[benchmark].model_dump_json()
+    assert Protocol() == PAPER["cifar10"]
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ({"dataset": "folder"}, "source names a folder"),
         ({"dataset": "imagenet", "source": "flowers"}, "source names a folder"),
         ({"dataset": "folder", "source": "../flowers"}, "should match pattern"),
+        ({"dataset": "folder", "source": ""}, "should match pattern"),
+        ({"dataset": "folder", "source": 81 * "f"}, "at most 80 characters"),
         ({"deviations": ("channel-mean",)}, "a deviation from ImageNet's protocol, not from CIFAR-10's"),
         ({"dataset": "imagenet", "deviations": ("stride-3x3", "channel-mean")}, "sorted"),
         ({"dataset": "imagenet", "split": "45k-5k"}, "a split of CIFAR-10's training set"),

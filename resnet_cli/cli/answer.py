@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         BadInputError: The path cannot be written.
     """
+    from resnet_cli import run_folder
+
     try:
         if path.is_dir():
             raise BadInputError(f"{path}: is a folder; name a file")

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.complexity import multiply_adds
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import experiment_names, first_problem, load_experiment
-from resnet_cli.runs.estimate import duration
-from resnet_cli.runs.plan import plan as planned
-from resnet_cli.spec import PAPER, Net, Precision, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +20,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from resnet_cli.data import Dataset
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.spec import Net
     from resnet_cli.timing import Plan, Result
+    from resnet_cli.train.proof import Proof
 
 DEFAULT_NETS = ("resnet-20", "resnet-56")
 
@@ -41,7 +37,10 @@ def bench(
         ),
     ] = None,
     output: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to print it.")] = "rich",
-    precision: Annotated[Precision, typer.Option("--precision", help="Arithmetic of our step.")] = "bf16",
+    precision: Annotated[
+        options.PrecisionChoice,
+        typer.Option("--precision", help="Of our step; auto: bf16 where the device multiplies it, else fp32."),
+    ] = "auto",
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Our compiled step, or the plain one.")
     ] = True,
@@ -61,19 +60,26 @@ def bench(
 
     from resnet_cli import timing
     from resnet_cli.device import choose_device, prepare
+    from resnet_cli.spec import PAPER
     from resnet_cli.train import graph_step
     from resnet_cli.train.environment import describe
+    from resnet_cli.train.proof import prove_net, summary
 
     place = choose_device(device)
-    prepare(place, precision)
+    chosen_precision = options.chosen_precision(precision, device, progress)
+    assert chosen_precision is not None
+    prepare(place, chosen_precision)
     in_the_way = graph_step.obstacle(place) if compiled else None
     if in_the_way:
         progress.print(f"Measuring the plain step: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
+        if graph_step.takes_a_graph(place, is_alone=True):  # then as a CUDA graph, for which nothing is compiled
+            in_the_way = None
     dataset = _dataset(options.data_folder(data_dir)).to(place)
     plan = timing.Plan(
-        dataset, precision, compiled and in_the_way is None, against is not None, rounds=rounds, updates=updates
+        dataset, chosen_precision, compiled and in_the_way is None, against is not None, rounds=rounds, updates=updates
     )
     results = []
+    proofs: dict[str, Proof] = {}
     for net in chosen:
         with progress.status(net.name) as status:
 
@@ -81,21 +87,31 @@ def bench(
                 status.update(f"{net.name}: {text}")
 
             results.append(timing.measure(net, plan, report))
+            if plan.is_fast:  # afterwards, for it would compile what the first update is to compile
+                report("comparing its step with the plain one")
+                proofs[net.name] = prove_net(net, plan.precision, dataset)
     if output == "json":
         content = {
-            **describe(place, precision, dataset, is_fast=plan.is_fast),
+            **describe(place, plan.precision, dataset, is_fast=plan.is_fast),
             "batch_size": PAPER["cifar10"].batch_size,
             "rounds": rounds,
             "updates": updates,
             "nets": {result.net: asdict(result) for result in results},
+            "proofs": {name: asdict(proof) for name, proof in proofs.items()},
             "seconds": estimates(results, dataset),
         }
         typer.echo(json.dumps(content, indent=1))
     else:
-        _print(results, plan, place, Console())
+        console = Console()
+        _print(results, plan, place, console)
+        for name, proof in proofs.items():
+            console.print(f"{name}: {summary(proof)}.", markup=False, highlight=False)
 
 
 def _net(name: str) -> Net:
+    from resnet_cli.experiment import first_problem
+    from resnet_cli.spec import Net
+
     try:
         return Net.on("cifar10", name)
     except ValueError as error:
@@ -105,6 +121,7 @@ def _net(name: str) -> Net:
 def _dataset(folder: Path) -> Dataset:
     """CIFAR-10 where it is, else the embedded set: their images are of one size."""
     from resnet_cli.data import Dataset, cifar10, open_dataset
+    from resnet_cli.spec import Variant
 
     dataset = open_dataset(Variant(dataset="cifar10" if cifar10.is_there(folder) else "synthetic"), folder)
     assert isinstance(dataset, Dataset)
@@ -117,32 +134,33 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     A net that was not measured takes the time of the nearest one in size, in proportion to its multiply-adds; its
     first update, compiling included, that of the slowest to begin.
     """
-    from resnet_cli.train.schedule import epochs_between_tests
+    from resnet_cli.experiment import experiment_names, load_experiment
+    from resnet_cli.runs.estimate import training_seconds
+    from resnet_cli.runs.plan import plan as planned
+    from resnet_cli.spec import Net, Variant
+    from resnet_cli.timing import Speed
 
-    sizes = {multiply_adds(Net.on("cifar10", result.net), "cifar10"): result for result in results}
+    speeds = [
+        Speed(Net.on("cifar10", result.net), result.update.median / 1e3, result.test_seconds) for result in results
+    ]
     train, test = len(dataset.train_labels), len(dataset.test_labels)
-
-    def seconds(run: RunSpec) -> float:
-        size = multiply_adds(run.net, "cifar10")
-        nearest = min(sizes, key=lambda other: max(size, other) / min(size, other))
-        epochs = run.protocol.iterations * run.protocol.batch_size / train
-        tests = epochs // epochs_between_tests(epochs, train, test) + 1
-        result = sizes[nearest]
-        return size / nearest * (run.protocol.iterations * result.update.median / 1e3 + tests * result.test_seconds)
-
     beginning = max(result.first_update_seconds for result in results)
     times = {}
     for name in experiment_names():
         question = load_experiment(name)
-        if question.benchmark == "cifar10" and question.runs:
+        if question.dataset == "cifar10" and question.runs:
             runs = planned(question, Variant())
-            times[name] = round(sum(map(seconds, runs)) + beginning * len({run.net for run in runs}), 1)
+            training = sum(training_seconds(run, speeds, train, test) for run in runs)
+            times[name] = round(training + beginning * len({run.net for run in runs}), 1)
     return times
 
 
 def _print(results: Sequence[Result], plan: Plan, place: torch.device, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
+    from resnet_cli.runs.estimate import duration
+    from resnet_cli.spec import PAPER
 
     step = "compiled" if plan.is_fast else "plain"
     title = f"An update of {PAPER['cifar10'].batch_size} images of {plan.dataset.name} on {place.type}"

@@ -19,13 +19,12 @@ from resnet_cli.cli.options import (
     Schedule,
     SplitOption,
     Tiny,
+    chosen_precision,
     every_experiment,
     fits,
     parse_depths,
     shown_variant,
 )
-from resnet_cli.experiment import load_experiment
-from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,13 +60,15 @@ def check(
     from rich.console import Console
     from rich.text import Text
 
+    from resnet_cli.experiment import load_experiment
     from resnet_cli.report import claims
     from resnet_cli.report import power as powers
     from resnet_cli.report.summarize import summarize
+    from resnet_cli.runs.store import Store
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
     experiments = every_experiment(chosen) if name is None else [load_experiment(name, chosen)]
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     if name is None:  # options that are about some experiments only leave the others out
         experiments = [each for each in experiments if each.claims and fits(each, asked)]
     summaries = [summarize(store, each, shown_variant(store, each, asked)) for each in experiments]

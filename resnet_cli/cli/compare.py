@@ -13,8 +13,6 @@ import typer
 from resnet_cli.cli.answer import write_file
 from resnet_cli.cli.options import Depths, parse_depths, reachable
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import load_experiment
-from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +52,9 @@ def compare(
 ) -> None:
     """Compare two results folders: errors, their difference with its interval, logs, and what else differs."""
     from rich.console import Console
+
+    from resnet_cli.experiment import load_experiment
+    from resnet_cli.runs.store import Store
 
     if name is None and depths is not None:
         raise BadInputError("--depths: of a sweep; name the EXPERIMENT")

@@ -8,7 +8,6 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import BENCHMARK_NAMES, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +38,7 @@ def verify(
     """Check CIFAR-10's files by their official MD5; of ImageNet, or a folder of classes, the layout and the counts."""
     from resnet_cli.data import obstacle
     from resnet_cli.data.folder import source_of
+    from resnet_cli.spec import BENCHMARK_NAMES, Variant
 
     folder = options.data_folder(data_dir)
     source = None

@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from resnet_cli import run_folder
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
-from resnet_cli.cli.given import TORCHVISION, GivenDataset, Question, ask
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.convention import ConventionName, find_convention
-from resnet_cli.experiment import load_experiment
-from resnet_cli.spec import BENCHMARK_NAMES, PAPER, Benchmark, Precision, RunSpec, Variant, Views
+from resnet_cli.names import ConventionName, GivenDataset, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
 
+    from resnet_cli.cli.given import Question
     from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.data.dataset import Constants
     from resnet_cli.evaluate.evaluate import Evaluation
+    from resnet_cli.spec import Benchmark, RunSpec, Variant, Views
 
 # The paper's tables with a number for each test, the fuller one first.
 PAPER_TABLES: dict[tuple[Benchmark, Views], tuple[str, ...]] = {
@@ -72,6 +70,8 @@ def evaluate_weights(
     form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
 ) -> None:
     """Test weights, ours or others', or an ensemble of saved scores, and print top-1 and top-5 error."""
+    from resnet_cli.cli.given import ask
+
     if output:
         check_writable(output)  # before a test that may take hours
     if ensemble:
@@ -101,8 +101,10 @@ def _test(
     """Tests a net; returns what to print, and the content of a file of its scores."""
     from rich.console import Console
 
+    from resnet_cli.cli.given import TORCHVISION
     from resnet_cli.data import open_dataset
     from resnet_cli.device import choose_device, prepare
+    from resnet_cli.evaluate.convention import find_convention
     from resnet_cli.evaluate.evaluate import evaluate
     from resnet_cli.evaluate.trained import scores_content
     from resnet_cli.evaluate.weights import match, read_weights, torchvision_weights
@@ -182,6 +184,8 @@ def _with_progress(test: Callable[[Callable[[int], None]], Evaluation], total: i
 
 
 def _data_in_words(variant: Variant, name: str) -> str:
+    from resnet_cli.spec import BENCHMARK_NAMES
+
     benchmark = BENCHMARK_NAMES[variant.benchmark]
     if variant.dataset == variant.benchmark:
         return benchmark if variant.split == "full" else f"{benchmark}, the 5k held out of training"
@@ -203,6 +207,8 @@ def _errors(top1: float, top5: float, images: int) -> dict[str, Any]:
 
 def _papers(question: Question) -> dict[str, Any] | None:
     """The paper's numbers for this net and test, and whether ours may stand beside them; None if it gives none."""
+    from resnet_cli.experiment import load_experiment
+
     benchmark = question.variant.benchmark
     if question.sides and question.photos and question.sides != question.photos.dense_sides:
         return None
@@ -220,6 +226,8 @@ def _papers(question: Question) -> dict[str, Any] | None:
 
 def _is_papers(run: RunSpec | None) -> bool:
     """Whether a run followed the paper; others' weights do for all that we know."""
+    from resnet_cli.spec import PAPER, RunSpec, Variant
+
     return run is None or run == RunSpec.of(
         run.net,
         Variant(dataset=run.variant.dataset, precision=run.variant.precision),
@@ -232,6 +240,7 @@ def _ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
     """Averages saved scores; returns what to print, and the content of a file of the averaged scores."""
     import torch
 
+    from resnet_cli import run_folder
     from resnet_cli.evaluate.trained import scores_content
     from resnet_cli.scores import average, top_errors
 
@@ -257,6 +266,8 @@ def _ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
 
 def _scores_file(path: Path) -> Path:
     """A file of scores, itself or in a run's folder: of its dense test, else of its 10-crop test."""
+    from resnet_cli import run_folder
+
     options.reachable(path)
     if not path.is_dir():
         return path

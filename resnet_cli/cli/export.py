@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from resnet_cli import run_folder
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.store import Store
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.runs.store import Store
     from resnet_cli.spec import RunSpec
 
 Target = Literal["safetensors", "torchvision", "onnx"]
@@ -40,6 +39,9 @@ def export(
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Write a finished run's weights for other programs, and print the file's path."""
+    from resnet_cli import run_folder
+    from resnet_cli.runs.store import Store
+
     store = Store.open(results_dir)
     folder = _folder(name, store)
 
@@ -83,6 +85,8 @@ def export(
 
 def _folder(name: str, store: Store) -> Path:
     """The folder of the run that is meant."""
+    from resnet_cli import run_folder
+
     options.reachable(Path(name))
     by_name = store.root / "runs" / name
     for folder in (by_name, Path(name)):

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 from resnet_cli import run_folder
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.convention import CONVENTIONS, ConventionName, find_convention, net_under
+from resnet_cli.evaluate.convention import CONVENTIONS, find_convention, net_under
 from resnet_cli.experiment import first_problem
-from resnet_cli.spec import BENCHMARK_OF, MOST_PIXELS, PAPER, Benchmark, Net, Precision, RunSpec, Variant, Views
+from resnet_cli.spec import BENCHMARK_OF, MOST_PIXELS, PAPER, Benchmark, Net, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
+    from resnet_cli.names import ConventionName, GivenDataset, Precision
     from resnet_cli.spec import Photos
 
 TORCHVISION = "torchvision"  # as --weights: its own
-GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]
 
 
 @dataclass(frozen=True)

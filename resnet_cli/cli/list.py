@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from resnet_cli.cli import options
-from resnet_cli.experiment import experiment_names, load_experiment
-from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
-from resnet_cli.runs.plan import plan
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import PAPER, Variant
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
@@ -15,6 +10,12 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+
+    from resnet_cli.experiment import experiment_names, load_experiment
+    from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
+    from resnet_cli.runs.plan import plan
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import PAPER, Variant
 
     store = Store.open(results_dir)
     measured = {benchmark: measured_speed(store, Variant(dataset=benchmark)) for benchmark in PAPER}

@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from resnet_cli import __version__
-from resnet_cli.cli.bench import bench
-from resnet_cli.cli.check import check
-from resnet_cli.cli.compare import compare
-from resnet_cli.cli.data import data_app
-from resnet_cli.cli.doctor import doctor
-from resnet_cli.cli.eval import evaluate_weights
-from resnet_cli.cli.export import export
-from resnet_cli.cli.list import list_experiments
-from resnet_cli.cli.plot import plot
-from resnet_cli.cli.report import report
-from resnet_cli.cli.reproduce import reproduce
-from resnet_cli.cli.run import run
-from resnet_cli.cli.show import show
-from resnet_cli.cli.status import status
-from resnet_cli.cli.table import table
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_UNEXPECTED, BadInputError
 
-LONGEST_LINE = 1_500
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-app = typer.Typer(
-    help="Reproduces the tables and figures of Deep Residual Learning for Image Recognition (He et al., CVPR 2016).",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("list")(list_experiments)
-app.command()(show)
-app.command()(run)
-app.command()(reproduce)
-app.command()(status)
-app.command()(table)
-app.command()(plot)
-app.command()(check)
-app.command()(compare)
-app.command("eval")(evaluate_weights)
-app.command()(export)
-app.command()(bench)
-app.command()(report)
-app.add_typer(data_app, name="data")
-app.command()(doctor)
+LONGEST_LINE = 1_500
+PAPER = "Deep Residual Learning for Image Recognition"
+
+# The commands in the order of the help, each with its function, or its app, in the module of its name. Only the one
+# that is called is loaded: the others take longer than most answers.
+COMMANDS = {
+    "list": "list_experiments",
+    "show": "show",
+    "run": "run",
+    "reproduce": "reproduce",
+    "status": "status",
+    "table": "table",
+    "plot": "plot",
+    "check": "check",
+    "compare": "compare",
+    "eval": "evaluate_weights",
+    "export": "export",
+    "bench": "bench",
+    "report": "report",
+    "data": "data_app",
+    "doctor": "doctor",
+}
+
+
+def make_app(names: Iterable[str]) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        help=f"Reproduces the tables and figures of {PAPER} (He et al., CVPR 2016).",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name in names:
+        command = getattr(import_module(f"resnet_cli.cli.{name}"), COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,7 +63,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with every error.")] = False,
@@ -70,11 +76,15 @@ def _options(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its code (the README lists them)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_exit_code(arguments))
+    code = _exit_code(arguments)
+    if "torch" not in sys.modules:  # whose libraries complain at exit of objects that were not collected
+        gc.freeze()  # else Python searches all objects for cycles before it ends, a seventh of `list`'s time
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
     try:
+        app = make_app(_needed(arguments))
         outcome = app(args=arguments, prog_name="resnet", standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:
@@ -84,6 +94,12 @@ def _exit_code(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_CTRL_C
     return outcome if isinstance(outcome, int) else 0
+
+
+def _needed(arguments: list[str]) -> Iterable[str]:
+    """The command that is called; every one where none is, for the help and for what is like a mistaken name."""
+    called = next((each for each in arguments if each != "--debug"), None)
+    return [called] if called in COMMANDS else COMMANDS
 
 
 def _report(error: Exception) -> int:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
-from pydantic import ValidationError
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import Experiment, experiment_names, first_problem, load_experiment
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import BENCHMARK_OF, SYNTHETIC, DatasetName, Deviation, Precision, Split, Variant
+from resnet_cli.names import DatasetName, Deviation, Precision, Split
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Variant
 
 
 def reachable(path: Path | None) -> Path | None:
@@ -110,10 +114,17 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates, on CUDA 10,000).",
+        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates, on CUDA 2,000).",
     ),
 ]
-PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="Arithmetic of the training step.")]
+PrecisionChoice = Literal["auto", "fp32", "tf32", "bf16"]
+PrecisionOption = Annotated[
+    PrecisionChoice | None,
+    typer.Option(
+        "--precision",
+        help="Arithmetic of the training step (default: fp32). auto: bf16 where the device multiplies it, else fp32.",
+    ),
+]
 
 
 def data_folder(data_dir: Path | None) -> Path:
@@ -135,8 +146,39 @@ def parse_depths(text: str | None) -> tuple[int, ...] | None:
         raise BadInputError(f"--depths '{text}': write whole numbers with commas: 8,14,20") from None
 
 
+def chosen_precision(
+    precision: PrecisionChoice | None, device: str = "auto", console: Console | None = None
+) -> Precision | None:
+    """The precision that is asked for; `auto` is the one that fits this device. The console is told what it means here.
+
+    Raises:
+        BadInputError: There is no such device here.
+    """
+    if precision != "auto" and (precision != "bf16" or console is None):
+        return precision
+    from resnet_cli.device import bf16_slowdown, choose_device, fitting_precision, has_bf16
+
+    place = choose_device(device)
+    chosen = fitting_precision(place) if precision == "auto" else precision
+    if precision == "auto":
+        has = "multiplies it natively" if chosen == "bf16" else "has no instructions for bf16"
+        line = f"--precision auto: {chosen}; this {place.type} {has}."
+    elif not has_bf16(place):
+        line = (
+            f"--precision bf16: this {place.type} has no instructions for it, so it is emulated: a convolution takes "
+            f"{bf16_slowdown(place):.1f} times as long as in fp32. --precision auto takes fp32 here."
+        )
+    else:
+        return chosen
+    if console:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return chosen
+
+
 def every_experiment(depths: tuple[int, ...] | None) -> list[Experiment]:
     """The experiments that come with the program; those that sweep depths sweep these, if any are given."""
+    from resnet_cli.experiment import experiment_names, load_experiment
+
     experiments = [load_experiment(name) for name in experiment_names()]
     return [load_experiment(each.name, depths) if depths and each.depths else each for each in experiments]
 
@@ -161,6 +203,11 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
     Raises:
         BadInputError: The options contradict one another or the experiment, or a value is out of range.
     """
+    from pydantic import ValidationError
+
+    from resnet_cli.experiment import first_problem
+    from resnet_cli.spec import BENCHMARK_OF, SYNTHETIC, Variant
+
     own_data = asked.dataset in ("cifar10", "imagenet") or asked.dataset_root is not None
     if asked.tiny and (asked.schedule is not None or own_data):
         raise BadInputError(
@@ -270,7 +317,9 @@ def worker_count(workers: int | None, sharing: int = 1) -> int:
     return max(1, (os.cpu_count() or 1) // sharing) if workers is None else workers
 
 
-def cluster(launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int) -> dict[str, str | bool] | None:
+def cluster(
+    launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int, precision: PrecisionChoice | None
+) -> dict[str, str | bool] | None:
     """What sbatch is to be told where a cluster is to train; None where this machine is.
 
     Raises:
@@ -286,6 +335,8 @@ def cluster(launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int
         raise BadInputError(f"--jobs {jobs}: of --launcher local; SLURM decides how many jobs run side by side")
     if ranks > 1:
         raise BadInputError("--launcher slurm: each job trains a net of its own; torchrun's processes train one")
+    if precision == "auto":
+        raise BadInputError("--precision auto: looks at this machine, not at the cluster's; say fp32, tf32 or bf16")
     from resnet_cli.runs.slurm import check_installed, parse_options
 
     parsed = parse_options(slurm or [])

@@ -20,12 +20,11 @@ from resnet_cli.cli.options import (
     Schedule,
     SplitOption,
     Tiny,
+    chosen_precision,
     parse_depths,
     shown_variant,
 )
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import load_experiment
-from resnet_cli.runs.store import Store
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
@@ -57,12 +56,14 @@ def plot(
     results_dir: ResultsDir = None,
 ) -> None:
     """Draw an experiment's figure from our runs, finished or not, and print the file's path."""
+    from resnet_cli.experiment import load_experiment
     from resnet_cli.report.figures import draw, figure_bytes
     from resnet_cli.report.summarize import summarize
+    from resnet_cli.runs.store import Store
 
     source = EXPERIMENT_OF_ALIAS.get(name, name)
     experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
     if experiment.figure is None:

@@ -10,7 +10,6 @@ import typer
 from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.store import Store
 
 
 def report(
@@ -27,6 +26,7 @@ def report(
     """
     from resnet_cli.report.page import make_section, render_page
     from resnet_cli.report.summarize import summarize
+    from resnet_cli.runs.store import Store
 
     if output is not None:
         check_writable(output)  # before all the drawing

@@ -10,11 +10,7 @@ from resnet_cli.cli import options
 from resnet_cli.cli.report import report
 from resnet_cli.cli.train import train_missing
 from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
-from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.ranks import Ranks
-from resnet_cli.runs.plan import plan
-from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
 
 
 def reproduce(
@@ -36,15 +32,20 @@ def reproduce(
     from resnet_cli.cli.answer import present
     from resnet_cli.data import obstacle
     from resnet_cli.device import default_jobs
+    from resnet_cli.experiment import experiment_names, load_experiment
+    from resnet_cli.runs.plan import plan
+    from resnet_cli.runs.settings import Settings
+    from resnet_cli.runs.store import Store
 
     if Ranks.here().count > 1:
         raise BadInputError("torchrun: several processes train one net together in 'resnet run'")
     store, folder, progress = Store.open(results_dir), options.data_folder(data_dir), Console(stderr=True)
     code, left_out = 0, []
+    chosen = options.chosen_precision(precision, device, progress)
     look = cache(obstacle)  # all experiments on one dataset share its answer, which takes reading every byte
     for name in experiment_names():
         question = load_experiment(name)
-        asked = options.Asked(schedule=schedule, tiny=tiny, precision=precision)
+        asked = options.Asked(schedule=schedule, tiny=tiny, precision=chosen)
         variant = options.wanted_variant(question, asked if question.runs else options.Asked())
         in_the_way = look(variant, folder) if question.runs else None
         if in_the_way:

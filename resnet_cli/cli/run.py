@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.minutes import Question, check_measured, measured_variant
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import load_experiment
 from resnet_cli.ranks import Ranks
-from resnet_cli.runs.plan import plan
-from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import DatasetName, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from resnet_cli.names import DatasetName
+    from resnet_cli.runs.store import Store
     from resnet_cli.spec import Benchmark, RunSpec
 
 
@@ -32,9 +30,19 @@ def run(
     seeds: options.Seeds = None,
     depths: options.Depths = None,
     schedule: options.Schedule = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="Take the longest schedule by which all of it fits into this time, as measured here; kept for later.",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure the updates here and say first how long it will take.")
+    ] = False,
     tiny: options.Tiny = False,
     dataset: Annotated[
-        Literal["cifar10", "synthetic", "imagenet", "synthetic-photos", "auto"] | None,
+        Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "auto"] | None,
         typer.Option(
             "--dataset",
             help="In place of the experiment's. auto: the experiment's, if it is there or can be had, else synthetic.",
@@ -67,6 +75,10 @@ def run(
     from rich.console import Console
 
     from resnet_cli.cli.answer import present
+    from resnet_cli.experiment import load_experiment
+    from resnet_cli.runs.plan import plan
+    from resnet_cli.runs.settings import Settings
+    from resnet_cli.runs.store import Store
 
     progress, ranks, folder = Console(stderr=True), Ranks.here(), options.data_folder(data_dir)
 
@@ -91,18 +103,28 @@ def run(
         if not dry_run:
             follow_first(settings())
         return
-    cluster = options.cluster(launcher, slurm, jobs, ranks.count)
+    check_measured(minutes, schedule, launcher, ranks.count, tiny=tiny, estimate=estimate)
+    cluster = options.cluster(launcher, slurm, jobs, ranks.count, precision)
     question = load_experiment(experiment, options.parse_depths(depths))
     asked = options.Asked(
-        schedule, tiny, None if dataset == "auto" else dataset, dataset_root, split, precision, deviation, accumulate
+        schedule,
+        tiny,
+        None if dataset == "auto" else dataset,
+        dataset_root,
+        split,
+        options.chosen_precision(precision, device, progress),
+        deviation,
+        accumulate,
     )
     variant = options.wanted_variant(question, asked if question.runs else options.Asked())
     if dataset == "auto" and question.runs and not tiny and dataset_root is None:
         found = _auto_dataset(question.benchmark, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
     variant = options.over_ranks(question, variant, ranks.count, sync_bn=sync_bn)
-    runs = plan(question, variant, only=only, seeds=seeds)
     store = Store.open(results_dir)
+    asked_here = Question(question, variant, only, seeds, minutes, estimate)
+    variant = measured_variant(asked_here, store, settings, progress, keep=not dry_run)
+    runs = plan(question, variant, only=only, seeds=seeds)
     if dry_run:
         _print_plan(runs, store, question.scale(variant))
         return
@@ -130,6 +152,7 @@ def run(
 def _auto_dataset(benchmark: Benchmark, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
     from resnet_cli.cli.data import fetch_cifar10
     from resnet_cli.data import cifar10, obstacle
+    from resnet_cli.spec import Variant
 
     if benchmark == "imagenet":
         in_the_way = obstacle(Variant(dataset="imagenet"), data_dir)

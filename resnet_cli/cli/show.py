@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resnet_cli import complexity
 from resnet_cli.cli import options
-from resnet_cli.experiment import Experiment, load_experiment
-from resnet_cli.runs.estimate import duration, measured_speed, work
-from resnet_cli.runs.plan import plan
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from resnet_cli.experiment import Experiment
     from resnet_cli.runs.estimate import Measured
+    from resnet_cli.runs.store import Store
 
 
 def show(
@@ -24,6 +20,11 @@ def show(
     """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
     from rich.console import Console
     from rich.markup import escape
+
+    from resnet_cli.experiment import load_experiment
+    from resnet_cli.runs.estimate import measured_speed
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Variant
 
     question = load_experiment(experiment, options.parse_depths(depths))
     store = Store.open(results_dir)
@@ -80,6 +81,11 @@ def _protocol(experiment: Experiment) -> str:
 def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
+    from resnet_cli import complexity
+    from resnet_cli.runs.estimate import duration, work
+    from resnet_cli.runs.plan import plan
+    from resnet_cli.spec import Variant
 
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}

@@ -8,12 +8,6 @@ from typing import Annotated
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.cli.screen import seconds_left
-from resnet_cli.experiment import load_experiment
-from resnet_cli.runs.estimate import duration
-from resnet_cli.runs.plan import plan
-from resnet_cli.runs.squeue import NoAnswerError, queued
-from resnet_cli.runs.store import Store
 
 SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
 
@@ -28,6 +22,13 @@ def status(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+
+    from resnet_cli.cli.screen import seconds_left
+    from resnet_cli.experiment import load_experiment
+    from resnet_cli.runs.estimate import duration
+    from resnet_cli.runs.plan import plan
+    from resnet_cli.runs.squeue import NoAnswerError, queued
+    from resnet_cli.runs.store import Store
 
     store = Store.open(results_dir)
     runs = store.runs()

@@ -21,11 +21,10 @@ from resnet_cli.cli.options import (
     Schedule,
     SplitOption,
     Tiny,
+    chosen_precision,
     parse_depths,
     shown_variant,
 )
-from resnet_cli.experiment import load_experiment
-from resnet_cli.runs.store import Store
 
 TableFormat = Literal["rich", "csv", "md", "latex", "json"]
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
@@ -54,11 +53,13 @@ def table(
     """Show ours beside the paper's numbers: mean, standard deviation, n, difference."""
     from rich.console import Console
 
+    from resnet_cli.experiment import load_experiment
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
+    from resnet_cli.runs.store import Store
 
     experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, precision, deviation, accumulate)
+    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
     result = make_table(summarize(store, experiment, variant))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")

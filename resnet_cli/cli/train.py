@@ -12,7 +12,6 @@ import typer
 
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.ranks import LOST, LostRankError, explained, is_loss
-from resnet_cli.runs.settings import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +33,15 @@ def train_missing(
         typer.Exit: A signal stopped it.
     """
     from resnet_cli.cli.screen import Screen
+    from resnet_cli.runs.advice import about_precision
     from resnet_cli.runs.execute import execute
+    from resnet_cli.runs.settings import FAILED
 
     missing = _missing(question, runs, store)
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
+    if missing and (advice := about_precision(missing, settings.device)):
+        _say(console, advice)
     with Screen(question.name, missing, console) as screen:
         try:
             report = execute(missing, store, settings, screen, question.after_training)

@@ -91,6 +91,8 @@ def open_dataset(
 def _open_resident(variant: Variant, data_dir: Path) -> Dataset:
     if variant.dataset == "cifar10":
         dataset = cifar10.load(data_dir)
+    elif variant.dataset == "shapes-16":
+        dataset = synthetic.load_small()
     elif variant.tiny:
         dataset = synthetic.load(train=64, test=64)
     else:

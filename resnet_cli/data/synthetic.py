@@ -1,4 +1,4 @@
-"""An embedded set of ten drawn shapes, 32x32 or as photographs: no download, the same on every machine.
+"""Embedded sets of ten drawn shapes, 32x32, 16x16 or as photographs: no download, the same on every machine.
 
 For smoke runs, tests and demos.
 
@@ -26,6 +26,9 @@ CLASSES = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
 SIZE = 32
+SMALL_SIZE = 16
+SMALL_TRAIN_IMAGES = 4_000
+SMALL_TEST_IMAGES = 1_000
 PHOTO_SCALE = 3  # photographs are the images so many times enlarged
 PHOTO_MARGIN = 24  # and longer by so much, the even ones in height, the odd ones in width
 GREY_EVERY = 7  # photographs; no multiple of the classes, so that each class has some
@@ -33,10 +36,18 @@ GREY_EVERY = 7  # photographs; no multiple of the classes, so that each class ha
 
 def load(train: int = TRAIN_IMAGES, test: int = TEST_IMAGES) -> Dataset:
     """Draws the set: `train` and `test` images; training and test images never coincide."""
-    train_images, train_labels = draw(train, key=0)
-    test_images, test_labels = draw(test, key=1)
+    return _dataset("synthetic", draw(train, key=0), draw(test, key=1))
+
+
+def load_small(train: int = SMALL_TRAIN_IMAGES, test: int = SMALL_TEST_IMAGES) -> Dataset:
+    """Draws the set of small, clear images, which a net learns in some hundred updates; the demo's."""
+    return _dataset("shapes-16", draw_small(train, key=0), draw_small(test, key=1))
+
+
+def _dataset(name: str, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Dataset:
+    (train_images, train_labels), (test_images, test_labels) = train, test
     return Dataset(
-        name="synthetic",
+        name=name,
         checksum=f"SHA-256 {hashlib.sha256(train_images.tobytes() + test_images.tobytes()).hexdigest()}",
         classes=CLASSES,
         train_images=torch.from_numpy(train_images),
@@ -92,6 +103,29 @@ def draw(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     images = np.where(patch[:, None], traits[:, 12:15, None, None], images)
 
     images = images + (0.2 + 0.35 * traits[:, 15, None, None, None]) * noise
+    return (images * 255).clip(0, 255).astype(np.uint8), labels
+
+
+def draw_small(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws `count` images, (count, 3, 16, 16) uint8, and their labels, (count,) int64, classes in turn.
+
+    The shape fills most of the image and differs clearly from its background; there is little noise and no patch.
+    """
+    labels = np.arange(count, dtype=np.int64) % len(CLASSES)
+    random = np.random.Philox(key=np.array([key, 2016], dtype=np.uint64))
+    traits = _uniform(random, (count, 9))
+    noise = _uniform(random, (count, 3, SMALL_SIZE, SMALL_SIZE)) - 0.5
+
+    ys, xs = np.mgrid[0:SMALL_SIZE, 0:SMALL_SIZE].astype(np.float32)
+    radius = 4.5 + 2 * traits[:, 0, None, None]
+    y = ys - (5.5 + 4 * traits[:, 1, None, None])
+    x = xs - (5.5 + 4 * traits[:, 2, None, None])
+    shape = _inside(labels, y / radius, x / radius)
+
+    background = traits[:, 3:6]
+    contrast = 0.25 + 0.35 * traits[:, 6:9]
+    foreground = np.where(background > 0.5, background - contrast, background + contrast)
+    images = np.where(shape[:, None], foreground[..., None, None], background[..., None, None]) + 0.05 * noise
     return (images * 255).clip(0, 255).astype(np.uint8), labels
 
 

@@ -6,7 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.spec import BENCHMARK_NAMES, Net
@@ -14,9 +14,8 @@ from resnet_cli.spec import BENCHMARK_NAMES, Net
 if TYPE_CHECKING:
     from resnet_cli.data.dataset import Constants
     from resnet_cli.model import Zeros
+    from resnet_cli.names import ConventionName
     from resnet_cli.spec import Benchmark
-
-ConventionName = Literal["paper", "torchvision", "fb", "akamaster"]
 
 IMAGENET_CONSTANTS: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FB_CIFAR10_CONSTANTS: Constants = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))

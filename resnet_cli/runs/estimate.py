@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resnet_cli.complexity import multiply_adds, parameters
+from resnet_cli.train.schedule import epochs_between_tests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec, Variant
+    from resnet_cli.spec import Net, RunSpec, Variant
+    from resnet_cli.timing import Speed
 
 # Below both, start-up drowns the speed; an update of a large net may take seconds.
 FEWEST_UPDATES = 50
@@ -36,6 +38,8 @@ def work(run: RunSpec) -> int:
     per_image = multiply_adds(run.net, run.variant.benchmark, stride_3x3=run.variant.stride_3x3)
     if run.protocol.photos:
         per_image = per_image * run.protocol.photos.crop**2 // 224**2
+    elif run.variant.dataset == "shapes-16":
+        per_image //= 4  # half of CIFAR-10's 32 pixels a side
     return run.protocol.iterations * run.protocol.batch_size * per_image
 
 
@@ -61,6 +65,31 @@ def measured_speed(store: Store, variant: Variant) -> Measured | None:
     _, speed, run = best
     updates, machine = store.status(run).iteration, store.environment(run).get("device_name", "this machine")
     return Measured(speed, f"{updates:,} updates of {run.net.name} on {machine}, {run.variant.precision}")
+
+
+def speed_of(net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:
+    """The measured net of CIFAR-10's that is nearest in size, of the same family if there is one; and how much larger.
+
+    Returns:
+        Its speed, and this net's multiply-adds over its own.
+    """
+
+    def ratio(other: Net) -> float:
+        return multiply_adds(net, "cifar10") / multiply_adds(other, "cifar10")
+
+    def distance(speed: Speed) -> tuple[float, bool]:
+        return max(ratio(speed.net), 1 / ratio(speed.net)), speed.net.family != net.family
+
+    nearest = min(speeds, key=distance)
+    return nearest, ratio(nearest.net)
+
+
+def training_seconds(run: RunSpec, speeds: Sequence[Speed], train_images: int, test_images: int) -> float:
+    """Seconds of all updates and tests of a run on CIFAR-10, judged by the nets that were measured (`speed_of`)."""
+    speed, times = speed_of(run.net, speeds)
+    epochs = run.protocol.iterations * run.protocol.batch_size / train_images
+    tests = epochs // epochs_between_tests(epochs, train_images, test_images) + 1
+    return times * (run.protocol.iterations * speed.update + tests * speed.test)
 
 
 def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:

@@ -13,14 +13,47 @@ from pydantic import ValidationError
 
 from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
+from resnet_cli.experiment import first_problem
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import AfterTraining, Analysis, Precision, RunSpec, Variant, Views
+from resnet_cli.spec import AfterTraining, Analysis, Frozen, Precision, RunSpec, Variant, Views
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from resnet_cli.experiment import Experiment
+
+
+CHOICES = "minutes.json"
+
+
+class Choice(Frozen):
+    """The schedule that was chosen for a time (`run --minutes`); it is the variant's. All else is what was asked for.
+
+    Attributes:
+        device: cuda, mps or cpu; with `device_name` it says for which machine.
+    """
+
+    experiment: str
+    depths: tuple[int, ...]
+    only: str | None
+    seeds: int | None
+    minutes: float
+    device: str
+    device_name: str
+    variant: Variant
+
+    def answers(self, other: Choice) -> bool:
+        """Whether both are of the same question; the schedules may differ."""
+        return self.scheduled(1.0) == other.scheduled(1.0)
+
+    def scheduled(self, schedule: float) -> Choice:
+        """The same question with this schedule."""
+        return self.model_copy(update={"variant": self.variant.model_copy(update={"schedule": schedule})})
+
+
+class _Choices(Frozen):
+    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,11 @@ class Store:
         return cls(results_dir or Path(os.environ.get("RESNET_RESULTS") or "results"))
 
     @property
+    def proofs(self) -> Path:
+        """Where it is noted that the fast step was seen to agree with the plain one."""
+        return self.root / "proofs"
+
+    @property
     def tables(self) -> Path:
         """Where tables are written."""
         return self.root / "tables"
@@ -43,6 +81,46 @@ class Store:
     def figures(self) -> Path:
         """Where figures are written."""
         return self.root / "figures"
+
+    @property
+    def choices(self) -> Path:
+        """The file of the schedules that were chosen for a time."""
+        return self.root / CHOICES
+
+    def kept_choice(self, asked: Choice) -> Choice | None:
+        """The choice that was kept for what is asked; None without one.
+
+        Raises:
+            BadInputError: The file of choices is damaged or cannot be read.
+        """
+        return next((each for each in self._read_choices() if each.answers(asked)), None)
+
+    def keep_choice(self, choice: Choice) -> None:
+        """Keeps a choice beside the runs, in place of an earlier one for the same. A damaged file is written anew.
+
+        Raises:
+            BadInputError: The results folder cannot be written.
+        """
+        try:
+            others = [each for each in self._read_choices() if not each.answers(choice)]
+        except BadInputError:
+            others = []
+        content = _Choices(choices=(*others, choice)).model_dump_json(indent=1) + "\n"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            run_folder.replace_file(self.choices, content.encode())
+        except OSError as error:
+            raise BadInputError(f"{self.choices}: cannot be written: {error.strerror or error}") from error
+
+    def _read_choices(self) -> tuple[Choice, ...]:
+        try:
+            return _Choices.model_validate_json(self.choices.read_bytes()).choices
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise BadInputError(f"{self.choices}: {error.strerror or error}") from error
+        except ValidationError as error:
+            raise BadInputError(f"{self.choices}: damaged: {first_problem(error)}") from error
 
     def folder(self, run: RunSpec) -> Path:
         """The run's folder, whether it exists or not."""
@@ -85,6 +163,14 @@ class Store:
 
     def is_done_at_any_precision(self, run: RunSpec, after: AfterTraining = "1-crop") -> bool:
         """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
+        # `resnet list` asks this of every run, and three hashes of a spec, or a glob, take their time.
+        try:
+            folders = os.listdir(self.root / "runs")  # noqa: PTH208  a Path for each takes its time, too
+        except OSError:
+            return False
+        start, end = f"{run.net.name}-{run.variant.dataset}-", f"-s{run.seed}"
+        if not any(folder.startswith(start) and folder.endswith(end) for folder in folders):
+            return False
         variants = [run.variant.model_copy(update={"precision": each}) for each in get_args(Precision)]
         return any(self.is_done(run.model_copy(update={"variant": variant}), after) for variant in variants)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +45,8 @@ def side_by_side(
     after: AfterTraining,
 ) -> dict[str, Ending]:
     """Trains these runs, as many at a time as `settings.jobs` says; how each ended."""
+    # Compilers are shared out like threads; torch reads it in each process when it first compiles.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, (os.cpu_count() or 1) // settings.jobs)))
     waiting = list(runs)
     workers: list[_Worker] = []
     endings: dict[str, Ending] = {}
@@ -107,15 +110,20 @@ def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str
     return "failed", message
 
 
+def take_place(place: int, settings: Settings) -> None:
+    """Gives this process its share of the CPU's threads, or its GPU; `place` is its number among those side by side."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
+    if choose_device(settings.device).type == "cuda":
+        torch.cuda.set_device(place % torch.cuda.device_count())
+
+
 def _work(
     run: RunSpec, place: int, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining
 ) -> None:
     """The body of a worker process; `place` is its number among those side by side."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
-    if choose_device(settings.device).type == "cuda":
-        torch.cuda.set_device(place % torch.cuda.device_count())
+    take_place(place, settings)
 
     def report(news: Status | Notice) -> None:
         with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +14,10 @@ from resnet_cli.cli.bench import estimates
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
 from resnet_cli.timing import Result, Timing
-from resnet_cli.train import graph_step
+from resnet_cli.train import graph_step, proof
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +56,20 @@ def test_the_table_names_its_figures(capsys: pytest.CaptureFixture[str], monkeyp
     assert ["resnet-20", "plain-20"] == [line.split()[0] for line in out.splitlines() if "100 (" in line]
     assert "ms: the plain step, bf16" in out
     assert "table6" in out
+
+
+def test_the_measured_step_is_proven(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside its time stands whether it agrees with the plain step; a wrong one is fast for nothing."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(timing, "measure", lambda net, plan, report: result(net.name, 100.0))  # noqa: ARG005
+    monkeypatch.setattr(proof, "prove_net", lambda net, *_: proof.Proof(f"{net.name} differs", {}, {}, 1.0))
+    texts = []
+    for output in ("rich", "json"):
+        assert 0 == _exit_code(["bench", "resnet-20", "--device", "cpu", "--format", output])
+        texts.append(capsys.readouterr().out)
+
+    assert "resnet-20: resnet-20 differs." in texts[0]
+    assert "resnet-20 differs" == json.loads(texts[1])["proofs"]["resnet-20"]["problem"]
 
 
 def test_time_goes_by_the_nearest_net_in_size() -> None:
@@ -101,3 +121,13 @@ def test_without_a_compiler_the_plain_step_is_measured(
     assert 0 == code
     assert "Measuring the plain step: no compiler here" in said.err
     assert "ms: the plain step" in said.out
+
+
+@pytest.mark.long
+def test_nothing_is_said_at_the_end(tmp_path: Path) -> None:
+    """A process that has compiled ends without a word from the libraries it loaded; long, for it compiles."""
+    command = [sys.executable, "-m", "resnet_cli", "bench", "resnet-8", "--device", "cpu", "--precision", "fp32"]
+    command += ["--rounds", "1", "--updates", "1", "--format", "json", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "" == done.stderr

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli import __version__, run_folder
-from resnet_cli.cli import reproduce as reproduce_module
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import folder
 from resnet_cli.experiment import experiment_names, load_experiment
@@ -128,7 +127,7 @@ def test_reproduce_leaves_out_what_has_no_data_and_says_why(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without CIFAR-10, each experiment on it is named with the reason, and nothing is trained."""
-    monkeypatch.setattr(reproduce_module, "experiment_names", lambda: ["fig1", "table6"])
+    monkeypatch.setattr("resnet_cli.experiment.experiment_names", lambda: ["fig1", "table6"])
     code = _exit_code(["reproduce", "--device", "cpu"])
     err = capsys.readouterr().err
 
@@ -142,7 +141,7 @@ def test_reproduce_runs_what_can_run_and_writes_the_report(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A smoke reproduction of fig1 trains its nets, prints its table and writes the page."""
-    monkeypatch.setattr(reproduce_module, "experiment_names", lambda: ["fig1"])
+    monkeypatch.setattr("resnet_cli.experiment.experiment_names", lambda: ["fig1"])
     code = _exit_code(["reproduce", "--tiny", "--device", "cpu"])
     out = capsys.readouterr().out
 

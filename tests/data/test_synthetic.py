@@ -18,6 +18,9 @@ def test_known_checksum() -> None:
     assert KNOWN_CHECKSUM == synthetic.load(train=64, test=64).checksum
 
 
+KNOWN_SMALL_CHECKSUM = "SHA-256 a2b9dae2d94211343d7a59f025883532da1975a6de47918b2d3c60f5a3fd36a2"
+
+
 def test_form() -> None:
     """The set has CIFAR-10's form: uint8 images of 3x32x32 and int64 labels of ten classes."""
     data = synthetic.load(train=30, test=20)
@@ -27,6 +30,17 @@ def test_form() -> None:
     assert ((30,), torch.int64) == (tuple(data.train_labels.shape), data.train_labels.dtype)
     assert ((20,), torch.int64) == (tuple(data.test_labels.shape), data.test_labels.dtype)
     assert ("synthetic", 10) == (data.name, len(set(data.classes)))
+
+
+def test_small_images() -> None:
+    """The demo's set is known by its checksum: images of 3x16x16, all different, in classes of equal size."""
+    data = synthetic.load_small(train=60, test=40)
+    images = torch.cat([data.train_images, data.test_images])
+
+    assert KNOWN_SMALL_CHECKSUM == data.checksum
+    assert ("shapes-16", (100, 3, 16, 16), torch.uint8) == (data.name, tuple(images.shape), images.dtype)
+    assert [6] * 10 == torch.bincount(data.train_labels).tolist()
+    assert 100 == len(torch.unique(images.flatten(1), dim=0))
 
 
 @pytest.mark.parametrize(("count", "fewest", "most"), [(100, 10, 10), (64, 6, 7)])

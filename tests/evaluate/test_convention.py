@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.convention import CONVENTIONS, ConventionName, find_convention, net_under
+from resnet_cli.evaluate.convention import CONVENTIONS, find_convention, net_under
 from resnet_cli.model import cifar_net
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
+    from resnet_cli.names import ConventionName
     from resnet_cli.spec import Benchmark
 
 

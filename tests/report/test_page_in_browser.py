@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from processes import PATIENCE
 
 from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
@@ -161,7 +162,7 @@ def until(browser: Chrome, script: str) -> None:
     """Waits until a script's answer is true."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, 30, poll_frequency=0.1).until(lambda driver: driver.execute_script(script))
+    WebDriverWait(browser, PATIENCE, poll_frequency=0.1).until(lambda driver: driver.execute_script(script))
 
 
 @pytest.fixture

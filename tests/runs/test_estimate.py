@@ -42,6 +42,15 @@ def test_work() -> None:
     assert 1_000 * 10 * MACS_20 == work(spec("plain-20"))
 
 
+def test_work_on_small_images() -> None:
+    """An image of half the side takes a quarter of the multiply-adds."""
+    small = RunSpec.of(
+        Net.model_validate("resnet-8"), Variant(dataset="shapes-16"), Protocol(batch_size=10, iterations=1_000), 0
+    )
+
+    assert 1_000 * 10 * (MACS_8 // 4) == work(small)
+
+
 def test_no_speed_yet(store: Store) -> None:
     """Without a run of this precision, or with the first updates of one only, the speed is not known."""
     assert measured_speed(store, Variant()) is None

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.run_folder import Status
-from resnet_cli.runs.store import Store
+from resnet_cli.runs.store import Choice, Store
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant
 
 if TYPE_CHECKING:
@@ -369,3 +369,70 @@ def test_done_with_its_test(store: Store, add_run: AddRun) -> None:
     found = store.test_result(run, "10-crop")
     assert found
     assert (25.0, 7.5, 40) == (found.top1_error, found.top5_error, found.images)
+
+
+def choice(schedule: float = 0.1, **changes: Any) -> Choice:
+    """A schedule that was chosen for 20 minutes."""
+    asked = {"experiment": "table6", "depths": (), "only": None, "seeds": None, "minutes": 20.0}
+    machine = {"device": "cpu", "device_name": "a CPU", "variant": Variant(schedule=schedule)}
+    return Choice.model_validate({**asked, **machine, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"experiment": "fig1"},
+        {"depths": (8, 14)},
+        {"only": "*-20"},
+        {"seeds": 1},
+        {"minutes": 21.0},
+        {"device": "cuda"},
+        {"device_name": "another CPU"},
+        {"variant": Variant(precision="bf16")},
+        {"variant": Variant(dataset="synthetic")},
+        {"variant": Variant(split="45k-5k")},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_kept_choice_answers_its_own_question_only(store: Store, changes: dict[str, Any]) -> None:
+    """Whatever else is asked for, or on another machine, it is not known; keeping one loses no other."""
+    store.keep_choice(choice())
+    unknown = store.kept_choice(choice(1.0, **changes))
+    store.keep_choice(choice(**changes))
+
+    assert unknown is None
+    assert choice() == store.kept_choice(choice(1.0))
+
+
+def test_a_later_choice_takes_the_place_of_an_earlier(store: Store) -> None:
+    """There is one for each question."""
+    store.keep_choice(choice(0.1))
+    store.keep_choice(choice(0.2))
+
+    assert choice(0.2) == store.kept_choice(choice(1.0))
+    assert 1 == store.choices.read_text().count("table6")
+
+
+def test_no_choice_yet(store: Store) -> None:
+    """Where there is no file, nothing was chosen; looking writes nothing."""
+    assert store.kept_choice(choice()) is None
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"choices": [{"experiment": "table6"}]}', '{"choices": 3}', "\0\xff"])
+def test_a_damaged_file_of_choices_is_an_error_and_written_anew(store: Store, content: str) -> None:
+    """The line names the file."""
+    store.root.mkdir()
+    store.choices.write_text(content, encoding="latin-1")
+    with pytest.raises(BadInputError, match=r"minutes\.json: damaged: "):
+        store.kept_choice(choice())
+    store.keep_choice(choice())
+
+    assert choice() == store.kept_choice(choice())
+
+
+def test_a_choice_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+    """The line names the file."""
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(BadInputError, match=r"minutes\.json: cannot be written"):
+        Store(tmp_path / "results").keep_choice(choice())

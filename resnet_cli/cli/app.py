@@ -1,0 +1,7 @@
+"""The command line with every command, for what reads it whole: `python -m typer`, and the tests."""
+
+from __future__ import annotations
+
+from resnet_cli.cli.main import COMMANDS, make_app
+
+app = make_app(COMMANDS)

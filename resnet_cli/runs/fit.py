@@ -1,0 +1,130 @@
+"""The longest schedule by which an experiment fits into a time. Pure: it measures nothing. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from resnet_cli.complexity import multiply_adds
+from resnet_cli.runs.estimate import speed_of, training_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from resnet_cli.spec import AfterTraining, Net, RunSpec
+    from resnet_cli.timing import Speed
+
+LADDER = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+# The whole takes so many times what was estimated where something else uses the machine for a part of the time.
+MARGIN = 1.3
+# Seconds for what is not measured: loading torch, compiling a trifle, the table and the figure.
+BESIDE_SECONDS = 15.0
+FARTHEST = 4.0  # times the multiply-adds of a family's smallest net; larger nets are judged in proportion
+# So many times faster than the plain step the compiled one may be; a guess that decides only whether it is measured.
+MOST_GAIN = {"cpu": 2.0, "cuda": 10.0}
+# What is made of a trained net, in tests of the test set. Analyses compute in fp32 by the plain step, hence the double.
+FP32 = 2.0
+GRADIENT_UPDATES = 20
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is still to be made of a run.
+
+    Attributes:
+        left: The share of its updates.
+        is_compiled: Whether it takes the compiled step.
+        after: What is made of its trained net; 1-crop is part of the training.
+    """
+
+    run: RunSpec
+    left: float
+    is_compiled: bool
+    after: AfterTraining
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured here.
+
+    Attributes:
+        plain: Of the plain step.
+        compiled: Of the compiled step; the plain step's where that one cannot be compiled, or need not be looked at.
+        start: Seconds until a process has loaded torch and its data.
+        train_images: In an epoch.
+        test_images: In a test.
+    """
+
+    plain: tuple[Speed, ...]
+    compiled: tuple[Speed, ...]
+    start: float
+    train_images: int
+    test_images: int
+
+    def speeds(self, *, is_compiled: bool) -> tuple[Speed, ...]:
+        """Of this step."""
+        return self.compiled if is_compiled else self.plain
+
+    def at_best(self, gain: float) -> Measured:
+        """With a compiled step that is so many times faster than the plain one, and takes no time to compile."""
+        best = (
+            replace(each, update=each.update / gain, test=each.test / gain, first=0.0, again=0.0) for each in self.plain
+        )
+        return replace(self, compiled=tuple(best))
+
+
+def nets_to_measure(nets: Iterable[Net]) -> tuple[Net, ...]:
+    """Of each family the smallest net and the largest that takes no more than some times as long, smallest first."""
+    chosen, nets = [], tuple(nets)
+    for family in ("plain", "resnet"):
+        sizes = {multiply_adds(net, "cifar10"): net for net in nets if net.family == family}
+        near = [size for size in sorted(sizes) if size <= FARTHEST * min(sizes)]
+        chosen += [sizes[size] for size in dict.fromkeys((*near[:1], *near[-1:]))]
+    return tuple(chosen)
+
+
+def seconds_needed(due: Sequence[Due], measured: Measured, jobs: int) -> float:
+    """Seconds until all of this is made, `jobs` runs side by side, each as soon as there is room; 0 for nothing."""
+    if not due:
+        return 0.0
+    # Side by side each run has a process of its own; one after the other they share one.
+    each_start, one_start = (measured.start, 0.0) if jobs > 1 else (0.0, measured.start)
+    lanes = [0.0] * jobs
+    begun: set[Net] = set()
+    for each in due:
+        lane = lanes.index(min(lanes))
+        lanes[lane] += each_start + _seconds(each, measured, is_first=each.run.net not in begun)
+        begun.add(each.run.net)
+    return max(lanes) + one_start + BESIDE_SECONDS
+
+
+def _seconds(due: Due, measured: Measured, *, is_first: bool) -> float:
+    run, speeds = due.run, measured.speeds(is_compiled=due.is_compiled)
+    speed, times = speed_of(run.net, speeds)
+    seconds = due.left * training_seconds(run, speeds, measured.train_images, measured.test_images)
+    if due.left:
+        is_known = any(each.net == run.net for each in speeds)  # what was measured is compiled by now
+        seconds += (speed.first if is_first and not is_known else speed.again) * max(1.0, times)
+    test = times * speed.test * FP32
+    if due.after == "responses":
+        return seconds + test
+    if due.after == "training-set":
+        return seconds + test * measured.train_images / measured.test_images * (3 if run.source else 1)
+    if due.after == "gradients":
+        return seconds + GRADIENT_UPDATES * times * speed.update * FP32
+    return seconds
+
+
+def choose(seconds: Mapping[float, float], limit: float) -> float | None:
+    """The longest schedule that fits into `limit` seconds with a margin; None if none does.
+
+    Args:
+        seconds: What each schedule needs.
+        limit: What there is.
+    """
+    return max((schedule for schedule, needed in seconds.items() if needed * MARGIN <= limit), default=None)
+
+
+def next_longer(schedule: float) -> float | None:
+    """The next longer schedule of the ladder; None of the paper's own."""
+    return min((each for each in LADDER if each > schedule), default=None)
