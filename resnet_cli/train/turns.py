@@ -29,6 +29,8 @@ LOOKS_BEFORE_SLEEP = 3  # that find it crowded although turns are taken
 TURN_SECONDS = 0.2  # or one update, where that takes longer
 POLL_SECONDS = 0.002
 LONGEST_WAIT = 10.0  # for a turn; who has it may have been stopped, and slow is better than never
+AUTOGROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
+AUTOGROUP = Path("/proc/self/autogroup")
 SCHEDSTAT = Path("/proc/self/schedstat")  # Linux: nanoseconds on a core, nanoseconds waited for one, of the main thread
 WAITING_POLICY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # a user who sets one of them has decided
 
@@ -44,7 +46,7 @@ class Turns:
         self, device: torch.device, precision: Precision, *, is_alone: bool = True, folder: Path | None = None
     ) -> None:
         self.is_taking = device.type == "cpu" and is_alone and torch.get_num_threads() > 1 and SCHEDSTAT.exists()
-        name = str((folder or Path(tempfile.gettempdir())) / f"resnet-cli-{os.getuid()}-nice-{os.nice(0)}")
+        name = str((folder or Path(tempfile.gettempdir())) / f"resnet-cli-{os.getuid()}-nice-{_niceness()}")
         # Two locks make a queue: who has the turn cannot take it again before who waits at its head has had it.
         self.queue, self.turn = filelock.FileLock(f"{name}.queue"), filelock.FileLock(f"{name}.turn")
         self.taken = 0.0
@@ -131,6 +133,19 @@ class _Sleep:
     def _crowd(self) -> None:
         torch.ones(1_000_000).add_(1)  # large enough for OpenMP to start this thread's own threads
         self.over.wait()
+
+
+def _niceness() -> int:
+    """The niceness that decides between this training and one of another session.
+
+    Where Linux makes a group of each session's processes, it is the group's: `nice` decides within a session only.
+    """
+    try:
+        if AUTOGROUPS.read_text(encoding="ascii").strip() == "1":
+            return int(AUTOGROUP.read_text(encoding="ascii").split()[-1])  # "/autogroup-45 nice 0"
+    except (OSError, IndexError, ValueError):
+        pass
+    return os.nice(0)
 
 
 def _waited_for_cores() -> float:

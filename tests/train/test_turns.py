@@ -194,3 +194,21 @@ def test_a_folder_that_cannot_be_written_ends_nothing(machine: Machine, tmp_path
     training = crowded(machine, tmp_path / "file")
 
     assert not training.is_taking
+
+
+@pytest.mark.parametrize(
+    ("enabled", "group", "expected"),
+    [("1", "/autogroup-45 nice 7", 7), ("0", "/autogroup-45 nice 7", 3), ("1", "", 3), (None, None, 3)],
+    ids=["grouped", "not grouped", "no group", "another system"],
+)
+def test_the_niceness_is_the_one_that_decides(
+    enabled: str | None, group: str | None, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Between sessions that the kernel groups it is the group's, elsewhere the process's."""
+    for name, content in (("AUTOGROUPS", enabled), ("AUTOGROUP", group)):
+        monkeypatch.setattr(turns, name, tmp_path / name)
+        if content is not None:
+            (tmp_path / name).write_text(f"{content}\n")
+    monkeypatch.setattr(turns.os, "nice", lambda _: 3)
+
+    assert expected == turns._niceness()
