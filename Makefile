@@ -14,9 +14,9 @@ TINY ?=
 # The demo on the real set: experiments/degradation.toml says what it can and cannot show.
 CIFAR10 := degradation --depths 8,20 --schedule 0.02 --precision auto --dataset auto --jobs 2
 
-# Three processes on two cores, since tests wait now and then; twelve at most, for each needs half a gigabyte. Each begins
-# with a share of the files and, once through, takes tests from the others.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(12, (os.cpu_count() or 1) * 3 // 2 or 1))")
+# Two processes a core, since tests wait now and then; twelve at most, for each needs half a gigabyte. Each begins with a
+# share of the files and, once through, takes tests from the others.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(12, 2 * (os.cpu_count() or 1)))")
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: list setup demo demo-cifar10 reproduce report check format test test-all

@@ -36,7 +36,12 @@ class Layer:
 
 
 def layers(
-    net: Net, benchmark: Benchmark = "cifar10", classes: int | None = None, *, stride_3x3: bool = False
+    net: Net,
+    benchmark: Benchmark = "cifar10",
+    classes: int | None = None,
+    *,
+    stride_3x3: bool = False,
+    side: int = CIFAR_SIZES[0],
 ) -> list[Layer]:
     """The layers of a net in the order of the forward pass: section 4.2's on CIFAR-10, Table 1's on ImageNet.
 
@@ -45,9 +50,11 @@ def layers(
         benchmark: Which of the two; images are 32x32 or 224x224.
         classes: Outputs; the benchmark's own number unless said.
         stride_3x3: Where a bottleneck's stride stands: the 3x3 ("v1.5") in place of the first 1x1.
+        side: Pixels a side of the images of CIFAR-10's nets, a multiple of 4.
     """
-    widths, sizes = (CIFAR_WIDTHS, CIFAR_SIZES) if benchmark == "cifar10" else (IMAGENET_WIDTHS, IMAGENET_SIZES)
-    kernel, inputs, size = (3, CIFAR_WIDTHS[0], 32) if benchmark == "cifar10" else (7, IMAGENET_STEM_WIDTH, 112)
+    small = tuple(size * side // CIFAR_SIZES[0] for size in CIFAR_SIZES)
+    widths, sizes = (CIFAR_WIDTHS, small) if benchmark == "cifar10" else (IMAGENET_WIDTHS, IMAGENET_SIZES)
+    kernel, inputs, size = (3, CIFAR_WIDTHS[0], side) if benchmark == "cifar10" else (7, IMAGENET_STEM_WIDTH, 112)
     classes = classes or {"cifar10": 10, "imagenet": 1000}[benchmark]
     is_deep = benchmark == "imagenet" and net.depth >= FIRST_BOTTLENECK
     result = [_convolution("conv1", 3, inputs, kernel, size)]
@@ -93,9 +100,11 @@ def parameters(net: Net, benchmark: Benchmark = "cifar10") -> int:
     return sum(layer.parameters for layer in layers(net, benchmark))
 
 
-def multiply_adds(net: Net, benchmark: Benchmark = "cifar10", *, stride_3x3: bool = False) -> int:
-    """Multiply-adds of one image's forward pass; what the paper calls FLOPs."""
-    return sum(layer.multiply_adds for layer in layers(net, benchmark, stride_3x3=stride_3x3))
+def multiply_adds(
+    net: Net, benchmark: Benchmark = "cifar10", *, stride_3x3: bool = False, side: int = CIFAR_SIZES[0]
+) -> int:
+    """Multiply-adds of one image's forward pass; what the paper calls FLOPs. For `side` see `layers`."""
+    return sum(layer.multiply_adds for layer in layers(net, benchmark, stride_3x3=stride_3x3, side=side))
 
 
 def _convolution(name: str, inputs: int, outputs: int, kernel: int, size: int) -> Layer:

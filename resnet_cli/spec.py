@@ -33,6 +33,12 @@ BENCHMARK_OF: dict[DatasetName, Benchmark] = {
 BENCHMARK_NAMES: dict[Benchmark, str] = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 SYNTHETIC: dict[Benchmark, DatasetName] = {"cifar10": "synthetic", "imagenet": "synthetic-photos"}
 
+
+def image_side(dataset: DatasetName) -> int:
+    """Pixels a side of the images of CIFAR-10's nets."""
+    return 16 if dataset == "shapes-16" else 32
+
+
 # Beyond these a number in a file is a slip, and some are more than a machine can count.
 DEEPEST = 99_999
 MOST_UPDATES = 10**11

@@ -85,7 +85,7 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
     from resnet_cli import complexity
     from resnet_cli.runs.estimate import duration, work
     from resnet_cli.runs.plan import plan
-    from resnet_cli.spec import Variant
+    from resnet_cli.spec import Variant, image_side
 
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
@@ -102,7 +102,7 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
         table.add_row(
             net.short_name(experiment.benchmark),
             f"{complexity.parameters(net, experiment.benchmark):,}",
-            f"{complexity.multiply_adds(net, experiment.benchmark):,}",
+            f"{complexity.multiply_adds(net, experiment.benchmark, side=image_side(experiment.dataset)):,}",
             f"{sum(store.is_done_at_any_precision(run, experiment.after_training) for run in mine)} of {len(mine)}",
             *([duration(sum(map(work, mine)) / measured.speed)] if measured else []),
             error,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resnet_cli.complexity import multiply_adds, parameters
+from resnet_cli.spec import image_side
 from resnet_cli.train.schedule import epochs_between_tests
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Measured:
 
 def work(run: RunSpec) -> int:
     """Multiply-adds of a run's forward passes; backward passes and evaluation are in proportion."""
-    per_image = multiply_adds(run.net, run.variant.benchmark, stride_3x3=run.variant.stride_3x3)
+    per_image = multiply_adds(
+        run.net, run.variant.benchmark, stride_3x3=run.variant.stride_3x3, side=image_side(run.variant.dataset)
+    )
     if run.protocol.photos:
         per_image = per_image * run.protocol.photos.crop**2 // 224**2
-    elif run.variant.dataset == "shapes-16":
-        per_image //= 4  # half of CIFAR-10's 32 pixels a side
     return run.protocol.iterations * run.protocol.batch_size * per_image
 
 
