@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from fake_graph import FakeGraph
 
 from resnet_cli.data import Dataset, synthetic
 from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
@@ -13,7 +15,7 @@ from resnet_cli.train import loop
 from resnet_cli.train.loop import StoppedError, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -81,3 +83,23 @@ def train_in(dataset: Dataset) -> Callable[..., None]:
                 assert stop_at is not None
 
     return train_it
+
+
+@pytest.fixture
+def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams and graphs that are none; nothing is compiled."""
+
+    @contextlib.contextmanager
+    def at_once(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    class Nothing:
+        def wait_stream(self, other: Any) -> None:
+            pass
+
+    monkeypatch.setattr(torch.cuda, "Stream", Nothing)
+    monkeypatch.setattr(torch.cuda, "current_stream", Nothing)
+    monkeypatch.setattr(torch.cuda, "stream", at_once)
+    monkeypatch.setattr(torch.cuda, "graph", at_once)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from fake_graph import FakeGraph
 
 from resnet_cli import run_folder
 from resnet_cli.data.stream import TrainStream
@@ -23,7 +23,7 @@ from resnet_cli.train.proof import prove
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -211,36 +211,6 @@ def test_resume_is_exact(run_spec: RunSpec, dataset: Dataset, train_in: Callable
     for name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS, run_folder.PREDICTIONS):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "proven" / name).read_bytes()
-
-
-class FakeGraph:
-    """In place of a CUDA graph: a launch does again what was done when it was recorded."""
-
-    again: Callable[[], None]
-
-    def replay(self) -> None:
-        """Launches it."""
-        self.again()
-
-
-@pytest.fixture
-def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams and graphs that are none."""
-
-    @contextlib.contextmanager
-    def at_once(*_: Any, **__: Any) -> Iterator[None]:
-        yield
-
-    class Nothing:
-        def wait_stream(self, other: Any) -> None:
-            pass
-
-    monkeypatch.setattr(torch.cuda, "Stream", Nothing)
-    monkeypatch.setattr(torch.cuda, "current_stream", Nothing)
-    monkeypatch.setattr(torch.cuda, "stream", at_once)
-    monkeypatch.setattr(torch.cuda, "graph", at_once)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
 
 @pytest.mark.usefixtures("no_device")

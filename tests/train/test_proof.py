@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from resnet_cli.train.graph_step import FastStep, GraphStep
 from resnet_cli.train.proof import obstacle, prove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -24,18 +23,10 @@ if TYPE_CHECKING:
     from resnet_cli.data import Dataset, TrainingStream
     from resnet_cli.spec import Precision, RunSpec
 
+pytestmark = pytest.mark.usefixtures("no_device")
+
 PRECISIONS = ("fp32", "bf16")
 CPU = torch.device("cpu")
-
-
-class Graph:
-    """In place of a CUDA graph: a launch does again what was done when it was recorded."""
-
-    again: Callable[[], None]
-
-    def replay(self) -> None:
-        """Launches it."""
-        self.again()
 
 
 class Recording(GraphStep):
@@ -94,26 +85,6 @@ class FailingCapture(Recording):
 
     def _capture(self, stream: TrainingStream, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG002
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with `TORCH_USE_...`")
-
-
-@pytest.fixture(autouse=True)
-def _no_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams and graphs that are none; nothing is compiled."""
-
-    @contextlib.contextmanager
-    def at_once(*_: Any, **__: Any) -> Iterator[None]:
-        yield
-
-    class Nothing:
-        def wait_stream(self, other: Any) -> None:
-            pass
-
-    monkeypatch.setattr(torch.cuda, "Stream", Nothing)
-    monkeypatch.setattr(torch.cuda, "current_stream", Nothing)
-    monkeypatch.setattr(torch.cuda, "stream", at_once)
-    monkeypatch.setattr(torch.cuda, "graph", at_once)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
 
 @pytest.fixture(params=PRECISIONS)
