@@ -36,7 +36,7 @@ def main() -> None:
         for number, net in enumerate(options.nets):
             first, warm, proof = (fresh(folder, net, "layers", what) for what in ("", "", "proof"))
             name = "after" if number else "cold"
-            print(f"{net:12} by layer   {name:5}{first:6}  warm {warm:6}  proof {proof:6}", flush=True)
+            print(f"{net:12} by layer   {name:6}{first:6}  warm {warm:6}  proof {proof:6}", flush=True)
 
 
 def fresh(folder: str, net: str, way: str, what: str) -> str:

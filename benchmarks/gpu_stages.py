@@ -42,7 +42,7 @@ from resnet_cli.train import fused_norm, graph_step, proof
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from resnet_cli.data import Dataset
+    from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.run_folder import Status
     from resnet_cli.runs.settings import Notice
     from resnet_cli.spec import Precision
@@ -345,8 +345,8 @@ def train(options: argparse.Namespace, notes: Notes) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     dataset = open_run_dataset(runs[0], settings, print, stop.is_set)
     for run in runs:
-        if not stop.is_set():  # beforehand, since a proof waits for the device
-            proof.obstacle(run, dataset, store.proofs, print, lambda: None)
+        if not stop.is_set():
+            prove_beforehand(run, dataset, store)
     waiting: queue.SimpleQueue[RunSpec] = queue.SimpleQueue()
     for run in runs:
         store.create_folder(run)
@@ -373,6 +373,12 @@ def train(options: argparse.Namespace, notes: Notes) -> None:
         thread.join()
     if stop.is_set() or not all(store.is_done(run) for run in runs):
         sys.exit(1)
+
+
+def prove_beforehand(run: RunSpec, dataset: Dataset | PhotoDataset, store: Store) -> None:
+    """Has a run's step proven before any trains, since a proof waits for the device."""
+    if proof.proven_step(run, dataset, store.proofs, print, lambda: None) == "captured":
+        take(None)  # of all nets: a compiled step that failed would be tried again while others train
 
 
 def in_order(options: argparse.Namespace) -> list[RunSpec]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_cli.data import Dataset
     from resnet_cli.spec import Net
     from resnet_cli.timing import Plan, Result
+    from resnet_cli.train.graph_step import StepName
     from resnet_cli.train.proof import Proof
 
 DEFAULT_NETS = ("resnet-20", "resnet-56")
@@ -69,15 +70,12 @@ def bench(
     chosen_precision = options.chosen_precision(precision, device, progress)
     assert chosen_precision is not None
     prepare(place, chosen_precision)
-    in_the_way = graph_step.obstacle(place) if compiled else None
-    if in_the_way:
+    step: StepName = "compiled" if compiled else "plain"
+    if compiled and (in_the_way := graph_step.obstacle(place)):
         progress.print(f"Measuring the plain step: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
-        if graph_step.takes_a_graph(place, is_alone=True):  # then as a CUDA graph, for which nothing is compiled
-            in_the_way = None
+        step = "captured" if graph_step.takes_a_graph(place, is_alone=True) else "plain"
     dataset = _dataset(options.data_folder(data_dir)).to(place)
-    plan = timing.Plan(
-        dataset, chosen_precision, compiled and in_the_way is None, against is not None, rounds=rounds, updates=updates
-    )
+    plan = timing.Plan(dataset, chosen_precision, step != "plain", against is not None, rounds=rounds, updates=updates)
     results = []
     proofs: dict[str, Proof] = {}
     for net in chosen:
@@ -89,10 +87,10 @@ def bench(
             results.append(timing.measure(net, plan, report))
             if plan.is_fast:  # afterwards, for it would compile what the first update is to compile
                 report("comparing its step with the plain one")
-                proofs[net.name] = prove_net(net, plan.precision, dataset)
+                proofs[net.name] = prove_net(net, plan.precision, dataset, step)
     if output == "json":
         content = {
-            **describe(place, plan.precision, dataset, is_fast=plan.is_fast),
+            **describe(place, plan.precision, dataset, step=step),
             "batch_size": PAPER["cifar10"].batch_size,
             "rounds": rounds,
             "updates": updates,
@@ -103,7 +101,7 @@ def bench(
         typer.echo(json.dumps(content, indent=1))
     else:
         console = Console()
-        _print(results, plan, place, console)
+        _print(results, plan, step, place, console)
         for name, proof in proofs.items():
             console.print(f"{name}: {summary(proof)}.", markup=False, highlight=False)
 
@@ -155,14 +153,13 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     return times
 
 
-def _print(results: Sequence[Result], plan: Plan, place: torch.device, console: Console) -> None:
+def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.device, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from resnet_cli.runs.estimate import duration
     from resnet_cli.spec import PAPER
 
-    step = "compiled" if plan.is_fast else "plain"
     title = f"An update of {PAPER['cifar10'].batch_size} images of {plan.dataset.name} on {place.type}"
     columns = ["net", "ms", "images/s", "floor ms", "GB", "test s"]
     beside = ["eager ms", "ratio"] if plan.against_eager else []

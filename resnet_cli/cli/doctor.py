@@ -16,9 +16,12 @@ from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from resnet_cli.runs.store import Store
+    from resnet_cli.train.graph_step import StepName
 
 ENOUGH_DISK = 2_000_000_000  # bytes; two checkpoints of ResNet-1202 and their temporary file take 0.5 GB
 PROBE = ".resnet-doctor"
@@ -76,19 +79,31 @@ def _show_devices(*, prove: bool) -> None:
     is_graph = graph_step.takes_a_graph(device, is_alone=True)
     instead = "as a CUDA graph" if is_graph else "which is slower"
     typer.echo(f"compiled step: {f'no, the plain one, {instead}: {plain}' if plain else 'yes'}")
-    for precision in ("fp32", "bf16") if prove and (is_graph or not plain) else ():
-        typer.echo(f"{PROVEN}, {precision}: {_agreement(device, precision)}")
+    steps: list[StepName] = [] if plain else ["compiled"]
+    if is_graph:
+        steps.append("captured")
+    for precision in ("fp32", "bf16") if prove and steps else ():
+        for line in _agreement(device, precision, steps):
+            typer.echo(line)
 
 
-def _agreement(device: torch.device, precision: Literal["fp32", "bf16"]) -> str:
-    """What a few updates of a net by both steps have shown. Runs do it by themselves, each with its own net."""
+def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: list[StepName]) -> Iterator[str]:
+    """What a few updates of a net by the plain step and these have shown, up to the first that agrees.
+
+    Runs do it by themselves, each with its own net.
+    """
     from resnet_cli.data import synthetic
     from resnet_cli.device import prepare
     from resnet_cli.spec import Net
     from resnet_cli.train.proof import prove_net, summary
 
     prepare(device, precision)
-    return summary(prove_net(Net.on("cifar10", PROVEN), precision, synthetic.load().to(device)))
+    images = synthetic.load().to(device)
+    for step in steps:
+        found = prove_net(Net.on("cifar10", PROVEN), precision, images, step)
+        yield f"{PROVEN}, {precision}, {step}: {summary(found)}"
+        if found.problem is None:
+            return
 
 
 def _data_obstacles(folder: Path) -> list[str]:

@@ -88,7 +88,7 @@ def follow(settings: Settings) -> None:
                     report=lambda _status: None,
                     should_stop=lambda: signals.received is not None,
                     checkpoint_seconds=settings.checkpoint_seconds,
-                    is_fast=order.is_fast,
+                    step=order.step,
                     ranks=ranks,
                 )
         ranks.disconnect()

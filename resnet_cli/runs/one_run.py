@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from resnet_cli.run_folder import Status
     from resnet_cli.runs.store import Store
     from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
+    from resnet_cli.train.graph_step import StepName
 
 NOTICE_SECONDS = 10.0
 LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
@@ -53,12 +54,11 @@ def train_one(
             if not store.is_done(run):  # another process may have finished it since the plan was made
                 source = _source(run, store)
                 dataset = open_its_dataset()
-                is_fast = _is_fast(run, folder, dataset.device, settings, report)
-                is_fast = is_fast and _is_proven(run, store, dataset, settings, report, should_stop)
+                step = _step(run, store, dataset, settings, report, should_stop)
                 count = settings.ranks.count
-                environment.record(folder, dataset.device, run.variant.precision, dataset, is_fast=is_fast, ranks=count)
+                environment.record(folder, dataset.device, run.variant.precision, dataset, step=step, ranks=count)
                 known = dataset.statistics if isinstance(dataset, PhotoDataset) else None
-                send_order(settings.ranks, Order(run, is_fast, known))
+                send_order(settings.ranks, Order(run, step, known))
                 train(
                     run,
                     folder,
@@ -66,7 +66,7 @@ def train_one(
                     report=report,
                     should_stop=should_stop,
                     checkpoint_seconds=settings.checkpoint_seconds,
-                    is_fast=is_fast,
+                    step=step,
                     source=source,
                     ranks=settings.ranks,
                 )
@@ -113,50 +113,40 @@ def wants_compiled(run: RunSpec, folder: Path, device: torch.device, settings: S
     """Whether a run is to take the compiled step: as asked, else as it began, else if it is long enough."""
     if settings.compiled is not None:
         return settings.compiled
-    before = environment.was_fast(folder)
-    return run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf) if before is None else before
+    before = environment.last_step(folder)
+    if before is None:
+        return run.protocol.iterations >= graph_step.SHORTEST.get(device.type, math.inf)
+    return before != "plain"
 
 
-def _is_fast(
-    run: RunSpec, folder: Path, device: torch.device, settings: Settings, report: Callable[[Status | Notice], None]
-) -> bool:
-    """Whether to take the compiled step: if it is wanted, and nothing is in the way."""
-    if not wants_compiled(run, folder, device, settings):
-        return False
-    if settings.ranks.count > 1 and run.variant.accumulate is None:
-        report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
-        return False
-    in_the_way = graph_step.obstacle(device)
-    if in_the_way and not graph_step.takes_a_graph(device, is_alone=settings.ranks.count == 1):
-        report(Notice(f"the plain step, which is slower: {in_the_way}"))
-        return False
-    compiling = "compiling its step; where a net was not compiled before, that takes up to a minute"
-    report(Notice(f"the plain step as a CUDA graph: {in_the_way}" if in_the_way else compiling))
-    return True
-
-
-def _is_proven(
+def _step(
     run: RunSpec,
     store: Store,
     dataset: Dataset | PhotoDataset,
     settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
-) -> bool:
-    """Whether the fast step was seen to make the plain one's updates here; see `proof`.
+) -> StepName:
+    """The step to take: the fast one if it is wanted and was seen to make the plain one's updates here; see `proof`.
 
     Raises:
         StoppedError: `should_stop` said so.
     """
+    folder = store.folder(run)
+    if not wants_compiled(run, folder, dataset.device, settings):
+        return "plain"
+    if settings.ranks.count > 1 and run.variant.accumulate is None:
+        report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
+        return "plain"
 
     def check() -> None:
         if should_stop():
             raise StoppedError
 
-    problem = proof.obstacle(run, dataset, store.proofs, lambda text: report(Notice(text)), check, settings.ranks)
-    if problem:
-        report(Notice(f"the plain step, which is slower: {problem}"))
-    return problem is None
+    before = environment.last_step(folder) if settings.compiled is None else None
+    return proof.proven_step(
+        run, dataset, store.proofs, lambda text: report(Notice(text)), check, settings.ranks, before=before
+    )
 
 
 def _test(
@@ -219,7 +209,7 @@ class Order:
     """What the first rank tells the others: to train this run with this step; and what it knows of photographs."""
 
     run: RunSpec
-    is_fast: bool
+    step: StepName
     statistics: Statistics | None
 
 

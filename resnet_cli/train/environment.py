@@ -14,11 +14,11 @@ import torch
 
 from resnet_cli import __version__, run_folder
 from resnet_cli.pair import installed
-from resnet_cli.train import graph_step
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.spec import Precision
+    from resnet_cli.train.graph_step import StepName
 
 
 def describe(
@@ -26,7 +26,7 @@ def describe(
     precision: Precision,
     dataset: Dataset | PhotoDataset,
     *,
-    is_fast: bool = False,
+    step: StepName = "plain",
     ranks: int = 1,
 ) -> dict[str, Any]:
     """Versions, device, precision, threads, ranks if there are several, step, commit, data and time."""
@@ -45,15 +45,10 @@ def describe(
         "threads": torch.get_num_threads(),
         **({"ranks": ranks} if ranks > 1 else {}),
         "precision": precision,
-        "step": _step(device) if is_fast else "plain",
+        "step": step,
         "data": f"{dataset.name}: {dataset.checksum}",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _step(device: torch.device) -> str:
-    """The fast step here: on CUDA, where nothing can be compiled, the plain one captured in a graph."""
-    return "captured" if device.type == "cuda" and graph_step.obstacle(device) else "compiled"
 
 
 def _commit() -> dict[str, Any]:
@@ -89,13 +84,15 @@ def _cpu_name() -> str:
     return next(names, platform.machine())
 
 
-def was_fast(folder: Path) -> bool | None:
-    """Whether a run was last trained with the fast step, compiled or captured; None before it was trained at all."""
+def last_step(folder: Path) -> StepName | None:
+    """The step with which a run was last trained; None before it was trained at all."""
     content = _read(folder)
     if content is None:
         return None
     last: dict[str, Any] = [content, *content.get("resumed", [])][-1]
-    return last.get("step") in ("compiled", "captured")  # runs from before there were two have had the plain one
+    step = last.get("step")
+    # Runs from before there were several have had the plain one.
+    return step if step in ("compiled", "captured") else "plain"
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -112,11 +109,11 @@ def record(
     precision: Precision,
     dataset: Dataset | PhotoDataset,
     *,
-    is_fast: bool,
+    step: StepName,
     ranks: int = 1,
 ) -> None:
     """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
-    now = describe(device, precision, dataset, is_fast=is_fast, ranks=ranks)
+    now = describe(device, precision, dataset, step=step, ranks=ranks)
     content = _read(folder)
     if content is None:
         content = now

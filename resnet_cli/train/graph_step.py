@@ -11,7 +11,7 @@ import logging
 import warnings
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from resnet_cli.data import TrainingStream
     from resnet_cli.spec import Precision, Protocol
+
+# How a run makes its updates: the fast step, compiled or the plain one captured, or the plain one as it is.
+StepName = Literal["compiled", "captured", "plain"]
 
 # Updates; in fewer, a faster step saves less than compiling takes. On a CPU ResNet-20's update is 20 to 30 ms faster
 # and compiled in 20 s. On CUDA the plain step waits for Python, 7 to 10 ms an update; that is calculated, not measured.
@@ -68,15 +71,16 @@ def make_step(
     accumulate: int = 1,
     *,
     is_alone: bool = True,
+    is_compiled: bool = True,
 ) -> FastStep:
-    """The fast step for this device: compiled, or where there is an obstacle to that, on CUDA the plain one captured.
+    """The fast step for this device: compiled, or on CUDA the plain one captured.
 
-    Several ranks take no CUDA graph: their nets are large, so that launches cost them little, and what they send each
-    other would have to be part of it.
+    The latter where there is an obstacle to compiling, or without `is_compiled`. Several ranks take no CUDA graph:
+    their nets are large, so that launches cost them little, and what they send each other would have to be part of it.
     """
     make: type[FastStep] = FastStep
     if takes_a_graph(device, is_alone=is_alone):
-        make = PlainGraphStep if obstacle(device) else GraphStep
+        make = GraphStep if is_compiled and not obstacle(device) else PlainGraphStep
     return make(net, protocol, precision, device, accumulate)
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from resnet_cli.model import ResNet
     from resnet_cli.ranks import Ranks
     from resnet_cli.spec import RunSpec
+    from resnet_cli.train.graph_step import StepName
 
 REPORT_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10.0  # in a test, which may take minutes
@@ -58,7 +59,7 @@ def train(
     report: Callable[[Status], None],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float = 30.0,
-    is_fast: bool = False,
+    step: StepName = "plain",
     source: Path | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
@@ -77,7 +78,7 @@ def train(
         should_stop: Asked after every update and during tests; when true, all is saved and the training stops. A test
             that was stopped is made anew.
         checkpoint_seconds: Time between checkpoints.
-        is_fast: Take the compiled step, not the plain one. It changes the last bits, as another machine does.
+        step: How to make updates. It changes the last bits, as another machine does.
         source: The folder of `run.source`, if the training starts from another run's net.
         ranks: Connected. Without `accumulate` batch normalisation is synchronised; else they share out its parts.
 
@@ -89,9 +90,7 @@ def train(
         OSError: The folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        training = _Training(
-            run, folder, dataset, report, should_stop, stack, is_fast=is_fast, source=source, ranks=ranks
-        )
+        training = _Training(run, folder, dataset, report, should_stop, stack, step=step, source=source, ranks=ranks)
         try:
             _run_updates(training, should_stop, checkpoint_seconds)
             evaluation = training.evaluate()
@@ -182,7 +181,7 @@ class _Training:
         should_stop: Callable[[], bool],
         stack: contextlib.ExitStack,
         *,
-        is_fast: bool,
+        step: StepName,
         source: Path | None,
         ranks: Ranks,
     ) -> None:
@@ -193,7 +192,8 @@ class _Training:
         self.should_stop = should_stop
         self.ranks = ranks
         self.net, loaded, self.warnings = ranks.from_first(lambda: _begin(run, folder, dataset, source))
-        make = partial(make_step, is_alone=ranks.count == 1) if is_fast else EagerStep
+        fast = partial(make_step, is_alone=ranks.count == 1, is_compiled=step == "compiled")
+        make = EagerStep if step == "plain" else fast
         parts = (run.variant.accumulate or ranks.count) // ranks.count
         self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, parts)
         self.state = loaded or TrainState()

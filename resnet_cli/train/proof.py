@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resnet_cli.model import ResNet
     from resnet_cli.ranks import Ranks
     from resnet_cli.spec import Net, Precision
+    from resnet_cli.train.graph_step import StepName
 
 # Of the run's first rate, at which rounding would grow so fast in a deep net that a fault could hide in it. Unequal,
 # so that a rate that was captured shows; three updates, so that a captured batch and lost momentum do.
@@ -70,6 +71,47 @@ class Proof:
     seconds: float
 
 
+def proven_step(
+    run: RunSpec,
+    dataset: Dataset | PhotoDataset,
+    folder: Path,
+    report: Callable[[str], None],
+    between_updates: Callable[[], None],
+    ranks: Ranks = ALONE,
+    *,
+    before: StepName | None = None,
+) -> StepName:
+    """The fastest step that a run may trust here: compiled, on CUDA the plain one captured, or the plain one.
+
+    Args:
+        run: Its net, precision and protocol are tried.
+        dataset: The run's, on the device.
+        folder: Where agreement is noted.
+        report: Told which step is tried, why a faster one is not taken, and when there is something to wait for.
+        between_updates: See `obstacle`.
+        ranks: Those of the run; only the first calls this, with its share of the batch.
+        before: The step that the run was trained with so far: where the plain one was captured, it stays.
+
+    Raises:
+        OSError: Agreement cannot be noted.
+    """
+    is_graph = graph_step.takes_a_graph(dataset.device, is_alone=ranks.count == 1)
+    goes_on = is_graph and before == "captured"
+    problem = "as the run began" if goes_on else graph_step.obstacle(dataset.device)
+    if problem is None:
+        report("compiling its step; where a net was not compiled before, that takes up to a minute")
+        problem = obstacle(run, dataset, folder, report, between_updates, ranks, "compiled")
+        if problem is None:
+            return "compiled"
+    if is_graph:
+        report(f"the plain step as a CUDA graph: {problem}")
+        problem = obstacle(run, dataset, folder, report, between_updates, ranks, "captured")
+        if problem is None:
+            return "captured"
+    report(f"the plain step, which is slower: {problem}")
+    return "plain"
+
+
 def obstacle(
     run: RunSpec,
     dataset: Dataset | PhotoDataset,
@@ -77,29 +119,31 @@ def obstacle(
     report: Callable[[str], None],
     between_updates: Callable[[], None],
     ranks: Ranks = ALONE,
+    name: StepName = "compiled",
 ) -> str | None:
-    """What keeps a run from trusting the fast step here, as one line; None if it agrees with the plain one.
+    """What keeps a run from trusting a fast step here, as one line; None if it agrees with the plain one.
 
-    Agreement is noted, one file for each net, device and version, and not asked for again.
+    Agreement is noted, one file for each net, step, device and version, and not asked for again.
 
     Args:
-        run: Its net, precision and protocol are tried.
-        dataset: The run's, on the device.
-        folder: Where agreement is noted.
+        run: See `proven_step`.
+        dataset: See `proven_step`.
+        folder: See `proven_step`.
         report: Told when there is something to wait for.
         between_updates: Called after each update of the plain step and of the fast one; may raise.
-        ranks: Those of the run; only the first calls this, with its share of the batch.
+        ranks: See `proven_step`.
+        name: The compiled step, or the plain one captured.
 
     Raises:
         OSError: The note cannot be written.
     """
-    where = _circumstances(run, dataset, ranks)
+    where = _circumstances(run, dataset, ranks, name)
     digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
     note = folder / f"{run.net.name}-{where['precision']}-{digest}.json"
     if note.exists():
         return None
     report("comparing its fast step with the plain one, once on this device")
-    proof = prove(run, dataset, between_updates, ranks)
+    proof = prove(run, dataset, between_updates, ranks, name)
     if proof.problem is None:
         folder.mkdir(parents=True, exist_ok=True)
         run_folder.replace_file(note, (json.dumps({**where, **asdict(proof)}, indent=1) + "\n").encode())
@@ -119,6 +163,7 @@ def prove(
     dataset: Dataset | PhotoDataset,
     between_updates: Callable[[], None] = lambda: None,
     ranks: Ranks = ALONE,
+    name: StepName = "compiled",
 ) -> Proof:
     """Makes a few updates from the run's very start by the plain step and by the fast one; leaves nothing behind."""
     began = time.perf_counter()
@@ -130,7 +175,7 @@ def prove(
             between_updates()
         for _ in rounded.updates(EagerStep, LAST_BITS[precision]):
             between_updates()
-        updates = fast.updates(partial(make_step, is_alone=ranks.count == 1))
+        updates = fast.updates(partial(make_step, is_alone=ranks.count == 1, is_compiled=name == "compiled"))
         while problem is None:
             try:
                 next(updates)
@@ -157,10 +202,10 @@ def prove(
     return Proof(problem, differences, limits, round(time.perf_counter() - began, 2))
 
 
-def prove_net(net: Net, precision: Precision, dataset: Dataset) -> Proof:
+def prove_net(net: Net, precision: Precision, dataset: Dataset, name: StepName = "compiled") -> Proof:
     """The same of one of CIFAR-10's nets by the paper's protocol, on any images of their size."""
     variant = Variant(dataset="synthetic", precision=precision)
-    return prove(RunSpec.of(net, variant, PAPER["cifar10"], 0), dataset)
+    return prove(RunSpec.of(net, variant, PAPER["cifar10"], 0), dataset, name=name)
 
 
 class _Attempt:
@@ -230,9 +275,9 @@ def _let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def _circumstances(run: RunSpec, dataset: Dataset | PhotoDataset, ranks: Ranks) -> dict[str, Any]:
+def _circumstances(run: RunSpec, dataset: Dataset | PhotoDataset, ranks: Ranks, name: StepName) -> dict[str, Any]:
     """All that what is compiled depends on: platform, this program's step, the net and the shapes of its batches."""
-    described = environment.describe(dataset.device, run.variant.precision, dataset, is_fast=True)
+    described = environment.describe(dataset.device, run.variant.precision, dataset, step=name)
     sources = [Path(str(module.__file__)) for module in (step, graph_step, fused_norm, model)]
     has_driver = dataset.device.type == "cuda" and DRIVER.is_file()
     return {

@@ -82,13 +82,30 @@ def test_the_fast_step_is_proven_on_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line for each precision says what was found; a step that is wrong is told, and is no obstacle."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
     found = iter([Proof(None, {"loss": 1e-6, "weights": 0.002}, {}, 12.3), Proof("it fails here", {}, {}, 1.0)])
     monkeypatch.setattr(proof, "prove_net", lambda *_: next(found))
     code, out, _ = ask(capsys, "--prove")
 
     assert 0 == code
     agreed = "the fast step agrees with the plain one (12 s); relative differences: loss 1e-06, weights 0.002"
-    assert f"resnet-20, fp32: {agreed}\nresnet-20, bf16: it fails here\n" in out
+    assert f"resnet-20, fp32, compiled: {agreed}\nresnet-20, bf16, compiled: it fails here\n" in out
+
+
+def test_what_runs_would_fall_back_to_is_proven_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CUDA, where the compiled step is wrong, the plain one as a graph is tried, as a run would."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
+    problems = {"compiled": "it fails here", "captured": None}
+    monkeypatch.setattr(proof, "prove_net", lambda *arguments: Proof(problems[arguments[-1]], {"loss": 0.0}, {}, 1.0))
+    _, out, _ = ask(capsys, "--prove")
+
+    lines = [line for line in out.splitlines() if line.startswith("resnet-20, fp32")]
+    assert ["compiled: it fails here", "captured: the fast step agrees"] == [
+        line.removeprefix("resnet-20, fp32, ")[:30].strip() for line in lines
+    ]
 
 
 def failing(error: Exception) -> Any:

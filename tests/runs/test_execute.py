@@ -467,22 +467,22 @@ def test_the_pass_over_the_photographs_is_not_training(store: Store, monkeypatch
 
 @pytest.mark.parametrize(
     ("compiled", "iterations", "expected"),
-    [(None, 999, False), (None, 1_000, True), (True, 8, True), (False, 64_000, False)],
+    [(None, 999, "plain"), (None, 1_000, "compiled"), (True, 8, "compiled"), (False, 64_000, "plain")],
 )
 def test_long_runs_take_the_compiled_step(
-    compiled: bool | None, iterations: int, expected: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+    compiled: bool | None, iterations: int, expected: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From 1,000 updates on, or as --compile and --no-compile say; the environment tells which."""
     taken = []
     monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
     monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
-    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    monkeypatch.setattr(one_run, "train", lambda *_, step, **__: taken.append(step))
     run = tiny_run("resnet-8")
     run = run.model_copy(update={"protocol": run.protocol.model_copy(update={"iterations": iterations})})
     execute([run], store, replace(SETTINGS, compiled=compiled), Watcher())
 
     assert [expected] == taken
-    assert ("compiled" if expected else "plain") == store.environment(run)["step"]
+    assert expected == store.environment(run)["step"]
 
 
 def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,11 +490,31 @@ def test_a_run_goes_on_with_the_step_it_began_with(store: Store, monkeypatch: py
     taken = []
     monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
     monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
-    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    monkeypatch.setattr(one_run, "train", lambda *_, step, **__: taken.append(step))
     for compiled in (True, None, False, None):
         execute([tiny_run("resnet-8")], store, replace(SETTINGS, compiled=compiled), Watcher())
 
-    assert [True, True, False, False] == taken
+    assert ["compiled", "compiled", "plain", "plain"] == taken
+
+
+def test_a_run_that_began_captured_stays_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the compiled step, which failed at first, could be had by now; `--compile` asks for it."""
+    taken = []
+    problems: dict[str, str | None] = {"compiled": "no memory", "captured": None}
+    monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(one_run.graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
+    monkeypatch.setattr(one_run.proof, "obstacle", lambda *arguments: problems[arguments[-1]])
+    monkeypatch.setattr(one_run, "train", lambda *_, step, **__: taken.append(step))
+    watcher = Watcher()
+    run = tiny_run("resnet-8")
+    execute([run], store, replace(SETTINGS, compiled=True), watcher)
+    told = watcher.notices[-1]
+    problems["compiled"] = None
+    for compiled in (None, True):
+        execute([run], store, replace(SETTINGS, compiled=compiled), watcher)
+
+    assert (run.run_id, "the plain step as a CUDA graph: no memory") == told
+    assert ["captured", "captured", "compiled"] == taken
 
 
 def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,12 +535,12 @@ def test_without_a_compiler_cuda_captures_the_plain_step(store: Store, monkeypat
     monkeypatch.setattr(one_run.graph_step, "obstacle", lambda _: "no compiler here")
     monkeypatch.setattr(one_run.graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
     monkeypatch.setattr(one_run.proof, "obstacle", lambda *_: None)
-    monkeypatch.setattr(one_run, "train", lambda *_, is_fast, **__: taken.append(is_fast))
+    monkeypatch.setattr(one_run, "train", lambda *_, step, **__: taken.append(step))
     watcher = Watcher()
     run = tiny_run("resnet-8")
     execute([run], store, replace(SETTINGS, compiled=True), watcher)
 
-    assert [True] == taken
+    assert ["captured"] == taken
     assert [(run.run_id, "the plain step as a CUDA graph: no compiler here")] == watcher.notices
 
 

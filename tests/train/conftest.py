@@ -77,7 +77,7 @@ def train_in(dataset: Dataset) -> Callable[..., None]:
                     report=lambda status: None,  # noqa: ARG005
                     should_stop=lambda: stop_at is not None and updates >= stop_at,
                     checkpoint_seconds=checkpoint_seconds,
-                    is_fast=is_fast,
+                    step="compiled" if is_fast else "plain",
                 )
             except StoppedError:
                 assert stop_at is not None

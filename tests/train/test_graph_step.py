@@ -48,7 +48,7 @@ from resnet_cli.spec import RunSpec
 from resnet_cli.train.loop import train
 run, small = RunSpec.model_validate_json(sys.argv[1]), synthetic.load(train=64, test=64)
 prepare(torch.device("cpu"), run.variant.precision)
-train(run, Path(sys.argv[2]), small, report=print, should_stop=lambda: False, is_fast=True)
+train(run, Path(sys.argv[2]), small, report=print, should_stop=lambda: False, step="compiled")
 """
 
 

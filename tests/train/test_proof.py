@@ -11,8 +11,8 @@ import torch
 from resnet_cli.device import prepare
 from resnet_cli.spec import Net
 from resnet_cli.train import graph_step, proof
-from resnet_cli.train.graph_step import FastStep, GraphStep
-from resnet_cli.train.proof import obstacle, prove
+from resnet_cli.train.graph_step import FastStep, GraphStep, PlainGraphStep
+from resnet_cli.train.proof import obstacle, prove, proven_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,10 @@ class Recording(GraphStep):
         super()._once(make)
         if self.graph is not None:
             self.graph.again = lambda: super(Recording, self)._once(make)
+
+
+class Captured(Recording, PlainGraphStep):
+    """The plain step in such a graph."""
 
 
 class WrongRate(Recording):
@@ -212,3 +216,69 @@ def test_it_can_be_stopped(run: RunSpec, dataset: Dataset, tmp_path: Path, monke
         obstacle(run, dataset, tmp_path / "proofs", lambda _: None, stop)
 
     assert not (tmp_path / "proofs").exists()
+
+
+class CapturedWrongly(StaleInput, PlainGraphStep):
+    """The plain step in a graph that reads the first batch again and again."""
+
+
+@pytest.mark.parametrize(
+    ("compiled", "captured", "expected", "told"),
+    [
+        (Recording, Captured, "compiled", "compiling its step;"),
+        (FailingCapture, Captured, "captured", "the plain step as a CUDA graph: the fast step fails here: Runtime"),
+        (StaleInput, Captured, "captured", "the plain step as a CUDA graph: the fast step differs from the plain"),
+        (FailingCapture, CapturedWrongly, "plain", "the plain step, which is slower: the fast step differs from"),
+    ],
+)
+def test_a_failed_step_gives_way_to_the_next(
+    compiled: type[GraphStep],
+    captured: type[GraphStep],
+    expected: str,
+    told: str,
+    run: RunSpec,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On CUDA: the compiled step to the captured plain one, which proves itself, and only this one to the plain one."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
+    steps = {True: compiled, False: captured}
+    monkeypatch.setattr(proof, "make_step", lambda *arguments, is_compiled, **_: steps[is_compiled](*arguments))
+    said: list[str] = []
+    found = proven_step(run, dataset, tmp_path, said.append, lambda: None)
+    reasons = [line for line in said if not line.startswith("comparing")]
+
+    assert expected == found
+    assert reasons[-1].startswith(told)
+    assert [expected] * (expected != "plain") == [json.loads(note.read_text())["step"] for note in tmp_path.iterdir()]
+
+
+def test_a_failed_compilation_is_a_failed_step(
+    run: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception of the compiler leads to the plain step in a graph, for which the compiler is not asked."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no room for cubin")
+
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(graph_step, "takes_a_graph", lambda *_, is_alone: is_alone)
+    monkeypatch.setattr(graph_step, "PlainGraphStep", Captured)
+    monkeypatch.setattr(torch, "compile", fail)
+    said: list[str] = []
+
+    assert "captured" == proven_step(run, dataset, tmp_path, said.append, lambda: None)
+    assert "the plain step as a CUDA graph: the fast step fails here: RuntimeError: no room for cubin" in said
+
+
+def test_without_a_graph_only_the_plain_step_is_left(
+    run: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU nothing is captured, also of a run that began so on CUDA."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: "no compiler here")
+    said: list[str] = []
+
+    assert "plain" == proven_step(run, dataset, tmp_path, said.append, lambda: None, before="captured")
+    assert ["the plain step, which is slower: no compiler here"] == said
