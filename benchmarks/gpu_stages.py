@@ -267,6 +267,7 @@ def bench(options: argparse.Namespace, notes: Notes) -> None:
     turns = ["--rounds", "1", "--updates", "1"] if options.tiny else ["--rounds", "2", "--updates", "100"]
     path = options.results_dir / STAGES / "bench.measured.json"
     command = ["bench", *names, "--against", "eager", "--format", "json", *turns, "--device", options.device]
+    command += ["--results-dir", str(options.results_dir)]
     with notes.trying("against the eager loop"):
         with path.open("w") as out:
             subprocess.run(

@@ -78,7 +78,7 @@ MAY_IMPORT = {
         "runs.workers",
     },
     "resnet_cli.runs.settings": {"spec", "run_folder", "ranks"},
-    "resnet_cli.runs.advice": {"spec", "device"},
+    "resnet_cli.runs.advice": {"spec", "device", "run_folder", "runs.store"},
     "resnet_cli.runs.one_run": {
         "spec",
         "errors",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from resnet_cli.data import Dataset
-    from resnet_cli.spec import Net
+    from resnet_cli.runs.store import Store
+    from resnet_cli.spec import Net, Precision
     from resnet_cli.timing import Plan, Result
     from resnet_cli.train.graph_step import StepName
     from resnet_cli.train.proof import Proof
@@ -49,10 +50,12 @@ def bench(
     updates: Annotated[int, typer.Option("--updates", min=1, max=10_000, help="Updates measured in each turn.")] = 10,
     device: options.Device = "auto",
     data_dir: options.DataDir = None,
+    results_dir: options.ResultsDir = None,
 ) -> None:
     """Measure updates of batch 128: time, images per second, memory, distance to the machine's limit.
 
     With --against eager, both loops run in one process, turn by turn; the ratio is the result, times hold for now.
+    On a GPU with tensor cores the times are noted beside the results: `resnet run` quotes what a precision saves.
     """
     from rich.console import Console
 
@@ -61,6 +64,7 @@ def bench(
 
     from resnet_cli import timing
     from resnet_cli.device import choose_device, prepare
+    from resnet_cli.runs.store import Store
     from resnet_cli.spec import PAPER
     from resnet_cli.train import graph_step
     from resnet_cli.train.environment import describe
@@ -88,6 +92,8 @@ def bench(
             if plan.is_fast:  # afterwards, for it would compile what the first update is to compile
                 report("comparing its step with the plain one")
                 proofs[net.name] = prove_net(net, plan.precision, dataset, step)
+    right = [result for result in results if result.net not in proofs or proofs[result.net].problem is None]
+    _note(right, chosen_precision, step, place, Store.open(results_dir), progress)
     if output == "json":
         content = {
             **describe(place, plan.precision, dataset, step=step),
@@ -104,6 +110,39 @@ def bench(
         _print(results, plan, step, place, console)
         for name, proof in proofs.items():
             console.print(f"{name}: {summary(proof)}.", markup=False, highlight=False)
+
+
+def _note(
+    results: Sequence[Result],
+    precision: Precision,
+    step: StepName,
+    place: torch.device,
+    store: Store,
+    progress: Console,
+) -> None:
+    """Keeps the times for the line about precision, where there is one to say; a full disk loses no measurement."""
+    import torch
+
+    from resnet_cli.runs import advice
+    from resnet_cli.train.environment import device_name
+
+    if not advice.has_tensor_cores(place):
+        return
+    for each in results:
+        measured = advice.Measured(
+            net=each.net,
+            precision=precision,
+            step=step,
+            device_name=device_name(place),
+            torch=torch.__version__,
+            milliseconds=each.update.median,
+        )
+        try:
+            advice.note(measured, store)
+        except OSError as error:
+            text = f"{store.speeds}: cannot be written: {error.strerror or error}; the times are not noted"
+            progress.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
 
 
 def _net(name: str) -> Net:

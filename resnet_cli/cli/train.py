@@ -40,7 +40,7 @@ def train_missing(
     missing = _missing(question, runs, store)
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
-    if missing and (advice := about_precision(missing, settings.device)):
+    if missing and (advice := about_precision(missing, settings.device, store)):
         _say(console, advice)
     with Screen(question.name, missing, console) as screen:
         try:

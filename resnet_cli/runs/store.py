@@ -73,6 +73,11 @@ class Store:
         return self.root / "proofs"
 
     @property
+    def speeds(self) -> Path:
+        """Where `resnet bench` notes what it measured."""
+        return self.root / "speeds"
+
+    @property
     def tables(self) -> Path:
         """Where tables are written."""
         return self.root / "tables"

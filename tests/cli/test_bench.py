@@ -8,13 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from resnet_cli import timing
 from resnet_cli.cli.bench import estimates
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
+from resnet_cli.runs import advice
 from resnet_cli.timing import Result, Timing
-from resnet_cli.train import graph_step, proof
+from resnet_cli.train import environment, graph_step, proof
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +72,34 @@ def test_the_measured_step_is_proven(capsys: pytest.CaptureFixture[str], monkeyp
 
     assert "resnet-20: resnet-20 differs." in texts[0]
     assert "resnet-20 differs" == json.loads(texts[1])["proofs"]["resnet-20"]["problem"]
+
+
+def test_times_are_noted_where_precision_is_a_choice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tensor cores, a step's time in each precision, but not a wrong step's; else nothing is written."""
+    monkeypatch.setattr(graph_step, "obstacle", lambda _: None)
+    monkeypatch.setattr(environment, "device_name", lambda _: "NVIDIA H200")
+    monkeypatch.setattr(timing, "measure", lambda net, plan, report: result(net.name, 100.0))  # noqa: ARG005
+    problems = {"resnet-20": None, "resnet-56": "it differs"}
+    monkeypatch.setattr(proof, "prove_net", lambda net, *_: proof.Proof(problems[net.name], {}, {}, 1.0))
+    command = ["bench", "--device", "cpu", "--precision", "fp32", "--results-dir", str(tmp_path / "results")]
+
+    assert 0 == _exit_code(command)
+    assert not (tmp_path / "results").exists()
+
+    monkeypatch.setattr(advice, "has_tensor_cores", lambda _: True)
+    assert 0 == _exit_code(command)
+    (noted,) = (json.loads(path.read_text()) for path in (tmp_path / "results/speeds").iterdir())
+    expected = {"net": "resnet-20", "precision": "fp32", "step": "compiled", "device_name": "NVIDIA H200"}
+    assert {**expected, "torch": torch.__version__, "milliseconds": 100.0} == noted
+
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    assert 0 == _exit_code([*command[:-1], str(tmp_path / "file" / "results")])
+    said = capsys.readouterr()
+    assert "speeds: cannot be written: Not a directory; the times are not noted" in said.err
+    assert "table6" in said.out
 
 
 def test_time_goes_by_the_nearest_net_in_size() -> None:
