@@ -116,8 +116,11 @@ class TrainStream:
 
     def _plan_on_device(self, epoch: int) -> Tensor:
         plan = self._plan(epoch)
-        rows = np.stack([plan.image, plan.dy, plan.dx, plan.flip], axis=1)
-        return torch.from_numpy(rows).to(self.dataset.device)
+        rows = torch.from_numpy(np.stack([plan.image, plan.dy, plan.dx, plan.flip], axis=1))
+        device = self.dataset.device
+        if device.type == "cuda":  # from other memory the copy would wait until all updates before it are made
+            return rows.pin_memory().to(device, non_blocking=True)
+        return rows.to(device)
 
     def inputs(self, iteration: int) -> tuple[Tensor]:
         """What `make` makes a batch of, on the device: (B, 4) int64, the plan's image, dy, dx, flip."""

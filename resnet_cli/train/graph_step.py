@@ -126,7 +126,7 @@ class FastStep(EagerStep):
 class GraphStep(FastStep):
     """The compiled step as one CUDA graph: making the batch, forward, backward, SGD.
 
-    Within an epoch nothing waits for the device. A launch of the graph reads its inputs, rate included, from where they
+    Nothing waits for the device. A launch of the graph reads its inputs, rate included, from where they
     were when it was captured, and leaves its results in one place; they are copied in and out, in the device's order.
     """
 

@@ -98,6 +98,29 @@ def test_batch_is_a_pure_function() -> None:
             assert torch.equal(forward[iteration][1], labels)
 
 
+def test_on_cuda_a_plan_is_copied_without_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes up from pinned memory, once an epoch, and is the same plan; rehearsed without a device."""
+    asked: list[tuple[str, bool]] = []
+
+    def pinned(rows: torch.Tensor) -> torch.Tensor:
+        asked.append(("pinned", True))
+        return rows
+
+    def to(rows: torch.Tensor, device: torch.device, *, non_blocking: bool = False) -> torch.Tensor:
+        asked.append((device.type, non_blocking))
+        return rows
+
+    stream = TrainStream(dataset(), seed=1, batch_size=16)
+    expected = [stream.inputs(iteration)[0] for iteration in range(1, 7)]
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(Dataset, "device", torch.device("cuda"))
+    stream = TrainStream(dataset(), seed=1, batch_size=16)
+
+    assert all(torch.equal(rows, stream.inputs(iteration)[0]) for iteration, rows in enumerate(expected, 1))
+    assert 2 * [("pinned", True), ("cuda", True)] == asked
+
+
 def test_seeds_differ() -> None:
     """Another seed gives other batches."""
     first, second = (TrainStream(dataset(), seed, batch_size=16).batch(1) for seed in (0, 1))
