@@ -6,7 +6,7 @@ import copy
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from resnet_cli.data.stream import TrainStream
 from resnet_cli.device import prepare
 from resnet_cli.model import cifar_net
 from resnet_cli.spec import Net, Protocol
-from resnet_cli.train import graph_step
+from resnet_cli.train import graph_step, loop
 from resnet_cli.train.graph_step import FastStep, GraphStep, PlainGraphStep, make_step
 from resnet_cli.train.proof import prove
 from resnet_cli.train.step import EagerStep
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from resnet_cli.data import Dataset
     from resnet_cli.model import ResNet
     from resnet_cli.spec import Precision, RunSpec
+    from resnet_cli.train.graph_step import StepName
 
 # What torch 2.11 does itself while it traces an autograd function.
 pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated")
@@ -248,6 +249,27 @@ def test_the_plain_step_is_captured_where_nothing_compiles(dataset: Dataset) -> 
             step.update(stream, iteration, 0.1 / iteration)
 
     assert_same_state(plain, graphed, rtol=0, atol=0)
+
+
+def test_a_training_makes_the_step_it_is_told(
+    run_spec: RunSpec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A captured one is the plain one in a graph, also where the compiler works."""
+    made: list[bool] = []
+
+    def make(*arguments: Any, is_compiled: bool, is_alone: bool) -> EagerStep:
+        assert is_alone
+        made.append(is_compiled)
+        return EagerStep(*arguments)
+
+    monkeypatch.setattr(loop, "make_step", make)
+    steps: tuple[StepName, ...] = ("compiled", "captured", "plain")
+    for step in steps:
+        folder = tmp_path / step
+        folder.mkdir()
+        loop.train(run_spec, folder, dataset, report=lambda _: None, should_stop=lambda: False, step=step)
+
+    assert [True, False] == made
 
 
 @pytest.mark.usefixtures("no_device")
