@@ -36,6 +36,7 @@ from publish import measured_files
 MOST_BYTES = 15_000_000  # of a packed file
 TABLE_LINES = 25
 STAGES = Path("stages")  # in the results folder
+COMPILED = Path("compiled")  # there too
 GRACE_SECONDS = 15.0  # from SIGTERM to SIGKILL; a training saves what it has
 TINY_PATIENCE = 4  # a rehearsal's CPU may be busy, and its limits are not what is rehearsed
 LEAST_SECONDS = 15.0  # with less time left, starting a stage is not worth it
@@ -117,7 +118,7 @@ def do(stage: Stage, options: argparse.Namespace, seconds: float) -> None:
     state = "cut"
     print(f"{stage.name}: at most {seconds:.0f} s", flush=True)
     # One folder of compiled code for all stages and processes.
-    environment = {"TORCHINDUCTOR_CACHE_DIR": str(results.absolute() / "compiled"), **os.environ}
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(results.absolute() / COMPILED), **os.environ}
     root = Path(__file__).parents[1]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     with (results / STAGES / f"{stage.name}.log").open("a") as log:
@@ -132,6 +133,8 @@ def do(stage: Stage, options: argparse.Namespace, seconds: float) -> None:
             end(process)
             note(results, stage, state, time.monotonic() - began)
             pack(results, options.out, stage.name)
+            if stage == PLAN[0] and (results / COMPILED).is_dir():
+                pack_compiled(results, options.out)
     print(f"{stage.name}: {state} after {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -170,6 +173,16 @@ def pack(results: Path, out: Path, name: str) -> None:
             size += path.stat().st_size
             if size < MOST_BYTES:
                 archive.add(path, path.relative_to(results))
+
+
+def pack_compiled(results: Path, out: Path) -> None:
+    """Packs what the first stage has compiled, which serves every net, unless it is large: a fresh machine takes it."""
+    path, part = out / "compiled.tar.gz", out / "compiled.part"
+    with tarfile.open(part, "w:gz") as archive:
+        archive.add(results / COMPILED, COMPILED)
+    if part.stat().st_size < MOST_BYTES:
+        part.replace(path)  # whole, or not at all: a call may be cut here
+    part.unlink(missing_ok=True)
 
 
 def table(results: Path) -> list[str]:

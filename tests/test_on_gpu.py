@@ -25,8 +25,9 @@ STAGES = [stage.name for stage in on_gpu.PLAN]
 def call(*arguments: str | Path) -> str:
     """What a call prints."""
     command = [sys.executable, ROOT / "benchmarks/on_gpu.py", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     done = subprocess.run(
-        [str(each) for each in command], capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ}
+        [str(each) for each in command], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
     )
     return done.stdout
 
@@ -41,7 +42,7 @@ def test_every_stage_is_rehearsed(tmp_path: Path) -> None:
     assert states == [line.rpartition(",")[0] for line in printed if line[:11] in states]
     assert not [line for line in printed if "FAILED" in line]
     assert "form taken" in "\n".join(printed)
-    assert {f"{name}.tar.gz" for name in (*STAGES, "checkpoints")} == {
+    assert {f"{name}.tar.gz" for name in (*STAGES, "checkpoints", "compiled")} == {
         each.name for each in (tmp_path / "out").iterdir()
     }
     with tarfile.open(tmp_path / "out/train.tar.gz") as archive:
@@ -148,6 +149,23 @@ def test_training_goes_on_from_an_earlier_machine(options: argparse.Namespace, t
 
     assert b"momentum" == (tmp_path / "fresh/runs/resnet-8-s0/checkpoint.pt").read_bytes()
     assert ["done"] * 4 == [on_gpu.state_of(tmp_path / "fresh", stage) for stage in on_gpu.PLAN[:4]]
+
+
+@pytest.mark.parametrize("most_bytes", [10_000, 10])
+def test_what_was_compiled_goes_along(
+    most_bytes: int, options: argparse.Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh machine finds it where the stages look for it; what would be too large to carry is left."""
+    kernel = options.results_dir / on_gpu.COMPILED / "triton/kernel.cubin"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(b"code")
+    monkeypatch.setattr(on_gpu, "MOST_BYTES", most_bytes)
+    on_gpu.pack_compiled(options.results_dir, options.out)
+    on_gpu.unpack_earlier(options.out, tmp_path / "fresh")
+
+    is_small = most_bytes > 10
+    assert ["compiled.tar.gz"] * is_small == [each.name for each in options.out.iterdir()]
+    assert is_small == (tmp_path / "fresh/compiled/triton/kernel.cubin").exists()
 
 
 def test_the_table_is_short(options: argparse.Namespace) -> None:
