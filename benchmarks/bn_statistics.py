@@ -12,20 +12,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch.optim.swa_utils import update_bn
 
-from resnet_cli import run_folder
-from resnet_cli.data import open_dataset
-from resnet_cli.device import autocast, choose_device, prepare
+from resnet_cli.device.torch_device import autocast, choose_device, prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import evaluate
-from resnet_cli.evaluate.trained import trained_net
-from resnet_cli.model import ResNet, build
-from resnet_cli.spec import RunSpec
+from resnet_cli.identity import RunSpec
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks import open_dataset
 from resnet_cli.train import checkpoint
+from resnet_cli.weights.trained import trained_net
+
+if TYPE_CHECKING:
+    from resnet_cli.nets.resnet import ResNet
 
 BATCHES = (10, 100)
 
@@ -53,7 +56,7 @@ def measure(options: argparse.Namespace) -> None:
     device, precision = choose_device(options.device), run.variant.precision
     prepare(device, precision)
     dataset = open_dataset(run.variant, options.data_dir).to(device)
-    stream = dataset.train_stream(run)
+    stream = run.task.stream(dataset, run)
     for path in options.checkpoints or [None]:
         net, iteration = net_at(path, run, options.run, len(dataset.classes)) if path else final_net(run, options.run)
         net.to(device)
@@ -85,7 +88,7 @@ def net_at(path: Path, run: RunSpec, folder: Path, classes: int) -> tuple[ResNet
     log = (folder / run_folder.TRAIN_CSV).read_bytes()[: state.train_csv_bytes]
     if hashlib.sha256(log).hexdigest() != state.train_csv_sha256:
         raise BadInputError(f"{path}: not a checkpoint of {folder}")
-    net = build(run.net, run.variant, run.seed, classes)
+    net = run.task.build(run.net, run.variant, run.seed, classes)
     net.load_state_dict(state.net)
     return net, state.iteration
 

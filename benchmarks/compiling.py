@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+from resnet_cli.tasks import task_of
+
 NETS = ("resnet-20", "resnet-56", "resnet-110")
 
 
@@ -53,9 +55,8 @@ def measure(name: str, way: str, what: str) -> float:
 
     from resnet_cli.data import synthetic
     from resnet_cli.data.stream import TrainStream
-    from resnet_cli.device import prepare
-    from resnet_cli.model import cifar_net
-    from resnet_cli.spec import PAPER, Net
+    from resnet_cli.device.torch_device import prepare
+    from resnet_cli.spec import Net
     from resnet_cli.train import graph_step
     from resnet_cli.train.proof import prove_net
 
@@ -66,8 +67,8 @@ def measure(name: str, way: str, what: str) -> float:
     began = seconds()
     if what == "proof":
         prove_net(net, "bf16", images)
-    step = graph_step.make_step(cifar_net(net, 0), PAPER["cifar10"], "bf16", cpu)
-    stream = TrainStream(images, 0, PAPER["cifar10"].batch_size)
+    step = graph_step.make_step(task_of("cifar10").make(net, 0), task_of("cifar10").protocol, "bf16", cpu)
+    stream = TrainStream(images, 0, task_of("cifar10").protocol.batch_size)
     step.update(stream, 1, 0.1)
     return seconds() - began
 

@@ -27,28 +27,29 @@ from on_gpu import STAGES, pack
 
 from resnet_cli.data import synthetic
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.device import choose_device, prepare
+from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.experiment import load_experiment
-from resnet_cli.model import cifar_net
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.one_run import open_run_dataset, train_one
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import PAPER, Net, RunSpec, Variant
-from resnet_cli.timing import count_kernels
+from resnet_cli.runs.timing import count_kernels
+from resnet_cli.spec import Net
+from resnet_cli.storage.store import Store
+from resnet_cli.tasks import task_of
 from resnet_cli.train import fused_norm, graph_step, proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.run_folder import Status
+    from resnet_cli.names import Precision
     from resnet_cli.runs.settings import Notice
-    from resnet_cli.spec import Precision
+    from resnet_cli.storage.run_folder import Status
     from resnet_cli.train.step import EagerStep
 
-PROTOCOL = PAPER["cifar10"]
+PROTOCOL = task_of("cifar10").protocol
 PACKAGES = ("pydantic", "plotly", "typer", "rich", "pandas", "matplotlib", "scipy", "safetensors", "filelock", "triton")
 # Ways to compile a normalisation on CUDA, the program's own first; the fastest is what `train` takes.
 FORMS: dict[str, dict[str, Any] | None] = {
@@ -106,7 +107,9 @@ class Bench:
 
     def step(self, name: str, seed: int = 0) -> EagerStep:
         """The fast step of a net."""
-        return graph_step.make_step(cifar_net(Net.model_validate(name), seed), PROTOCOL, self.precision, self.device)
+        return graph_step.make_step(
+            task_of("cifar10").make(Net.model_validate(name), seed), PROTOCOL, self.precision, self.device
+        )
 
     def stream(self, seed: int = 0) -> TrainStream:
         """Its batches."""

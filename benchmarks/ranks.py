@@ -19,10 +19,12 @@ from pathlib import Path
 import torch
 
 from resnet_cli.data import synthetic
-from resnet_cli.device import choose_device, prepare
-from resnet_cli.model import build
-from resnet_cli.ranks import Ranks
-from resnet_cli.spec import IMAGENET_BLOCKS, PAPER, Benchmark, Net, Variant
+from resnet_cli.device.ranks import Ranks
+from resnet_cli.device.torch_device import choose_device, prepare
+from resnet_cli.identity import Variant
+from resnet_cli.spec import Net
+from resnet_cli.tasks import TASKS, task_of
+from resnet_cli.tasks.imagenet import BLOCKS
 from resnet_cli.train.environment import describe
 from resnet_cli.train.graph_step import make_step
 from resnet_cli.train.step import EagerStep
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     device, ranks = choose_device(options.device), Ranks.here()
-    batches = [options.batch_size] if options.batch_size else [protocol.batch_size for protocol in PAPER.values()]
+    batches = [options.batch_size] if options.batch_size else [task.protocol.batch_size for task in TASKS]
     if ranks.count == 1 or any(batch % ranks.count for batch in batches):
         parser.error("takes torchrun with several processes, which share the batch equally")
     prepare(device, options.precision)
@@ -65,14 +67,14 @@ def main() -> None:
 
 def measured(net: Net, ranks: Ranks, device: torch.device, options: argparse.Namespace) -> dict[str, float]:
     """The whole batch, and milliseconds of an update apart and together: medians of rounds."""
-    benchmark: Benchmark = "imagenet" if net.depth in IMAGENET_BLOCKS else "cifar10"
-    protocol, side = PAPER[benchmark], SIDES[benchmark]
+    task = task_of("imagenet" if net.depth in BLOCKS else "cifar10")
+    protocol, side = task.protocol, SIDES[task.name]
     share = (options.batch_size or protocol.batch_size) // ranks.count
     images = torch.randn(share, 3, side, side, device=device)
     labels = torch.zeros(share, dtype=torch.int64, device=device)
     make = partial(make_step, is_alone=False) if options.compile else EagerStep
     apart, together = (
-        make(build(net, Variant(dataset=benchmark), 0, classes=1_000), protocol, options.precision, device)
+        make(task.build(net, Variant(dataset=task.dataset), 0, 1_000), protocol, options.precision, device)
         for _ in range(2)
     )
     together.join(ranks, synchronized=False)

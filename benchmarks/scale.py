@@ -13,11 +13,11 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_cli.complexity import multiply_adds, parameters
 from resnet_cli.experiment import experiment_names, load_experiment
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.estimate import bytes_needed, duration
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net, RunSpec, Variant
+from resnet_cli.tasks import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,11 +53,11 @@ class Assumptions:
     @property
     def speed(self) -> float:
         """Forward multiply-adds a second of a training."""
-        return self.images_per_second * multiply_adds(Net.on("imagenet", "resnet-50"), "imagenet")
+        return self.images_per_second * task_of("imagenet").multiply_adds(task_of("imagenet").net("resnet-50"))
 
     def update_seconds(self, run: RunSpec) -> float:
         """Of an update: on a GPU for CIFAR-10, on a host for ImageNet, whose GPUs send gradients after computing."""
-        if run.variant.benchmark == "cifar10":
+        if run.task.name == "cifar10":
             return max(self.layer_ms / 1e3 * run.net.depth, run.protocol.batch_size * macs_of(run) / self.speed)
         return max(self.arithmetic_seconds(run), self.decoding_seconds(run)) + gradient_bytes(run) / self.link
 
@@ -72,7 +72,7 @@ class Assumptions:
     def seconds(self, run: RunSpec, views: str) -> float:
         """Of a run with its tests."""
         training = run.protocol.iterations * self.update_seconds(run)
-        if run.variant.benchmark == "cifar10":
+        if run.task.name == "cifar10":
             return training * (1 + CIFAR_TESTS)
         a_test = VALIDATION_IMAGES * macs_of(run) * TEST_COST / self.speed
         # Tests on the way are shared out; the one over several views is the first process's.
@@ -81,7 +81,7 @@ class Assumptions:
 
 def macs_of(run: RunSpec) -> int:
     """Multiply-adds of an image's forward pass."""
-    return multiply_adds(run.net, run.variant.benchmark)
+    return run.task.multiply_adds(run.net)
 
 
 def epochs(run: RunSpec) -> float:
@@ -91,7 +91,7 @@ def epochs(run: RunSpec) -> float:
 
 def gradient_bytes(run: RunSpec) -> float:
     """What each of a host's GPUs sends in an update: a ring's share of the gradients in float32."""
-    return 2 * (HOST - 1) / HOST * 4 * parameters(run.net, run.variant.benchmark)
+    return 2 * (HOST - 1) / HOST * 4 * run.task.parameters(run.net)
 
 
 def makespan(seconds: Iterable[float], places: int) -> float:
@@ -108,7 +108,7 @@ def times(assumed: Assumptions) -> str:
     everything: dict[str, tuple[RunSpec, float]] = {}
     for name in experiment_names():
         question = load_experiment(name)
-        if question.dataset != question.benchmark:  # on an embedded set; minutes anywhere
+        if question.dataset != question.task.dataset:  # on an embedded set; minutes anywhere
             continue
         variant = Variant(dataset=question.dataset)
         runs = {run.run_id: (run, assumed.seconds(run, question.after_training)) for run in plan(question, variant)}
@@ -116,14 +116,14 @@ def times(assumed: Assumptions) -> str:
         for key, (run, seconds) in runs.items():
             everything[key] = run, max(seconds, everything.get(key, (run, 0.0))[1])
         if runs:
-            rows.append(f"| `{name}` | {'ImageNet' if question.benchmark == 'imagenet' else 'CIFAR-10'} | {_row(runs)}")
+            rows.append(f"| `{name}` | {question.task.title} | {_row(runs)}")
     rows.append(f"| all, each run once | | {_row(everything)}")
     return "\n".join(rows)
 
 
 def _row(runs: dict[str, tuple[RunSpec, float]]) -> str:
-    small = [seconds for run, seconds in runs.values() if run.variant.benchmark == "cifar10"]
-    large = [seconds for run, seconds in runs.values() if run.variant.benchmark == "imagenet"]
+    small = [seconds for run, seconds in runs.values() if run.task.name == "cifar10"]
+    large = [seconds for run, seconds in runs.values() if run.task.name == "imagenet"]
     both = [makespan(small, gpus) + makespan(large, gpus // HOST) for gpus in (8, 64)]
     gpu_hours = (sum(small) + HOST * sum(large)) / 3600
     return f"{len(runs)} | {gpu_hours:,.1f} | {' | '.join(map(duration, both))} |"

@@ -3,7 +3,7 @@
     python benchmarks/waiting.py [--precision bf16] [--plain] [--others 0 1 2 3] [--beside programs] [--out FILE]
 
 Three ways, turn by turn: `spin` is OpenMP's default; `sleep` is OMP_WAIT_POLICY=PASSIVE; `turns` is what the program
-does (resnet_cli/train/turns.py). Each training makes updates of batch 128 with as many threads as there are cores. Its
+does (resnet_cli/device/turns.py). Each training makes updates of batch 128 with as many threads as there are cores. Its
 fair share is the speed of one alone that spins, divided by the number of trainings. Beside programs, each of which
 keeps one thread busy, it is that speed times the share of the cores that a scheduler gives to as many threads.
 """
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from resnet_cli.tasks import task_of
 
 WAYS: dict[str, dict[str, str]] = {"spin": {}, "sleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "turns": {}}
 SETTLE_SECONDS = 6.0  # before a measurement, in which a training finds out that it is not alone
@@ -85,17 +87,16 @@ def measure(way: str, others: int, options: argparse.Namespace) -> list[float]:
 def train(options: argparse.Namespace) -> None:
     """Warms up, waits for a word, trains, tells its speed, and goes on so that others are not alone meanwhile."""
     from resnet_cli.data import synthetic
-    from resnet_cli.device import choose_device, prepare
-    from resnet_cli.model import cifar_net
-    from resnet_cli.spec import PAPER, Net
+    from resnet_cli.device.torch_device import choose_device, prepare
+    from resnet_cli.device.turns import Turns
+    from resnet_cli.spec import Net
     from resnet_cli.train.graph_step import make_step
     from resnet_cli.train.step import EagerStep
-    from resnet_cli.train.turns import Turns
 
-    device, protocol = choose_device("cpu"), PAPER["cifar10"]
+    device, protocol = choose_device("cpu"), task_of("cifar10").protocol
     prepare(device, options.precision)
     dataset = synthetic.load(train=protocol.batch_size, test=1)
-    net = cifar_net(Net.model_validate(options.net), 0, len(dataset.classes))
+    net = task_of("cifar10").make(Net.model_validate(options.net), 0, len(dataset.classes))
     step = (EagerStep if options.plain else make_step)(net, protocol, options.precision, device)
     images, labels = dataset.normalize(dataset.train_images), dataset.train_labels
     turns = Turns(device, options.precision)

@@ -22,11 +22,11 @@ os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 from processes import PATIENCE
 
-from resnet_cli import run_folder
-from resnet_cli.data import cifar10
 from resnet_cli.experiment import Experiment, load_experiment
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Analysis, Net, RunSpec, Variant, Views
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
+from resnet_cli.tasks.cifar10 import files as cifar10
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ def add_run(store: Store, short: Variant) -> AddRun:
         experiment: Experiment | None = None,
     ) -> RunSpec:
         protocol = (experiment or load_experiment("table6")).protocol
-        run = RunSpec.of(Net.on(variant.benchmark, net), variant, protocol, seed)
+        run = RunSpec.of(variant.task.net(net), variant, protocol, seed)
         folder = store.create_folder(run)
         total = run.protocol.iterations
         iteration = np.arange(1, total + 1)
@@ -131,7 +131,7 @@ class AddTest(Protocol):
     def __call__(  # noqa: D102
         self,
         run: RunSpec,
-        views: Views,
+        views: str,
         top1_error: float = 20.0,
         top5_error: float = 5.0,
         *,
@@ -152,7 +152,7 @@ def add_test(store: Store) -> AddTest:
 
     def add(
         run: RunSpec,
-        views: Views,
+        views: str,
         top1_error: float = 20.0,
         top5_error: float = 5.0,
         *,
@@ -171,14 +171,14 @@ def add_test(store: Store) -> AddTest:
 class AddAnalysis(Protocol):
     """Writes what an analysis of a run's net found; see `add_analysis`."""
 
-    def __call__(self, run: RunSpec, analysis: Analysis, columns: dict[str, list[Any]]) -> None: ...  # noqa: D102
+    def __call__(self, run: RunSpec, analysis: str, columns: dict[str, list[Any]]) -> None: ...  # noqa: D102
 
 
 @pytest.fixture
 def add_analysis(store: Store) -> AddAnalysis:
     """Writes the table of an analysis into a run's folder."""
 
-    def add(run: RunSpec, analysis: Analysis, columns: dict[str, list[Any]]) -> None:
+    def add(run: RunSpec, analysis: str, columns: dict[str, list[Any]]) -> None:
         pd.DataFrame(columns).to_csv(store.folder(run) / run_folder.analysis_file(analysis), index=False)
 
     return add

@@ -10,15 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer.main
+from paper_tasks import CIFAR10
 
+from resnet_cli.claims.judge import judge
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.experiment import experiment_names, load_experiment
-from resnet_cli.report.claims import judge
+from resnet_cli.identity import Variant
+from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import FEWEST_UPDATES_OF_A_WINDOW, PAPER, Plateau, Variant, Warmup
+from resnet_cli.spec import Plateau, Warmup
+from resnet_cli.spec.protocol import FEWEST_UPDATES_OF_A_WINDOW
+from resnet_cli.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,8 +30,8 @@ PUBLISHED = Store(ROOT / "results/published")
 SHORT = Variant(schedule=0.02, precision="bf16")
 AT_PAPER_SCALE = Variant(precision="bf16")
 DEMO = Variant(dataset="shapes-16", precision="bf16")
-FIRST_DROP = PAPER["cifar10"].milestones[0]
-LAST = PAPER["cifar10"].iterations
+FIRST_DROP = CIFAR10.protocol.milestones[0]
+LAST = CIFAR10.protocol.iterations
 
 
 def commands() -> dict[str, set[str]]:
@@ -153,7 +157,7 @@ def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | No
 def test_the_demos_are_what_is_shown() -> None:
     """Of the published runs the commands of results/README.md show those of the two demos, three of each net."""
     for experiment in (load_experiment("degradation", (8, 20)), load_experiment("demo")):
-        variant = PUBLISHED.variant_to_show(experiment)
+        variant = variant_to_show(PUBLISHED, experiment)
 
         assert [3] * 4 == summarize(PUBLISHED, experiment, variant).by_net["n"].tolist()
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paper_tasks import IMAGENET
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import Experiment, experiment_names, experiments_folder, load_experiment
-from resnet_cli.spec import PAPER, Variant
+from resnet_cli.identity import Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -388,7 +389,7 @@ def test_imagenet_file(tmp_path: Path) -> None:
     experiment = load_experiment(str(path))
 
     assert ["resnet-34-A", "resnet-50-B"] == [net.full_name for net in experiment.nets]
-    assert PAPER["imagenet"].model_copy(update={"iterations": 1_000}) == experiment.protocol
+    assert IMAGENET.protocol.model_copy(update={"iterations": 1_000}) == experiment.protocol
     assert "OWN PROTOCOL, not section 3.4's; its whole schedule; ImageNet; fp32" == experiment.scale(
         Variant(dataset="imagenet")
     )

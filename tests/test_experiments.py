@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 import pytest
+from paper_tasks import CIFAR10
 
-from resnet_cli import complexity
+from resnet_cli.claims import BetterTogether
 from resnet_cli.cli.plot import EXPERIMENT_OF_ALIAS
-from resnet_cli.experiment import BetterTogether, Experiment, experiment_names, experiments_folder, load_experiment
-from resnet_cli.model import cifar_net
+from resnet_cli.experiment import Experiment, experiment_names, experiments_folder, load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import SYNTHETIC, Net, Variant
+from resnet_cli.spec import Net
 
 TRAINED = [name for name in experiment_names() if load_experiment(name).runs]
 
@@ -22,13 +23,13 @@ def paper_scale(experiment: Experiment) -> Variant:
 
 def smoke(experiment: Experiment) -> Variant:
     """The smoke run of an experiment."""
-    return Variant(dataset=SYNTHETIC[experiment.benchmark], tiny=True)
+    return Variant(dataset=experiment.task.embedded, tiny=True)
 
 
 def all_nets() -> list[tuple[str, str]]:
     """Every net that an experiment trains, once, with its benchmark."""
     experiments = [load_experiment(name) for name in experiment_names()]
-    return sorted({(each.benchmark, net.full_name) for each in experiments for net in each.nets})
+    return sorted({(each.task.name, net.full_name) for each in experiments for net in each.nets})
 
 
 def run_ids(name: str, variant: Variant) -> set[str]:
@@ -68,10 +69,10 @@ def test_header_names_the_command(name: str) -> None:
 def test_each_net_builds(name: str) -> None:
     """Every net that is trained on CIFAR-10 can be built, with as many parameters as are shown in tables."""
     net = Net.model_validate(name)
-    built = cifar_net(net, seed=0)
+    built = CIFAR10.make(net, seed=0)
 
-    assert complexity.parameters(net) == sum(parameter.numel() for parameter in built.parameters())
-    assert complexity.multiply_adds(net) > 0
+    assert CIFAR10.parameters(net) == sum(parameter.numel() for parameter in built.parameters())
+    assert CIFAR10.multiply_adds(net) > 0
 
 
 def test_imagenet_nets() -> None:
@@ -120,7 +121,7 @@ def test_table6_params_are_the_nets() -> None:
     digits = {row.layers: len(row.params.partition(".")[2]) - 1 for row in rows}
 
     assert [row.params for row in rows] == [
-        f"{complexity.parameters(row.net) / 1e6:.{digits[row.layers]}f}M" for row in rows if row.net
+        f"{CIFAR10.parameters(row.net) / 1e6:.{digits[row.layers]}f}M" for row in rows if row.net
     ]
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import Dataset, open_dataset
-from resnet_cli.run_folder import WEIGHTS, read_scores
-from resnet_cli.runs.store import Store
-from resnet_cli.scores import top_errors
+from resnet_cli.data import Dataset
+from resnet_cli.evaluate.scores import top_errors
+from resnet_cli.storage.run_folder import WEIGHTS, read_scores
+from resnet_cli.storage.store import Store
+from resnet_cli.tasks import open_dataset
 
 if TYPE_CHECKING:
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 STORE = Store(Path(__file__).parents[1] / "results" / "published")
 RUNS = [run for run in STORE.runs() if run.variant.schedule == 1 and run.variant.dataset == "cifar10"]
@@ -80,7 +81,7 @@ def test_weights_classify_cifar10(
         assert isinstance(whole, Dataset)
         return replace(whole, test_images=whole.test_images[:images], test_labels=whole.test_labels[:images])
 
-    monkeypatch.setattr("resnet_cli.data.open_dataset", opened)
+    monkeypatch.setattr("resnet_cli.tasks.open_dataset", opened)
     output = tmp_path / "scores.npz"
     command = ["eval", run.net.name, "--weights", str(folder), "--data-dir", str(cifar10_dir), "--device", "cpu"]
 

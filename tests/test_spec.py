@@ -3,11 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from paper_tasks import CIFAR10, IMAGENET
 from pydantic import ValidationError
 
 from resnet_cli.experiment import load_experiment
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.report.commands import flags
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import PAPER, Benchmark, Net, Photos, Plateau, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.spec import Net, Photos, Plateau, Protocol, Warmup
+from resnet_cli.tasks import TASKS
 
 # A run's id is the name of its folder: if one of these changes, finished runs are no longer found.
 KNOWN_IDS = {
@@ -74,7 +78,7 @@ def test_nets_of_the_arguments(name: str) -> None:
     assert name == net(name).name
     assert name.replace("resnet-20-single", "resnet-20-A-single") == net(name).full_name
     with pytest.raises(ValueError, match="of CIFAR-10's nets only"):
-        net(name.replace("-20", "-34").replace("-56", "-34").replace("from-34", "from-18")).blocks("imagenet")
+        IMAGENET.check(net(name.replace("-20", "-34").replace("-56", "-34").replace("from-34", "from-18")))
 
 
 @pytest.mark.parametrize(
@@ -95,20 +99,20 @@ def test_no_such_argument(name: str, message: str) -> None:
 def test_the_source_has_a_depth_too() -> None:
     """The net that another is made from must be one of section 4.2's."""
     with pytest.raises(ValueError, match=r"plain-20-from-9: depth 9 is not 6n\+2"):
-        net("plain-20-from-9").blocks("cifar10")
+        CIFAR10.check(net("plain-20-from-9"))
 
 
 @pytest.mark.parametrize(("depth", "n"), [(8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)])
 def test_blocks(depth: int, n: int) -> None:
     """A CIFAR-10 net of 6n+2 layers has n blocks at each feature-map size (section 4.2)."""
-    assert n == net(f"plain-{depth}").blocks("cifar10")[0]
+    assert n == CIFAR10.layout(net(f"plain-{depth}")).blocks[0]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 7, 9, 18, 21, 34, 101, 1000])
 def test_other_depths(depth: int) -> None:
     """A depth that is not 6n+2 is refused, and the message names depths that are."""
     with pytest.raises(ValueError, match=rf"depth {depth} is not 6n\+2 \(8, 14, 20, 26, 32, 38, 44, ...\)"):
-        _ = net(f"resnet-{depth}").blocks("cifar10")[0]
+        CIFAR10.check(net(f"resnet-{depth}"))
     with pytest.raises(ValidationError, match=rf"depth {depth} is not 6n\+2"):
         RunSpec.of(net(f"resnet-{depth}"), Variant(), Protocol(), 0)
 
@@ -332,7 +336,7 @@ def test_spec_survives_its_file(variant: Variant) -> None:
     assert run == RunSpec.model_validate_json(run.model_dump_json())
 
 
-IMAGENET = Variant(dataset="imagenet")
+ON_IMAGENET = Variant(dataset="imagenet")
 KNOWN_IMAGENET_IDS = [
     "plain-18-imagenet-0ddbdcc9-s0",
     "resnet-34-imagenet-2d2fc1ec-s0",
@@ -340,14 +344,14 @@ KNOWN_IMAGENET_IDS = [
 ]
 
 
-def imagenet_run(name: str, variant: Variant = IMAGENET) -> RunSpec:
+def imagenet_run(name: str, variant: Variant = ON_IMAGENET) -> RunSpec:
     """A run by section 3.4."""
-    return RunSpec.of(Net.on("imagenet", name), variant, PAPER["imagenet"], 0)
+    return RunSpec.of(IMAGENET.net(name), variant, IMAGENET.protocol, 0)
 
 
 def test_imagenets_protocol_is_section_3_4() -> None:
     """Batch 256, 60e4 updates, lr 0.1 divided by 10 at plateaus, no warm-up; shorter side 256 to 480, crop of 224."""
-    protocol = PAPER["imagenet"]
+    protocol = IMAGENET.protocol
     photos = protocol.photos
 
     assert (256, 600_000, 0.1, 0.9, 1e-4, (), None) == (
@@ -369,7 +373,7 @@ def test_imagenet_protocol_scaled_and_tiny() -> None:
     """A shorter schedule has shorter windows to see a plateau in, to a limit; a smoke run is short in everything."""
     scaled, tiny = (
         imagenet_run("resnet-18", Variant(dataset="imagenet", schedule=0.1)).protocol,
-        PAPER["imagenet"].tiny(),
+        IMAGENET.protocol.tiny(),
     )
 
     assert scaled.plateau
@@ -399,18 +403,18 @@ def test_imagenet_protocol_scaled_and_tiny() -> None:
 )
 def test_bare_names_on_imagenet(name: str, full_name: str, short_name: str) -> None:
     """On ImageNet a bare ResNet-50 and deeper has option B, the paper's; on CIFAR-10 option A, whatever the depth."""
-    found = Net.on("imagenet", name)
+    found = IMAGENET.net(name)
 
     assert full_name == found.full_name
-    assert short_name == found.short_name("imagenet")
-    assert "resnet-50-A" == Net.on("cifar10", "resnet-50").full_name
+    assert short_name == IMAGENET.short_name(found)
+    assert "resnet-50-A" == CIFAR10.net("resnet-50").full_name
 
 
 @pytest.mark.parametrize("name", ["resnet-20", "plain-56", "resnet-110"])
 def test_depths_that_imagenet_does_not_have(name: str) -> None:
     """A depth that Table 1 does not have is refused with those it has."""
     with pytest.raises(ValueError, match=r"ImageNet's nets have 18, 34, 50, 101, 152 layers"):
-        Net.on("imagenet", name)
+        IMAGENET.net(name)
 
 
 @pytest.mark.parametrize(
@@ -433,18 +437,18 @@ def test_deviations(deviation: Any, path: str, value: object) -> None:
     assert not variant.is_paper
     assert f"paper scale; ImageNet; {deviation}; fp32" == variant.label
     assert f"-{deviation}" == variant.slug
-    assert f" --deviation {deviation}" == variant.flags("imagenet")
+    assert f" --deviation {deviation}" == flags(variant, "imagenet")
     assert imagenet_run("resnet-18").hash8 != imagenet_run("resnet-18", variant).hash8
 
 
-@pytest.mark.parametrize("benchmark", PAPER)
-def test_the_papers_protocols_are_valid(benchmark: Benchmark) -> None:
+@pytest.mark.parametrize("paper", [task.protocol for task in TASKS], ids=[task.name for task in TASKS])
+def test_the_papers_protocols_are_valid(paper: Protocol) -> None:
     """They are constructed without being validated; validated, they are the same."""
-    validated = Protocol.model_validate(PAPER[benchmark].model_dump())
+    validated = Protocol.model_validate(paper.model_dump())
 
-    assert validated == PAPER[benchmark]
-    assert validated.model_dump_json() == PAPER[benchmark].model_dump_json()
-    assert Protocol() == PAPER["cifar10"]
+    assert validated == paper
+    assert validated.model_dump_json() == paper.model_dump_json()
+    assert Protocol() == CIFAR10.protocol
 
 
 @pytest.mark.parametrize(
@@ -471,12 +475,12 @@ def test_variants_of_imagenet() -> None:
     """ImageNet's own is the paper's; a folder of classes and the embedded set say that they are not ImageNet."""
     folder = Variant(dataset="folder", source="flowers-01234567", accumulate=4)
 
-    assert IMAGENET.is_paper
-    assert "paper scale; ImageNet; fp32" == IMAGENET.label
-    assert "" == IMAGENET.slug
+    assert ON_IMAGENET.is_paper
+    assert "paper scale; ImageNet; fp32" == ON_IMAGENET.label
+    assert "" == ON_IMAGENET.slug
     assert "paper scale; flowers-01234567, not ImageNet; batch in 4 parts; fp32" == folder.label
     assert "-flowers-01234567-accumulate-4" == folder.slug
-    assert " --dataset-root DIR --accumulate 4" == folder.flags("imagenet")
+    assert " --dataset-root DIR --accumulate 4" == flags(folder, "imagenet")
     assert not folder.is_paper
     assert "not ImageNet" in Variant(dataset="synthetic-photos", tiny=True).label
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from resnet_cli.claims.judge import Judgement
     from resnet_cli.experiment import Experiment
-    from resnet_cli.report.claims import Judgement
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
 
 VERDICT_STYLES = {"reproduced": "green", "not reproduced": "red", "too few runs": "yellow", "not run": "dim"}
 
@@ -32,7 +32,7 @@ def present(
     Returns:
         The files written.
     """
-    from resnet_cli.report.claims import RULE, judge
+    from resnet_cli.claims.judge import RULE, judge
     from resnet_cli.report.figures import draw, figure_bytes
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
@@ -93,7 +93,7 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         BadInputError: The path cannot be written.
     """
-    from resnet_cli import run_folder
+    from resnet_cli.storage import run_folder
 
     try:
         if path.is_dir():

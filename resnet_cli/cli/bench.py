@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from resnet_cli.data import Dataset
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, Precision
-    from resnet_cli.timing import Plan, Result
+    from resnet_cli.names import Precision
+    from resnet_cli.runs.timing import Plan, Result
+    from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
     from resnet_cli.train.graph_step import StepName
     from resnet_cli.train.proof import Proof
 
@@ -62,15 +63,15 @@ def bench(
     chosen = [_net(name) for name in nets or DEFAULT_NETS]
     progress = Console(stderr=True)
 
-    from resnet_cli import timing
-    from resnet_cli.device import choose_device, prepare
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import PAPER
+    from resnet_cli.device.torch_device import choose_device, prepare
+    from resnet_cli.runs import timing
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks import task_of
     from resnet_cli.train import graph_step
     from resnet_cli.train.environment import describe
     from resnet_cli.train.proof import prove_net, summary
 
-    place = choose_device(device)
+    task, place = task_of("cifar10"), choose_device(device)
     chosen_precision = options.chosen_precision(precision, device, progress)
     assert chosen_precision is not None
     prepare(place, chosen_precision)
@@ -79,7 +80,16 @@ def bench(
         progress.print(f"Measuring the plain step: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
         step = "captured" if graph_step.takes_a_graph(place, is_alone=True) else "plain"
     dataset = _dataset(options.data_folder(data_dir)).to(place)
-    plan = timing.Plan(dataset, chosen_precision, step != "plain", against is not None, rounds=rounds, updates=updates)
+    plan = timing.Plan(
+        dataset,
+        chosen_precision,
+        step != "plain",
+        against is not None,
+        rounds=rounds,
+        updates=updates,
+        task=task,
+        protocol=task.protocol,
+    )
     results = []
     proofs: dict[str, Proof] = {}
     for net in chosen:
@@ -97,7 +107,7 @@ def bench(
     if output == "json":
         content = {
             **describe(place, plan.precision, dataset, step=step),
-            "batch_size": PAPER["cifar10"].batch_size,
+            "batch_size": plan.protocol.batch_size,
             "rounds": rounds,
             "updates": updates,
             "nets": {result.net: asdict(result) for result in results},
@@ -146,19 +156,21 @@ def _note(
 
 
 def _net(name: str) -> Net:
-    from resnet_cli.experiment import first_problem
-    from resnet_cli.spec import Net
+    from resnet_cli.spec import first_problem
+    from resnet_cli.tasks import task_of
 
     try:
-        return Net.on("cifar10", name)
+        return task_of("cifar10").net(name)
     except ValueError as error:
         raise BadInputError(first_problem(error)) from error
 
 
 def _dataset(folder: Path) -> Dataset:
     """CIFAR-10 where it is, else the embedded set: their images are of one size."""
-    from resnet_cli.data import Dataset, cifar10, open_dataset
-    from resnet_cli.spec import Variant
+    from resnet_cli.data import Dataset
+    from resnet_cli.identity import Variant
+    from resnet_cli.tasks import open_dataset
+    from resnet_cli.tasks.cifar10 import files as cifar10
 
     dataset = open_dataset(Variant(dataset="cifar10" if cifar10.is_there(folder) else "synthetic"), folder)
     assert isinstance(dataset, Dataset)
@@ -172,20 +184,20 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     first update, compiling included, that of the slowest to begin.
     """
     from resnet_cli.experiment import experiment_names, load_experiment
+    from resnet_cli.identity import Variant
     from resnet_cli.runs.estimate import training_seconds
     from resnet_cli.runs.plan import plan as planned
-    from resnet_cli.spec import Net, Variant
-    from resnet_cli.timing import Speed
+    from resnet_cli.runs.timing import Speed
+    from resnet_cli.tasks import task_of
 
-    speeds = [
-        Speed(Net.on("cifar10", result.net), result.update.median / 1e3, result.test_seconds) for result in results
-    ]
+    task = task_of("cifar10")
+    speeds = [Speed(task.net(result.net), result.update.median / 1e3, result.test_seconds) for result in results]
     train, test = len(dataset.train_labels), len(dataset.test_labels)
     beginning = max(result.first_update_seconds for result in results)
     times = {}
     for name in experiment_names():
         question = load_experiment(name)
-        if question.dataset == "cifar10" and question.runs:
+        if question.dataset == task.dataset and question.runs:
             runs = planned(question, Variant())
             training = sum(training_seconds(run, speeds, train, test) for run in runs)
             times[name] = round(training + beginning * len({run.net for run in runs}), 1)
@@ -197,9 +209,8 @@ def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.d
     from rich.table import Table
 
     from resnet_cli.runs.estimate import duration
-    from resnet_cli.spec import PAPER
 
-    title = f"An update of {PAPER['cifar10'].batch_size} images of {plan.dataset.name} on {place.type}"
+    title = f"An update of {plan.protocol.batch_size} images of {plan.dataset.name} on {place.type}"
     columns = ["net", "ms", "images/s", "floor ms", "GB", "test s"]
     beside = ["eager ms", "ratio"] if plan.against_eager else []
     kernels = ["kernels"] if place.type == "cuda" else []

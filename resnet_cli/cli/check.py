@@ -60,11 +60,11 @@ def check(
     from rich.console import Console
     from rich.text import Text
 
+    from resnet_cli.claims import judge as claims
+    from resnet_cli.claims import power as powers
     from resnet_cli.experiment import load_experiment
-    from resnet_cli.report import claims
-    from resnet_cli.report import power as powers
     from resnet_cli.report.summarize import summarize
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
     experiments = every_experiment(chosen) if name is None else [load_experiment(name, chosen)]
@@ -103,7 +103,7 @@ def _header(summary: Summary) -> dict[str, object]:
 
 
 def _verdicts_as_json(summary: Summary) -> dict[str, object]:
-    from resnet_cli.report.claims import RULE, judge
+    from resnet_cli.claims.judge import RULE, judge
 
     return {
         **_header(summary),
@@ -113,7 +113,7 @@ def _verdicts_as_json(summary: Summary) -> dict[str, object]:
 
 
 def _print_verdicts(summary: Summary, console: Console) -> None:
-    from resnet_cli.report.claims import judge
+    from resnet_cli.claims.judge import judge
 
     judgements = judge(summary)
     if judgements:
@@ -123,8 +123,8 @@ def _print_verdicts(summary: Summary, console: Console) -> None:
 
 
 def _power_as_json(summary: Summary) -> dict[str, object]:
-    from resnet_cli.report.claims import SIGNIFICANCE
-    from resnet_cli.report.power import POWER, RULE, needs, strictest_level
+    from resnet_cli.claims.comparison import SIGNIFICANCE
+    from resnet_cli.claims.power import POWER, RULE, needs, strictest_level
 
     return {
         **_header(summary),
@@ -141,8 +141,8 @@ def _print_power(summary: Summary, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from resnet_cli.report.claims import SIGNIFICANCE
-    from resnet_cli.report.power import needs, seeds_shown, strictest_level
+    from resnet_cli.claims.comparison import SIGNIFICANCE
+    from resnet_cli.claims.power import needs, seeds_shown, strictest_level
 
     found = needs(summary)
     if not found:
@@ -172,6 +172,6 @@ def _print_power(summary: Summary, console: Console) -> None:
 
 
 def _count(seeds: int | None) -> str:
-    from resnet_cli.report.power import MOST_SEEDS
+    from resnet_cli.claims.power import MOST_SEEDS
 
     return f"more than {MOST_SEEDS:,}" if seeds is None else str(seeds)

@@ -54,7 +54,7 @@ def compare(
     from rich.console import Console
 
     from resnet_cli.experiment import load_experiment
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     if name is None and depths is not None:
         raise BadInputError("--depths: of a sweep; name the EXPERIMENT")

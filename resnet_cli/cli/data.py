@@ -36,9 +36,9 @@ def verify(
     dataset_root: options.DatasetRoot = None,
 ) -> None:
     """Check CIFAR-10's files by their official MD5; of ImageNet, or a folder of classes, the layout and the counts."""
-    from resnet_cli.data import obstacle
-    from resnet_cli.data.folder import source_of
-    from resnet_cli.spec import BENCHMARK_NAMES, Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.tasks import obstacle, task_of
+    from resnet_cli.tasks.imagenet.folder import source_of
 
     folder = options.data_folder(data_dir)
     source = None
@@ -47,15 +47,13 @@ def verify(
     in_the_way = obstacle(Variant(dataset="folder" if source else dataset, source=source), folder, dataset_root)
     if in_the_way:
         raise BadInputError(in_the_way)
-    typer.echo(
-        f"{source} can be used" if source else f"{BENCHMARK_NAMES[dataset]} is whole in {dataset_root or folder}"
-    )
+    typer.echo(f"{source} can be used" if source else f"{task_of(dataset).title} is whole in {dataset_root or folder}")
 
 
 @data_app.command()
 def where(*, data_dir: options.DataDir = None) -> None:
     """Show where datasets are looked for, and the layout expected there."""
-    from resnet_cli.data import cifar10
+    from resnet_cli.tasks.cifar10 import files as cifar10
 
     folder = options.data_folder(data_dir)
     typer.echo(f"{folder.absolute()}  (--data-dir, else RESNET_DATA, else data/)")
@@ -76,7 +74,7 @@ def fetch_cifar10(data_dir: Path, console: Console) -> None:
     """
     from rich.progress import Progress
 
-    from resnet_cli.data import cifar10
+    from resnet_cli.tasks.cifar10 import files as cifar10
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
     from resnet_cli.train.graph_step import StepName
 
 ENOUGH_DISK = 2_000_000_000  # bytes; two checkpoints of ResNet-1202 and their temporary file take 0.5 GB
@@ -37,8 +37,8 @@ def doctor(
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Show versions, devices, data, disk, unfinished runs, and what stands in the way; exit code 2 if anything does."""
-    from resnet_cli.pair import explanation
-    from resnet_cli.runs.store import Store
+    from resnet_cli.device.versions import explanation
+    from resnet_cli.storage.store import Store
 
     obstacles = []
     store = Store.open(results_dir)
@@ -66,7 +66,7 @@ def _show_devices(*, prove: bool) -> None:
     import torch
     import torchvision  # type: ignore[import-untyped]
 
-    from resnet_cli.device import choose_device
+    from resnet_cli.device.torch_device import choose_device
     from resnet_cli.train import graph_step
 
     typer.echo(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
@@ -93,14 +93,14 @@ def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: 
     Runs do it by themselves, each with its own net.
     """
     from resnet_cli.data import synthetic
-    from resnet_cli.device import prepare
-    from resnet_cli.spec import Net
+    from resnet_cli.device.torch_device import prepare
+    from resnet_cli.tasks import task_of
     from resnet_cli.train.proof import prove_net, summary
 
     prepare(device, precision)
     images = synthetic.load().to(device)
     for step in steps:
-        found = prove_net(Net.on("cifar10", PROVEN), precision, images, step)
+        found = prove_net(task_of("cifar10").net(PROVEN), precision, images, step)
         yield f"{PROVEN}, {precision}, {step}: {summary(found)}"
         if found.problem is None:
             return
@@ -108,18 +108,19 @@ def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: 
 
 def _data_obstacles(folder: Path) -> list[str]:
     """Without CIFAR-10 little can be done. ImageNet need not be there, but what is there must be whole."""
-    from resnet_cli.data import IMAGENET, cifar10, obstacle
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.tasks import obstacle
+    from resnet_cli.tasks.cifar10 import files as cifar10
 
     problems = [cifar10.problem(folder)]
     if problems[0] is None:
         typer.echo(f"CIFAR-10: whole, in {folder}")
-    if (folder / IMAGENET).is_dir():
+    if (folder / "imagenet").is_dir():
         problems.append(obstacle(Variant(dataset="imagenet"), folder))
         if problems[1] is None:
-            typer.echo(f"ImageNet: whole, in {folder / IMAGENET}")
+            typer.echo(f"ImageNet: whole, in {folder / 'imagenet'}")
     else:
-        typer.echo(f"ImageNet: not in {folder / IMAGENET}; its experiments have --tiny and --dataset-root without it")
+        typer.echo(f"ImageNet: not in {folder / 'imagenet'}; its experiments have --tiny and --dataset-root without it")
     return [each for each in problems if each]
 
 
@@ -148,7 +149,7 @@ def _run_obstacles(store: Store) -> list[str]:
 def _is_held(folder: Path) -> bool:
     import filelock
 
-    from resnet_cli import run_folder
+    from resnet_cli.storage import run_folder
 
     if not (folder / run_folder.LOCK).exists():
         return False
@@ -182,7 +183,7 @@ def _try_out(folder: Path) -> None:
     """
     import filelock
 
-    from resnet_cli import run_folder
+    from resnet_cli.storage import run_folder
 
     probe, lock = (folder / f"{PROBE}-{os.getpid()}{suffix}" for suffix in ("", ".lock"))
     try:

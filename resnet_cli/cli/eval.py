@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.cli.given import Question
-    from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.data.dataset import Constants
     from resnet_cli.evaluate.evaluate import Evaluation
-    from resnet_cli.spec import Benchmark, RunSpec, Variant, Views
-
-# The paper's tables with a number for each test, the fuller one first.
-PAPER_TABLES: dict[tuple[Benchmark, Views], tuple[str, ...]] = {
-    ("cifar10", "1-crop"): ("table6",),
-    ("imagenet", "10-crop"): ("table3", "table2"),
-    ("imagenet", "dense"): ("table4",),
-}
+    from resnet_cli.identity import RunSpec, Variant
 
 
 def evaluate_weights(
@@ -102,17 +94,18 @@ def _test(
     from rich.console import Console
 
     from resnet_cli.cli.given import TORCHVISION
-    from resnet_cli.data import open_dataset
-    from resnet_cli.device import choose_device, prepare
-    from resnet_cli.evaluate.convention import find_convention
+    from resnet_cli.device.torch_device import choose_device, prepare
     from resnet_cli.evaluate.evaluate import evaluate
-    from resnet_cli.evaluate.trained import scores_content
-    from resnet_cli.evaluate.weights import match, read_weights, torchvision_weights
-    from resnet_cli.model import cifar_net, imagenet_net
+    from resnet_cli.tasks import open_dataset
+    from resnet_cli.tasks.classification import Classification
+    from resnet_cli.weights.convention import find_convention
+    from resnet_cli.weights.read import match, read_weights, torchvision_weights
+    from resnet_cli.weights.trained import scores_content
 
     progress = Console(stderr=True)
-    net, variant, benchmark = question.net, question.variant, question.variant.benchmark
-    convention = find_convention(question.convention, benchmark)
+    net, variant, task = question.net, question.variant, question.variant.task
+    assert isinstance(task, Classification)
+    convention = find_convention(question.convention, task)
     if question.run and question.run.variant.stride_3x3:
         convention = dataclasses.replace(convention, stride_3x3=True)
     chosen = choose_device(device)
@@ -122,16 +115,13 @@ def _test(
     data = open_dataset(
         variant,
         data_dir,
-        photos=question.photos,
+        protocol=task.protocol.model_copy(update={"photos": question.photos}),
         dataset_root=dataset_root,
         workers=workers,
         report=lambda line: progress.print(line, markup=False, highlight=False, soft_wrap=True),
     )
     classes = len(data.classes)
-    if benchmark == "cifar10":
-        built = cifar_net(net, 0, classes, zeros=convention.zeros)
-    else:
-        built = imagenet_net(net, 0, classes, stride_3x3=convention.stride_3x3, zeros=convention.zeros)
+    built = task.make(net, 0, classes, stride_3x3=convention.stride_3x3, zeros=convention.zeros)
     matched = match(state, built, question.weights)
     data = _prepared(data, convention.constants, question.sides).to(chosen)
     evaluation = _with_progress(
@@ -142,11 +132,11 @@ def _test(
     labels = data.test_labels.cpu().numpy()
     content, _ = scores_content(evaluation.logits.log_softmax(dim=1), labels)
     answer = {
-        "net": net.short_name(benchmark),
+        "net": task.short_name(net),
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
         "weights": question.weights,
         "matched": matched,
-        "convention": f"{question.convention} ({convention.meaning(benchmark)})",
+        "convention": f"{question.convention} ({convention.meaning(task)})",
         "data": _data_in_words(variant, data.name),
         "precision": variant.precision,
         "views": question.views + (f" at {', '.join(map(str, question.sides))}" if question.sides else ""),
@@ -156,9 +146,7 @@ def _test(
     return answer, content
 
 
-def _prepared(
-    data: Dataset | PhotoDataset, constants: Constants | None, sides: tuple[int, ...] | None
-) -> Dataset | PhotoDataset:
+def _prepared(data: Any, constants: Constants | None, sides: tuple[int, ...] | None) -> Any:
     """The dataset with the pixels that the weights assume, and the sides of the dense test."""
     from resnet_cli.data import PhotoDataset
 
@@ -184,13 +172,11 @@ def _with_progress(test: Callable[[Callable[[int], None]], Evaluation], total: i
 
 
 def _data_in_words(variant: Variant, name: str) -> str:
-    from resnet_cli.spec import BENCHMARK_NAMES
-
-    benchmark = BENCHMARK_NAMES[variant.benchmark]
-    if variant.dataset == variant.benchmark:
-        return benchmark if variant.split == "full" else f"{benchmark}, the 5k held out of training"
+    title = variant.task.title
+    if variant.dataset == variant.task.dataset:
+        return title if variant.split == "full" else f"{title}, the 5k held out of training"
     embedded = "embedded synthetic set" if variant.source is None else name
-    return f"{embedded}, not {benchmark}"
+    return f"{embedded}, not {title}"
 
 
 def _errors(top1: float, top5: float, images: int) -> dict[str, Any]:
@@ -209,10 +195,9 @@ def _papers(question: Question) -> dict[str, Any] | None:
     """The paper's numbers for this net and test, and whether ours may stand beside them; None if it gives none."""
     from resnet_cli.experiment import load_experiment
 
-    benchmark = question.variant.benchmark
     if question.sides and question.photos and question.sides != question.photos.dense_sides:
         return None
-    for table in PAPER_TABLES.get((benchmark, question.views), ()):
+    for table in question.variant.task.tables.get(question.views, ()):
         for row in load_experiment(table).rows:
             if row.net == question.net and row.error is not None:
                 return {
@@ -226,12 +211,12 @@ def _papers(question: Question) -> dict[str, Any] | None:
 
 def _is_papers(run: RunSpec | None) -> bool:
     """Whether a run followed the paper; others' weights do for all that we know."""
-    from resnet_cli.spec import PAPER, RunSpec, Variant
+    from resnet_cli.identity import RunSpec, Variant
 
     return run is None or run == RunSpec.of(
         run.net,
         Variant(dataset=run.variant.dataset, precision=run.variant.precision),
-        PAPER[run.variant.benchmark],
+        run.variant.task.protocol,
         run.seed,
     )
 
@@ -240,9 +225,9 @@ def _ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
     """Averages saved scores; returns what to print, and the content of a file of the averaged scores."""
     import torch
 
-    from resnet_cli import run_folder
-    from resnet_cli.evaluate.trained import scores_content
-    from resnet_cli.scores import average, top_errors
+    from resnet_cli.evaluate.scores import average, top_errors
+    from resnet_cli.storage import run_folder
+    from resnet_cli.weights.trained import scores_content
 
     if len(paths) < 2:  # noqa: PLR2004
         raise BadInputError(f"--ensemble {paths[0]}: one alone is no ensemble; give two or more")
@@ -266,7 +251,7 @@ def _ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
 
 def _scores_file(path: Path) -> Path:
     """A file of scores, itself or in a run's folder: of its dense test, else of its 10-crop test."""
-    from resnet_cli import run_folder
+    from resnet_cli.storage import run_folder
 
     options.reachable(path)
     if not path.is_dir():

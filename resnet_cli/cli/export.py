@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +12,8 @@ from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
-    from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 Target = Literal["safetensors", "torchvision", "onnx"]
 SUFFIXES: dict[Target, str] = {"safetensors": ".safetensors", "torchvision": ".pth", "onnx": ".onnx"}
@@ -39,20 +38,21 @@ def export(
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Write a finished run's weights for other programs, and print the file's path."""
-    from resnet_cli import run_folder
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage import run_folder
+    from resnet_cli.storage.store import Store
 
     store = Store.open(results_dir)
     folder = _folder(name, store)
 
-    from resnet_cli.evaluate import export as exporting
-    from resnet_cli.evaluate.trained import trained_net
+    from resnet_cli.nets.resnet import ResNet
+    from resnet_cli.weights import export as exporting
+    from resnet_cli.weights.trained import trained_net
 
     run = exporting.read_finished(folder)
     if folder.parent == store.root / "runs" and folder.name != run.run_id:
         raise BadInputError(f"{folder / run_folder.SPEC}: of {run.run_id}, not of this folder's run; restore it")
-    if dataset_root and run.variant.benchmark != "imagenet":
-        raise BadInputError(f"--dataset-root: in place of ImageNet; {run.run_id} is on CIFAR-10")
+    if dataset_root and run.task.folder is None:
+        raise BadInputError(f"--dataset-root: in place of ImageNet; {run.run_id} is on {run.task.title}")
     obstacle = None
     if target == "torchvision":
         obstacle = exporting.obstacle_to_torchvision(run)
@@ -65,6 +65,7 @@ def export(
         raise BadInputError(f"{path}: in a run's own folder, where only the run writes; choose another place")
     check_writable(path)  # before a pass over the data
     net = trained_net(run, folder).eval()
+    assert isinstance(net, ResNet)
     match target:
         case "safetensors":
             asked = data_dir is not None or dataset_root is not None
@@ -85,7 +86,7 @@ def export(
 
 def _folder(name: str, store: Store) -> Path:
     """The folder of the run that is meant."""
-    from resnet_cli import run_folder
+    from resnet_cli.storage import run_folder
 
     options.reachable(Path(name))
     by_name = store.root / "runs" / name
@@ -95,21 +96,19 @@ def _folder(name: str, store: Store) -> Path:
     raise BadInputError(f"'{name}': neither a run's folder nor the name of one in {store.root / 'runs'}")
 
 
-def _dataset(
-    run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, needed: bool
-) -> Dataset | PhotoDataset | None:
+def _dataset(run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, needed: bool) -> Any:
     """The data that the run was trained on, whose mean it subtracts; None, which is told, if they are not there.
 
     Raises:
         BadInputError: They are needed and not there.
     """
-    from resnet_cli.data import open_dataset
+    from resnet_cli.tasks import open_dataset
 
     try:
         return open_dataset(
             run.variant,
             options.data_folder(data_dir),
-            photos=run.protocol.photos,
+            protocol=run.protocol,
             dataset_root=dataset_root,
             workers=options.worker_count(None),
             report=_say,

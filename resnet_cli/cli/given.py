@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from resnet_cli import run_folder
 from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.convention import CONVENTIONS, find_convention, net_under
-from resnet_cli.experiment import first_problem
-from resnet_cli.spec import BENCHMARK_OF, MOST_PIXELS, PAPER, Benchmark, Net, RunSpec, Variant, Views
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import MOST_PIXELS, Net, first_problem
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks import task_of
+from resnet_cli.weights.convention import CONVENTIONS, find_convention, net_under
 
 if TYPE_CHECKING:
     from resnet_cli.names import ConventionName, GivenDataset, Precision
-    from resnet_cli.spec import Photos
+    from resnet_cli.spec import Net, Photos
+    from resnet_cli.tasks.task import Task
 
 TORCHVISION = "torchvision"  # as --weights: its own
 
@@ -36,7 +38,7 @@ class Question:
     run: RunSpec | None
     variant: Variant
     convention: ConventionName
-    views: Views
+    views: str
     photos: Photos | None
     sides: tuple[int, ...] | None
 
@@ -73,18 +75,16 @@ def ask(
         raise BadInputError(f"--dataset-root: a folder of classes in ImageNet's place; leave out --dataset {dataset}")
     run = _run_of(weights)
     convention = convention or ("torchvision" if weights == TORCHVISION else "paper")
-    if dataset or dataset_root:
-        benchmark = BENCHMARK_OF[dataset or "imagenet"]
-    else:
-        benchmark = run.variant.benchmark if run else _benchmark(name, convention)
+    given = dataset or ("imagenet" if dataset_root else None)
+    task = task_of(given) if given else run.task if run else _task(name, convention)
     try:
-        net = net_under(find_convention(convention, benchmark), benchmark, name)
+        net = net_under(find_convention(convention, task), task, name)
     except ValueError as error:
         raise BadInputError(first_problem(error)) from error
     if run and run.net != net:
         raise BadInputError(f"{weights}: a run of {run.net.full_name}, not of {net.full_name}")
     if dataset_root:
-        from resnet_cli.data.folder import source_of
+        from resnet_cli.tasks.imagenet.folder import source_of
 
         source = source_of(dataset_root)
         variant = Variant(dataset="folder" if source else "imagenet", source=source)
@@ -93,10 +93,8 @@ def ask(
         if variant.dataset == "folder":
             raise BadInputError(f"--dataset-root: say where the run's data are, the folder of {variant.source}")
     else:
-        variant = Variant(dataset=dataset or benchmark)
-    photos = None
-    if benchmark == "imagenet":
-        photos = (run and run.protocol.photos) or PAPER[benchmark].photos
+        variant = Variant(dataset=dataset or task.dataset)
+    photos = (run and run.protocol.photos) or task.protocol.photos
     return Question(
         net=net,
         weights=weights,
@@ -109,21 +107,21 @@ def ask(
     )
 
 
-def _benchmark(name: str, convention: ConventionName) -> Benchmark:
-    """The benchmark that has a net of this name, and weights of this convention.
+def _task(name: str, convention: ConventionName) -> Task:
+    """The task that has a net of this name, and weights of this convention.
 
     Raises:
         BadInputError: None has, or both.
     """
-    there: list[Benchmark] = []
+    there: list[Task] = []
     problems = []
-    for benchmark in CONVENTIONS[convention]:
+    for task in map(task_of, CONVENTIONS[convention]):
         try:
-            Net.on(benchmark, name)
+            task.net(name)
         except ValueError as error:
             problems.append(first_problem(error))
         else:
-            there.append(benchmark)
+            there.append(task)
     if not there:
         raise BadInputError("; ".join(dict.fromkeys(problems)))
     if len(there) > 1:
@@ -133,7 +131,7 @@ def _benchmark(name: str, convention: ConventionName) -> Benchmark:
     return there[0]
 
 
-def _views(photos: Photos | None, crops: str | None, scales: str | None) -> Views:
+def _views(photos: Photos | None, crops: str | None, scales: str | None) -> str:
     if crops and scales is not None:
         raise BadInputError("--scales: a test of its own; leave out --crops")
     if photos is None and (scales is not None or crops == "10"):

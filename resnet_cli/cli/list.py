@@ -12,13 +12,14 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     from rich.table import Table
 
     from resnet_cli.experiment import experiment_names, load_experiment
+    from resnet_cli.identity import Variant
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
     from resnet_cli.runs.plan import plan
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import PAPER, Variant
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks import TASKS
 
     store = Store.open(results_dir)
-    measured = {benchmark: measured_speed(store, Variant(dataset=benchmark)) for benchmark in PAPER}
+    measured = {task: measured_speed(store, Variant(dataset=task.dataset)) for task in TASKS}
     table = Table(
         "experiment", "question", "runs", "done", "time left here", box=SIMPLE_HEAD, title="Experiments at paper scale"
     )
@@ -26,14 +27,13 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))
         missing = [run for run in runs if not store.is_done_at_any_precision(run, experiment.after_training)]
-        here = measured[experiment.benchmark]
+        here = measured[experiment.task]
         left = duration(seconds_left(missing, store, here.speed)) if here else "unknown yet"
         done = len(runs) - len(missing)
         table.add_row(name, experiment.question, str(len(runs)), str(done), left if missing else "-")
     console = Console()
     console.print(table)
     console.print("Next: resnet show table6, resnet run table6 --tiny, resnet run table6", highlight=False)
-    for benchmark, here in measured.items():
-        nets = {"cifar10": "CIFAR-10's nets", "imagenet": "ImageNet's nets"}[benchmark]
+    for task, here in measured.items():
         basis = f"by {here.basis}" if here else "by runs made here; 50 updates or 30 seconds of any run are enough"
-        console.print(f"The time of {nets} is judged {basis}.", highlight=False)
+        console.print(f"The time of {task.title}'s nets is judged {basis}.", highlight=False)

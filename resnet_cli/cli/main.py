@@ -104,7 +104,7 @@ def _needed(arguments: list[str]) -> Iterable[str]:
 
 def _report(error: Exception) -> int:
     """Prints an error as one line; returns the exit code."""
-    from resnet_cli.pair import explanation
+    from resnet_cli.device.versions import explanation
 
     if isinstance(error, typer.Abort):
         return EXIT_CTRL_C

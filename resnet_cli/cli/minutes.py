@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.experiment import Experiment
+    from resnet_cli.identity import RunSpec, Variant
     from resnet_cli.runs.fit import Due, Measured
     from resnet_cli.runs.settings import Settings
-    from resnet_cli.runs.store import Choice, Store
-    from resnet_cli.spec import RunSpec, Variant
+    from resnet_cli.storage.choices import Choice
+    from resnet_cli.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def measured_variant(
         keep: Whether a choice may be kept.
 
     Raises:
-        BadInputError: No schedule fits, the experiment is not on CIFAR-10, or device or data cannot be used.
+        BadInputError: No schedule fits, the experiment is on photographs, or device or data cannot be used.
     """
     if question.minutes is not None:
         return _fitting_variant(question, store, made(), console, keep=keep)
@@ -103,29 +104,30 @@ def _fitting_variant(question: Question, store: Store, settings: Settings, conso
 
     It is measured once: the choice is kept beside the results if it may be, so that the same call finds its runs again.
     """
-    from resnet_cli.device import choose_device
+    from resnet_cli.device.torch_device import choose_device
+    from resnet_cli.storage.choices import CHOICES, keep_choice, kept_choice
 
     began = time.monotonic()
     device = choose_device(settings.device)
     _check(question, settings, device)
     asked = _as_choice(question, device)
     try:
-        kept = store.kept_choice(asked)
+        kept = kept_choice(store.root, asked)
     except BadInputError as error:
         _say(console, f"{error}; measuring anew")
         kept = None
     if kept:
-        _say(console, f"{question.option}: schedule {kept.variant.schedule:g}, as kept in {store.choices}.")
+        _say(console, f"{question.option}: schedule {kept.variant.schedule:g}, as kept in {store.root / CHOICES}.")
         return kept.variant
     chosen = asked.scheduled(_choose(question, store, settings, device, console, began))
     if keep:
-        store.keep_choice(chosen)
+        keep_choice(store.root, chosen)
     return chosen.variant
 
 
 def _say_estimate(question: Question, store: Store, settings: Settings, console: Console) -> None:
     """Measures the updates of the runs that are missing, and says how long all of them take."""
-    from resnet_cli.device import choose_device
+    from resnet_cli.device.torch_device import choose_device
     from resnet_cli.runs import fit
     from resnet_cli.runs.estimate import duration
 
@@ -148,15 +150,16 @@ def _check(question: Question, settings: Settings, device: torch.device) -> None
     Raises:
         BadInputError: They cannot.
     """
-    from resnet_cli.data import obstacle
-    from resnet_cli.device import prepare
+    from resnet_cli.device.torch_device import prepare
+    from resnet_cli.tasks import obstacle
 
     experiment = question.experiment
     if not experiment.runs:
         raise BadInputError(f"{question.option}: {experiment.name} trains no net")
-    if experiment.benchmark != "cifar10":
+    if experiment.protocol.photos:
         raise BadInputError(
-            f"{question.option}: is for CIFAR-10's nets, and {experiment.name} has ImageNet's; leave it out"
+            f"{question.option}: is for data in memory, and {experiment.name} has {experiment.task.title}'s; "
+            "leave it out"
         )
     prepare(device, question.variant.precision)
     question.runs(1.0)  # says what is wrong with --only before anything is measured
@@ -166,7 +169,7 @@ def _check(question: Question, settings: Settings, device: torch.device) -> None
 
 
 def _as_choice(question: Question, device: torch.device) -> Choice:
-    from resnet_cli.runs.store import Choice
+    from resnet_cli.storage.choices import Choice
     from resnet_cli.train.environment import device_name
 
     return Choice(
@@ -241,7 +244,7 @@ def _measure(
     from resnet_cli.runs.measure import measure
 
     like = question.runs(1.0)[0]
-    nets = fit.nets_to_measure(run.net for run in question.runs(1.0))
+    nets = fit.nets_to_measure(question.experiment.task, (run.net for run in question.runs(1.0)))
     names = ", ".join(net.name for net in nets)
     with console.status(f"measuring {names}"):
         plain = measure(nets, like, settings, is_compiled=False)
@@ -268,7 +271,7 @@ def _speeds_in_words(due: list[Due], measured: Measured) -> str:
     words = {}
     for each in due:
         speeds = measured.speeds(is_compiled=each.is_compiled)
-        speed, times = speed_of(each.run.net, speeds)
+        speed, times = speed_of(each.run.task, each.run.net, speeds)
         estimated = "" if any(known.net == each.run.net for known in speeds) else "about "
         step = "compiled" if each.is_compiled else "plain"
         words[each.run.net] = f"{each.run.net.name} {estimated}{1e3 * times * speed.update:.3g} ({step})"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.experiment import Experiment
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
 
 
 def reachable(path: Path | None) -> Path | None:
@@ -156,7 +156,7 @@ def chosen_precision(
     """
     if precision != "auto" and (precision != "bf16" or console is None):
         return precision
-    from resnet_cli.device import bf16_slowdown, choose_device, fitting_precision, has_bf16
+    from resnet_cli.device.torch_device import bf16_slowdown, choose_device, fitting_precision, has_bf16
 
     place = choose_device(device)
     chosen = fitting_precision(place) if precision == "auto" else precision
@@ -205,10 +205,11 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
     """
     from pydantic import ValidationError
 
-    from resnet_cli.experiment import first_problem
-    from resnet_cli.spec import BENCHMARK_OF, SYNTHETIC, Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.spec import first_problem
+    from resnet_cli.tasks import TASKS
 
-    own_data = asked.dataset in ("cifar10", "imagenet") or asked.dataset_root is not None
+    own_data = asked.dataset in [task.dataset for task in TASKS] or asked.dataset_root is not None
     if asked.tiny and (asked.schedule is not None or own_data):
         raise BadInputError(
             "--tiny: has a schedule and data of its own; leave out --schedule, --dataset, --dataset-root"
@@ -217,13 +218,13 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
         raise BadInputError(f"--schedule {asked.schedule:g}: must be above 0 and at most 100")
     dataset, source = asked.dataset or experiment.dataset, None
     if asked.tiny:
-        dataset = SYNTHETIC[experiment.benchmark]
+        dataset = experiment.task.embedded
     elif asked.dataset_root is not None:
         dataset, source = _folder_of_classes(experiment, asked)
-    elif dataset == "folder":
+    elif dataset == experiment.task.folder:
         raise BadInputError("--dataset folder: say by --dataset-root where it is")
-    if BENCHMARK_OF[dataset] != experiment.benchmark:
-        own = f"{experiment.dataset} or {SYNTHETIC[experiment.benchmark]}"
+    if dataset not in experiment.task.datasets:
+        own = f"{experiment.dataset} or {experiment.task.embedded}"
         raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
     try:
         variant = Variant(
@@ -237,8 +238,7 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
             accumulate=asked.accumulate,
         )
     except ValidationError as error:
-        # What can still be wrong is a split, which ImageNet has none of, or a deviation, which CIFAR-10 has none of.
-        option = "--split" if experiment.benchmark == "imagenet" else "--deviation"
+        option = "--deviation" if set(asked.deviations or ()) - set(experiment.task.deviations) else "--split"
         raise BadInputError(f"{option} {first_problem(error)}") from error
     if not experiment.suits(variant):
         batch = experiment.batch_size(variant)
@@ -270,11 +270,11 @@ def _deviations(names: list[str]) -> tuple[Deviation, ...] | None:
 
 def _folder_of_classes(experiment: Experiment, asked: Asked) -> tuple[DatasetName, str | None]:
     """The dataset that lies at --dataset-root, and its name: ImageNet itself, or a folder of other classes."""
-    from resnet_cli.data import folder
+    from resnet_cli.tasks.imagenet import folder
 
     assert asked.dataset_root is not None
-    if experiment.benchmark != "imagenet":
-        raise BadInputError(f"--dataset-root: in place of ImageNet; {experiment.name} is on CIFAR-10")
+    if experiment.task.folder is None:
+        raise BadInputError(f"--dataset-root: in place of ImageNet; {experiment.name} is on {experiment.task.title}")
     if asked.dataset not in (None, "imagenet", "folder"):
         raise BadInputError(f"--dataset-root: names the data, and so does --dataset {asked.dataset}; leave one out")
     source = folder.source_of(asked.dataset_root)
@@ -309,7 +309,9 @@ def over_ranks(experiment: Experiment, variant: Variant, ranks: int, *, sync_bn:
 
 def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant:
     """The variant to present: the one asked for, or, when nothing is said, the one with the most to show."""
-    return store.variant_to_show(experiment) if asked == Asked() else wanted_variant(experiment, asked)
+    from resnet_cli.report.shown import variant_to_show
+
+    return variant_to_show(store, experiment) if asked == Asked() else wanted_variant(experiment, asked)
 
 
 def worker_count(workers: int | None, sharing: int = 1) -> int:

@@ -59,7 +59,7 @@ def plot(
     from resnet_cli.experiment import load_experiment
     from resnet_cli.report.figures import draw, figure_bytes
     from resnet_cli.report.summarize import summarize
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     source = EXPERIMENT_OF_ALIAS.get(name, name)
     experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)

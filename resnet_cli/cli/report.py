@@ -25,14 +25,15 @@ def report(
     --depths holds for the experiments that sweep depths.
     """
     from resnet_cli.report.page import make_section, render_page
+    from resnet_cli.report.shown import variant_to_show
     from resnet_cli.report.summarize import summarize
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     if output is not None:
         check_writable(output)  # before all the drawing
     store = Store.open(results_dir)
     experiments = every_experiment(parse_depths(depths))
-    summaries = [summarize(store, experiment, store.variant_to_show(experiment)) for experiment in experiments]
+    summaries = [summarize(store, experiment, variant_to_show(store, experiment)) for experiment in experiments]
     if all(summary.runs.empty for summary in summaries):
         raise BadInputError(
             f"{store.root}: no run of any experiment is finished; 'resnet run fig1 --tiny' takes seconds"

@@ -9,8 +9,8 @@ import typer
 from resnet_cli.cli import options
 from resnet_cli.cli.report import report
 from resnet_cli.cli.train import train_missing
+from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
-from resnet_cli.ranks import Ranks
 
 
 def reproduce(
@@ -30,12 +30,12 @@ def reproduce(
     from rich.console import Console
 
     from resnet_cli.cli.answer import present
-    from resnet_cli.data import obstacle
-    from resnet_cli.device import default_jobs
+    from resnet_cli.device.torch_device import default_jobs
     from resnet_cli.experiment import experiment_names, load_experiment
     from resnet_cli.runs.plan import plan
     from resnet_cli.runs.settings import Settings
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks import obstacle
 
     if Ranks.here().count > 1:
         raise BadInputError("torchrun: several processes train one net together in 'resnet run'")
@@ -60,6 +60,7 @@ def reproduce(
             checkpoint_seconds,
             workers=options.worker_count(None, side_by_side),
             compiled=compiled,
+            after=question.after_training,
         )
         ending = train_missing(question, runs, store, progress, settings)
         code = ending if ending == EXIT_SOME_FAILED else code or ending

@@ -10,17 +10,17 @@ import typer
 from resnet_cli.cli import options
 from resnet_cli.cli.minutes import Question, check_measured, measured_variant
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
+from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import BadInputError
-from resnet_cli.ranks import Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from resnet_cli.identity import RunSpec
     from resnet_cli.names import DatasetName
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Benchmark, RunSpec
+    from resnet_cli.storage.store import Store
 
 
 def run(
@@ -76,14 +76,15 @@ def run(
 
     from resnet_cli.cli.answer import present
     from resnet_cli.experiment import load_experiment
+    from resnet_cli.report.commands import flags
     from resnet_cli.runs.plan import plan
     from resnet_cli.runs.settings import Settings
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     progress, ranks, folder = Console(stderr=True), Ranks.here(), options.data_folder(data_dir)
 
     def settings() -> Settings:
-        from resnet_cli.device import default_jobs
+        from resnet_cli.device.torch_device import default_jobs
 
         several = launcher == "local" and ranks.count == 1  # else each process, or job, has one run
         side_by_side = (jobs or default_jobs(device)) if several else 1
@@ -97,6 +98,7 @@ def run(
             decode=decode,
             compiled=compiled,
             ranks=ranks,
+            after=question.after_training,
         )
 
     if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
@@ -118,7 +120,7 @@ def run(
     )
     variant = options.wanted_variant(question, asked if question.runs else options.Asked())
     if dataset == "auto" and question.runs and not tiny and dataset_root is None:
-        found = _auto_dataset(question.benchmark, folder, progress, may_download=not dry_run)
+        found = _auto_dataset(question.task.name, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
     variant = options.over_ranks(question, variant, ranks.count, sync_bn=sync_bn)
     store = Store.open(results_dir)
@@ -140,7 +142,7 @@ def run(
         progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
     where = "" if results_dir is None else f" --results-dir {results_dir}"
     swept = "" if depths is None else f" --depths {depths}"
-    same = f"{swept}{variant.flags(question.dataset)}{where}".replace(
+    same = f"{swept}{flags(variant, question.dataset)}{where}".replace(
         "--dataset-root DIR", f"--dataset-root {dataset_root}"
     )
     draw = f"resnet plot {experiment}{same} --format pdf, " if question.figure else ""
@@ -149,10 +151,11 @@ def run(
     raise typer.Exit(code)
 
 
-def _auto_dataset(benchmark: Benchmark, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
+def _auto_dataset(benchmark: str, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
     from resnet_cli.cli.data import fetch_cifar10
-    from resnet_cli.data import cifar10, obstacle
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.tasks import obstacle
+    from resnet_cli.tasks.cifar10 import files as cifar10
 
     if benchmark == "imagenet":
         in_the_way = obstacle(Variant(dataset="imagenet"), data_dir)

@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from resnet_cli.runs.estimate import duration, work
+from resnet_cli.runs.estimate import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
-    from resnet_cli.run_folder import Status
+    from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Ending, Notice
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.storage.run_folder import Status
 
 LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this
 
@@ -60,7 +60,7 @@ class Screen:
 
     def __init__(self, title: str, runs: Sequence[RunSpec], console: Console) -> None:
         self.console = console
-        self.total = sum(map(work, runs))
+        self.total = sum(run.task.work(run) for run in runs)
         self.count = len(runs)
         self.ended_count = 0
         self.done_work = {run.run_id: 0.0 for run in runs}
@@ -97,7 +97,7 @@ class Screen:
     def progressed(self, run: RunSpec, status: Status) -> None:
         """A run has started or moved on."""
         key = run.run_id
-        self.done_work[key] = work(run) * status.iteration / status.iterations
+        self.done_work[key] = run.task.work(run) * status.iteration / status.iterations
         self._note_warmup(run, status)
         if status.message and key not in self.told:
             self.told.add(key)
@@ -124,7 +124,7 @@ class Screen:
         self.ended_count += 1
         if run.run_id in self.tasks:
             self.progress.remove_task(self.tasks.pop(run.run_id))
-        self.done_work[run.run_id] = float(work(run))
+        self.done_work[run.run_id] = float(run.task.work(run))
         self._update_overall()
         self._say(f"{_name(run)}: {ending}" + (f": {message}" if message else ""))
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.runs.estimate import Measured
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 def show(
@@ -22,9 +22,9 @@ def show(
     from rich.markup import escape
 
     from resnet_cli.experiment import load_experiment
+    from resnet_cli.identity import Variant
     from resnet_cli.runs.estimate import measured_speed
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.storage.store import Store
 
     question = load_experiment(experiment, options.parse_depths(depths))
     store = Store.open(results_dir)
@@ -82,10 +82,9 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from resnet_cli import complexity
-    from resnet_cli.runs.estimate import duration, work
+    from resnet_cli.identity import Variant
+    from resnet_cli.runs.estimate import duration
     from resnet_cli.runs.plan import plan
-    from resnet_cli.spec import Variant, image_side
 
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
@@ -100,11 +99,11 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
         if row and row.top5 is not None:
             error += f" / {row.top5:.2f}" if error else f"top-5 {row.top5:.2f}"
         table.add_row(
-            net.short_name(experiment.benchmark),
-            f"{complexity.parameters(net, experiment.benchmark):,}",
-            f"{complexity.multiply_adds(net, experiment.benchmark, side=image_side(experiment.dataset)):,}",
+            experiment.task.short_name(net),
+            f"{experiment.task.parameters(net):,}",
+            f"{experiment.task.multiply_adds(net, experiment.dataset):,}",
             f"{sum(store.is_done_at_any_precision(run, experiment.after_training) for run in mine)} of {len(mine)}",
-            *([duration(sum(map(work, mine)) / measured.speed)] if measured else []),
+            *([duration(sum(map(experiment.task.work, mine)) / measured.speed)] if measured else []),
             error,
         )
     for column in table.columns[1:]:

@@ -28,7 +28,7 @@ def status(
     from resnet_cli.runs.estimate import duration
     from resnet_cli.runs.plan import plan
     from resnet_cli.runs.squeue import NoAnswerError, queued
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     store = Store.open(results_dir)
     runs = store.runs()

@@ -56,7 +56,7 @@ def table(
     from resnet_cli.experiment import load_experiment
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
     experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
     asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)

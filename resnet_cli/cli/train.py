@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from resnet_cli.device.ranks import LOST, LostRankError, explained, is_loss
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
-from resnet_cli.ranks import LOST, LostRankError, explained, is_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.experiment import Experiment
+    from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Report, Settings
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.storage.store import Store
 
 
 def train_missing(
@@ -44,7 +44,7 @@ def train_missing(
         _say(console, advice)
     with Screen(question.name, missing, console) as screen:
         try:
-            report = execute(missing, store, settings, screen, question.after_training)
+            report = execute(missing, store, settings, screen)
         except LostRankError as error:
             _say(console, str(error))
             report = None
@@ -56,7 +56,7 @@ def train_missing(
 
 def follow_first(settings: Settings) -> None:
     """Trains along with the first rank; says what is wrong with this one in a line."""
-    from resnet_cli.device import choose_device
+    from resnet_cli.device.torch_device import choose_device
     from resnet_cli.runs.execute import follow
     from resnet_cli.runs.one_run import where
 
@@ -111,7 +111,7 @@ def train_on_cluster(
     missing = _missing(question, runs, store)
     if not missing:
         return 0
-    task = make_task(question.name, store, settings, question.after_training, in_a_log, workers)
+    task = make_task(question.name, store, settings, in_a_log, workers)
     with Screen(question.name, missing, console) as screen:
         report = launch(missing, store, task, cluster, screen, partial(_say, console))
     still = "The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."

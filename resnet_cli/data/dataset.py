@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from resnet_cli.data.stream import TrainStream
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from resnet_cli.spec import RunSpec, Views
 
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -69,11 +66,10 @@ class Dataset:
             return images.float() / 255 - self.mean
         return standardize(images, self.constants)
 
-    def train_stream(self, run: RunSpec, share: tuple[int, int] = (0, 1)) -> TrainStream:
-        """The batches that a run trains on, or this share of each; see `Epochs`."""
-        return TrainStream(self, run.seed, run.protocol.batch_size, share)
+    def prepare(self) -> None:
+        """Nothing to make: the mean takes no time."""
 
-    def test_views(self, views: Views, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+    def test_views(self, views: str, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers (B,) and inputs (B, 3, 32, 32) of the test images: the single view of section 4.2.
 
         Args:

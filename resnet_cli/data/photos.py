@@ -13,7 +13,6 @@ from resnet_cli.data import statistics
 from resnet_cli.data.crops import center_crop, resized, ten_crops
 from resnet_cli.data.dataset import standardize
 from resnet_cli.data.decode import in_order
-from resnet_cli.data.photo_stream import PhotoStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
     from resnet_cli.data.dataset import Constants
     from resnet_cli.data.decode import Photographs
-    from resnet_cli.spec import Photos, RunSpec, Views
+    from resnet_cli.data.statistics import Statistics
+    from resnet_cli.spec import Photos
 
 TEST_BATCH = 100  # inputs; of crops
 DENSE_BATCH_PIXELS = 64 * 224 * 224  # of one batch of whole images, their mirror images not counted
@@ -61,7 +61,7 @@ class PhotoDataset:
     decode: Literal["cpu", "cuda"] = "cpu"
     statistics_path: Path | None = None
     report: Callable[[str], None] | None = None
-    known_statistics: statistics.Statistics | None = None
+    known_statistics: Statistics | None = None
     constants: Constants | None = None
     sides: tuple[int, ...] | None = None
 
@@ -80,7 +80,7 @@ class PhotoDataset:
         return torch.from_numpy(self.test.labels).to(self.device)
 
     @cached_property
-    def statistics(self) -> statistics.Statistics:
+    def statistics(self) -> Statistics:
         """Mean and colours of the training images, from a pass over them all unless it was made before."""
         if self.known_statistics:
             return self.known_statistics
@@ -123,11 +123,11 @@ class PhotoDataset:
         shift = (normals * self.photos.colour_std * found.eigenvalues) @ found.eigenvectors.T
         return torch.from_numpy(shift.astype(np.float32)).to(self.device)
 
-    def train_stream(self, run: RunSpec, share: tuple[int, int] = (0, 1)) -> PhotoStream:
-        """The batches that a run trains on, or this share of each; see `Epochs`."""
-        return PhotoStream(self, run.seed, run.protocol.batch_size, run.protocol.iterations, share)
+    def prepare(self) -> Statistics:
+        """Makes the training set's statistics, a pass that may take an hour."""
+        return self.statistics
 
-    def test_views(self, views: Views, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+    def test_views(self, views: str, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers of the test images (B,), and as many inputs (B, 3, H, W).
 
         `1-crop` is the centre of the image at shorter side 256 (for crops of 224), `10-crop` AlexNet's ten of it,

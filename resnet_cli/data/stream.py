@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -97,6 +97,25 @@ def epoch_plan(seed: int, epoch: int, images: int) -> EpochPlan:
     )
 
 
+class Stream(Protocol):
+    """Training batches by iteration number, counted from 1; holds no state that a resumed run would have to restore."""
+
+    def inputs(self, iteration: int) -> tuple[Tensor, ...]:
+        """What `make` makes a batch of, on the device; always of the same shapes."""
+
+    def make(self, *inputs: Any) -> tuple[Tensor, ...]:
+        """The batch of these inputs; waits for nothing."""
+
+    def batch(self, iteration: int) -> tuple[Tensor, ...]:
+        """The batch, on the device: each tensor with the examples first."""
+
+    def epochs_seen(self, iteration: int) -> int:
+        """Epochs that are complete after this many iterations."""
+
+    def close(self) -> None:
+        """Lets go of what makes batches."""
+
+
 class TrainStream:
     """Augmented training batches by iteration number; holds no state that a resumed run would have to restore."""
 
@@ -142,7 +161,7 @@ class TrainStream:
         return self.epochs.seen(iteration)
 
     def close(self) -> None:
-        """Nothing is to be let go: the images stay where they are."""
+        """Nothing to release: the images stay where they are."""
 
 
 def crop_and_mirror(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from resnet_cli.data.photos import PhotoDataset
-from resnet_cli.device import autocast, memory_format
-from resnet_cli.ranks import ALONE
-from resnet_cli.scores import top_errors
+from resnet_cli.device.ranks import ALONE
+from resnet_cli.device.torch_device import autocast, memory_format
+from resnet_cli.evaluate.scores import top_errors
+from resnet_cli.nets.resnet import ResNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data import Dataset
-    from resnet_cli.model import ResNet
-    from resnet_cli.ranks import Ranks
-    from resnet_cli.spec import Precision, Views
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.names import Precision
 
 FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 LOWEST = -1e4  # the log of a probability of 0, within float16's range
-MAP_STRIDE = 32  # pixels of the input to a place of the last map in ImageNet's nets
+MAP_STRIDE = 32  # pixels of the input to a place of the last map in nets on photographs
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    net: ResNet,
+    net: nn.Module,
     dataset: Dataset | PhotoDataset,
     precision: Precision,
-    views: Views = "1-crop",
+    views: str = "1-crop",
     *,
     progress: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
@@ -67,7 +68,7 @@ def evaluate(
     labels = dataset.test_labels
     layout = memory_format(labels.device, precision)
     net = copy.deepcopy(net).to(memory_format=layout).eval()
-    scores = torch.zeros(len(labels), net.fc.out_features, device=labels.device)
+    scores = torch.zeros(len(labels), _classes(net), device=labels.device)
     seen = torch.zeros(len(labels), 1, device=labels.device)
     done = 0
     for image, inputs in dataset.test_views(views, ranks.share):
@@ -90,13 +91,20 @@ def evaluate(
     return Evaluation(loss=loss, top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
 
 
+def _classes(net: nn.Module) -> int:
+    classifier = net.get_submodule("fc")
+    assert isinstance(classifier, nn.Linear)
+    return classifier.out_features
+
+
 def as_float16(logits: Tensor) -> np.ndarray:
     """Logits (N, classes) as they are kept; those beyond float16's range are clamped, and rank as before."""
     return logits.clamp(*FLOAT16_RANGE).numpy().astype(np.float16)
 
 
-def _logits(net: ResNet, inputs: Tensor, dataset: Dataset | PhotoDataset, views: Views) -> Tensor:
+def _logits(net: nn.Module, inputs: Tensor, dataset: Dataset | PhotoDataset, views: str) -> Tensor:
     if views == "dense" and isinstance(dataset, PhotoDataset):
+        assert isinstance(net, ResNet)
         return net.dense(inputs, -(-dataset.photos.crop // MAP_STRIDE))
     logits: Tensor = net(inputs)
     return logits

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from resnet_cli import complexity
-from resnet_cli.spec import FIRST_BOTTLENECK, Net
+from resnet_cli.nets import complexity
+from resnet_cli.spec import Net
+from resnet_cli.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from resnet_cli.experiment import Architecture, Experiment
-    from resnet_cli.spec import Benchmark
+    from resnet_cli.nets.layout import Layout
+    from resnet_cli.tasks.task import Task
 
 STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
+SIZES = (112, 56, 28, 14, 7)  # of the maps of conv1 and of these, for images of 224x224
 FULLY_CONNECTED = ("fc", "classifier")  # how the layers' names begin
 
 
@@ -25,7 +28,7 @@ def describe(experiment: Experiment) -> pd.DataFrame:
     parameters, multiply_adds, convolution_multiply_adds (of these, those of convolutions), paper_multiply_adds, and
     difference_percent of ours to the paper's.
     """
-    return pd.DataFrame([_record(each, experiment.benchmark) for each in experiment.architectures])
+    return pd.DataFrame([_record(each, experiment.task) for each in experiment.architectures])
 
 
 def in_words(frame: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
@@ -46,8 +49,7 @@ def in_words(frame: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     if drawn.empty:
         return (counts,)
     stages = ("conv1", *STAGES)
-    sizes = (2 * complexity.IMAGENET_SIZES[0], *complexity.IMAGENET_SIZES)
-    layout = pd.DataFrame({"stage": stages, "output": [f"{size}x{size}" for size in sizes]})
+    layout = pd.DataFrame({"stage": stages, "output": [f"{size}x{size}" for size in SIZES]})
     for _, row in drawn.iterrows():
         layout[f"{row['layers']}-layer"] = row[list(stages)].to_list()
     return layout, counts
@@ -59,8 +61,10 @@ def notes(experiment: Experiment) -> tuple[str, ...]:
         return ()
     result = ["multiply-adds: of one image's convolutions and fully connected layers, which the paper calls FLOPs."]
     nets = [(each.label, each.net) for each in experiment.architectures if isinstance(each.net, Net)]
-    on_imagenet = experiment.benchmark == "imagenet"
-    if nets and on_imagenet:
+    task = experiment.task
+    assert isinstance(task, Classification)
+    layouts = {label: task.layout(net) for label, net in nets}
+    if any(layout.halves for layout in layouts.values()):
         result.append(
             "conv1 has stride 2; conv2_x opens with a 3x3 max pooling of stride 2, each later stage with a block of "
             "stride 2; average pooling and a fully connected layer follow. A plain net has the same layers."
@@ -71,9 +75,9 @@ def notes(experiment: Experiment) -> tuple[str, ...]:
         result.append(f"Rounded to the paper's digits, the same: {', '.join(agree)}.")
     result += [_difference(row) for row in rows if row["label"] not in agree]
     otherwise = [
-        f"{label} {_billions(complexity.multiply_adds(net, 'imagenet', stride_3x3=True), 3)}"
+        f"{label} {_billions(task.multiply_adds(net, stride_3x3=True), 3)}"
         for label, net in nets
-        if on_imagenet and net.depth >= FIRST_BOTTLENECK
+        if layouts[label].block == "bottleneck"
     ]
     if otherwise:
         result.append(f"A bottleneck's stride is in its first 1x1; were it in its 3x3: {', '.join(otherwise)}.")
@@ -91,10 +95,10 @@ def _difference(row: dict[Any, Any]) -> str:
     return f"{label}: {_billions(count, 3)} is not the paper's {paper}."
 
 
-def _record(architecture: Architecture, benchmark: Benchmark) -> dict[str, Any]:
+def _record(architecture: Architecture, task: Task) -> dict[str, Any]:
     net = architecture.net
     if isinstance(net, Net):
-        name, depth, layers = net.name, net.depth, complexity.layers(net, benchmark)
+        name, depth, layers = net.name, net.depth, task.layers(net)
     else:
         vgg: Literal[16, 19] = 16 if net == "vgg-16" else 19
         name, depth, layers = net, vgg, complexity.vgg_layers(vgg)
@@ -104,7 +108,7 @@ def _record(architecture: Architecture, benchmark: Benchmark) -> dict[str, Any]:
         "label": architecture.label,
         "net": name,
         **dict.fromkeys(("conv1", *STAGES)),
-        **(_stages(net) if isinstance(net, Net) and benchmark == "imagenet" else {}),
+        **(_stages(task.layout(net)) if isinstance(net, Net) and isinstance(task, Classification) else {}),
         "layers": depth,
         "parameters": sum(layer.parameters for layer in layers),
         "multiply_adds": count,
@@ -114,12 +118,14 @@ def _record(architecture: Architecture, benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _stages(net: Net) -> dict[str, str]:
-    """An ImageNet net's layers: `[3x3, 64; 3x3, 64] x 2`, kernel and filters of each layer of a block, and blocks."""
-    result = {"conv1": f"7x7, {complexity.IMAGENET_STEM_WIDTH}"}
-    for stage, width, count in zip(STAGES, complexity.IMAGENET_WIDTHS, net.blocks("imagenet"), strict=True):
+def _stages(layout: Layout) -> dict[str, str]:
+    """The layers of a net of Table 1: `[3x3, 64; 3x3, 64] x 2`, kernel and filters of a block's layers, and blocks."""
+    if len(layout.blocks) != len(STAGES):
+        return {}
+    result = {"conv1": f"{layout.kernel}x{layout.kernel}, {layout.stem_width}"}
+    for stage, width, count in zip(STAGES, layout.widths, layout.blocks, strict=True):
         block = [f"3x3, {width}", f"3x3, {width}"]
-        if net.depth >= FIRST_BOTTLENECK:
+        if layout.block == "bottleneck":
             block = [f"1x1, {width}", f"3x3, {width}", f"1x1, {4 * width}"]
         result[stage] = f"[{'; '.join(block)}] x {count}"
     return result

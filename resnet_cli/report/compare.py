@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from resnet_cli.claims.significance import CONFIDENCE, Difference, Sample
 from resnet_cli.errors import BadInputError
-from resnet_cli.report.significance import CONFIDENCE, Difference, Sample
-from resnet_cli.report.summarize import measure
-from resnet_cli.spec import RunSpec
+from resnet_cli.identity import RunSpec
+from resnet_cli.report.summarize import measure, read_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from resnet_cli.experiment import Experiment
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
-METRICS = ("test_error", "train_error")
 OF_NO_RESULT = ("started", "resumed")  # entries of an environment that are no part of it
 MOST_NAMED = 8
 
@@ -114,7 +113,7 @@ def compare(a: Store, b: Store, experiment: Experiment | None = None, *, any_pre
     rows, logs = [], []
     for (one, other), name in zip(pairs, names, strict=True):
         head = {"net": name, "scale": _scale(one, other)}
-        for metric in METRICS:
+        for metric in (one.task.metric.key, one.task.trained.key):
             values_a = {run.seed: errors[a, run][metric] for run in in_a[one]}
             values_b = {run.seed: errors[b, run][metric] for run in in_b[other]}
             rows.append(
@@ -141,7 +140,7 @@ def compare(a: Store, b: Store, experiment: Experiment | None = None, *, any_pre
 def _finished(store: Store, experiment: Experiment | None) -> Groups:
     groups: Groups = {}
     for run in store.runs():
-        if store.is_done(run, experiment.after_training if experiment else "1-crop") and _is_of(run, experiment):
+        if store.is_done(run, experiment.after_training if experiment else None) and _is_of(run, experiment):
             groups.setdefault(run.model_copy(update={"seed": 0}), []).append(run)
     return {group: sorted(runs, key=lambda run: run.seed) for group, runs in groups.items()}
 
@@ -171,13 +170,13 @@ def _names(pairs: Sequence[tuple[RunSpec, RunSpec]]) -> list[str]:
     """The nets' names, with the hash of the spec where two pairs differ in their protocol only."""
     heads = [(one.net, _scale(one, other)) for one, other in pairs]
     return [
-        one.net.short_name(one.variant.benchmark) + (f" ({one.hash8})" if heads.count(head) > 1 else "")
+        one.variant.task.short_name(one.net) + (f" ({one.hash8})" if heads.count(head) > 1 else "")
         for (one, _), head in zip(pairs, heads, strict=True)
     ]
 
 
 def _in_words(group: RunSpec, runs: Sequence[RunSpec]) -> str:
-    return f"{group.net.short_name(group.variant.benchmark)} ({group.variant.label}; n = {len(runs)})"
+    return f"{group.variant.task.short_name(group.net)} ({group.variant.label}; n = {len(runs)})"
 
 
 def _nothing_in_common(a: Store, b: Store, in_a: Groups, in_b: Groups) -> str:
@@ -193,10 +192,10 @@ def _nothing_in_common(a: Store, b: Store, in_a: Groups, in_b: Groups) -> str:
 
 
 def _errors(store: Store, run: RunSpec, experiment: Experiment | None) -> dict[str, float]:
-    record = measure(store, run, experiment)
+    record = measure(store, run, read_logs(store, run), experiment)
     if record is None:  # its test was taken away since it was counted
         raise BadInputError(f"{store.folder(run)}: has no whole test; run it again")
-    return {metric: float(str(record[metric])) for metric in METRICS}
+    return {metric: float(str(record[metric])) for metric in (run.task.metric.key, run.task.trained.key)}
 
 
 def _difference(values_a: dict[int, float], values_b: dict[int, float]) -> dict[str, Any]:

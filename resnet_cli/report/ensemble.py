@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_cli import run_folder, scores
 from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate import scores
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, RunSpec, Views
-
-TOP: dict[str, int] = {"test_error": 1, "test_error_top5": 5}
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ensemble:
 
 
 def make_ensemble(
-    store: Store, nets: tuple[Net, ...], finished: Mapping[Net, Sequence[RunSpec]], views: Views
+    store: Store, nets: tuple[Net, ...], finished: Mapping[Net, Sequence[RunSpec]], views: str
 ) -> Ensemble:
     """Averages the scores that finished runs gave over these views: of each net its first seeds, as many as it needs.
 
@@ -70,5 +70,7 @@ def make_ensemble(
                 "both again"
             )
     everyone = (*answers, scores.average(answers))
-    wrong = {metric: np.stack([scores.is_wrong(each, labels[0], k) for each in everyone]) for metric, k in TOP.items()}
+    wrong = {
+        metric: np.stack([scores.is_wrong(each, labels[0], k) for each in everyone]) for metric, k in scores.TOP.items()
+    }
     return Ensemble(nets, "", tuple(f"{run.net.name} s{run.seed}" for run in runs), wrong)

@@ -12,10 +12,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from resnet_cli.report.layers import AXIS, DEFINITION, draw_layers, is_wide, layer_values
+from resnet_cli.analyses import analysis_of
+from resnet_cli.report.layers import draw_layers, is_wide, layer_values
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
 from resnet_cli.report.summarize import learning_curves, window_in_words
-from resnet_cli.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
-    from resnet_cli.runs.store import Store
     from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
 
 FigureFormat = Literal["png", "pdf", "svg"]
 
@@ -80,7 +80,7 @@ def figure_data(store: Store, summary: Summary) -> FigureData:
     panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
     of_curves = dict.fromkeys(net for panel in panels for net in panel.nets if panel.kind == "curves")
     of_layers = dict.fromkeys(net for panel in panels for net in panel.nets if panel.shows_layers)
-    curves = {net: learning_curves(store, experiment, summary.variant, net) for net in of_curves}
+    curves = {net: learning_curves(summary, net) for net in of_curves}
     layers = {net: layer_values(store, summary, net) for net in of_layers}
     return FigureData(
         tuple(panels),
@@ -146,8 +146,7 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, data: Fi
     of_layers = [panel for panel in panels if panel.shows_layers]
     share = len(panels) in (len(of_curves), len(of_layers))
     all_axes = figure.subplots(1, len(panels), sharey=share, squeeze=False)[0]
-    colours = net_colours([*of_curves, *of_layers], summary.experiment.benchmark)
-    analysis = summary.experiment.analysis
+    colours = net_colours([*of_curves, *of_layers], summary.experiment.task)
     pairs = list(zip(all_axes, panels, strict=True))
     for axes, panel in pairs:
         axes.set_title(panel.title)
@@ -161,8 +160,7 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, data: Fi
             draw_curves(axes, panel, data.curves, colours, iterations(summary, panel))
         else:
             draw_layers(axes, panel, data.layers, colours, logarithmic=is_wide(data.layers.values()))
-    first = panels[0]
-    all_axes[0].set_ylabel(AXIS[analysis] if first.shows_layers and analysis else "error (%)")
+    all_axes[0].set_ylabel(y_axis(summary, panels[0]))
     if of_layers:
         next(axes for axes, panel in pairs if panel.shows_layers).legend(loc="best", fontsize=6)
     # At paper scale the paper's own limits; a short run errs more, and its first tenth would hide the rest.
@@ -176,14 +174,21 @@ def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, data: Fi
             axes.set_ylim(bottom, top)
 
 
+def y_axis(summary: Summary, panel: Panel) -> str:
+    """What a panel's height shows."""
+    if panel.shows_layers and summary.experiment.analysis:
+        return analysis_of(summary.experiment.analysis).axis
+    unit = f" ({unit})" if (unit := summary.task.metric.unit) else ""
+    return f"{summary.axis.lower()}{unit}"
+
+
 def iterations(summary: Summary, panel: Panel) -> int:
     """The updates of the panel's longest runs."""
-    protocol = summary.experiment.protocol
-    return max(RunSpec.of(net, summary.variant, protocol, seed=0).protocol.iterations for net in panel.nets)
+    return max(summary.planned[net].protocol.iterations for net in panel.nets)
 
 
 def _footnote(summary: Summary, data: FigureData) -> str:
-    panels, curves = data.panels, data.curves
+    panels, curves, trained = data.panels, data.curves, summary.task.trained.heading
     nets = dict.fromkeys(net for panel in panels for net in panel.nets)
     updates = window_in_words(summary, nets)
     counts = {net.name: int(summary.by_net["n"][net.name]) for net in nets if net.name in summary.by_net.index}
@@ -193,20 +198,20 @@ def _footnote(summary: Summary, data: FigureData) -> str:
     sentences = []
     if curves:
         assert summary.experiment.figure
-        crop = "of the centre crop, " if summary.experiment.benchmark == "imagenet" else ""
+        crop = "of the centre crop, " if summary.experiment.protocol.photos else ""
         band = ", the band from the lowest to the highest" if several else ""
         sentences += [
-            f"Training error (dashed): running, on augmented batches, trailing mean over {updates}.",
-            f"{summary.test_error_in_words.capitalize()} (bold): {crop}at each evaluation. {mean}{band}.",
+            f"{trained.capitalize()} (dashed): running, on augmented batches, trailing mean over {updates}.",
+            f"{summary.task.metric.heading.capitalize()} (bold): {crop}at each evaluation. {mean}{band}.",
         ]
         if summary.is_paper:
             sentences.append(f"Cut off above {summary.experiment.figure.y_max:g}%.")
     if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
-        sentences.append(f"{DEFINITION[summary.experiment.analysis]} {mean}.")
+        sentences.append(f"{analysis_of(summary.experiment.analysis).definition} {mean}.")
     if shows_depth:
         sentences.append(
-            "Error against depth: after the last update, mean and standard deviation over n runs; dots are runs. "
-            f"Training error: running, on augmented batches, mean over the last {updates}."
+            f"{summary.axis} against depth: after the last update, mean and standard deviation over n runs; dots are "
+            f"runs. {trained.capitalize()}: running, on augmented batches, mean over the last {updates}."
         )
     if counts and (several or shows_depth):
         usual = Counter(counts.values()).most_common(1)[0][0]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from resnet_cli.report.figures import iterations
-from resnet_cli.report.layers import AXIS, DEFINITION, ORDER, is_wide, lines_of
-from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, series_of
+from resnet_cli.analyses import analysis_of
+from resnet_cli.report.figures import iterations, y_axis
+from resnet_cli.report.layers import ORDER, is_wide, lines_of
+from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, papers, series_of
 from resnet_cli.report.summarize import window_in_words
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from resnet_cli.experiment import Metric, Panel
+    from resnet_cli.experiment import Panel
     from resnet_cli.report.figures import FigureData
     from resnet_cli.report.summarize import LearningCurves, Summary
     from resnet_cli.spec import Net
@@ -58,9 +59,8 @@ def interactive_figure(summary: Summary, data: FigureData) -> InteractiveFigure:
     """The experiment's figure, without panels that have no data; empty if it has none."""
     of_curves = [panel for panel in data.panels if panel.kind == "curves"]
     of_layers = [panel for panel in data.panels if panel.shows_layers]
-    colours = net_colours([*of_curves, *of_layers], summary.experiment.benchmark)
+    colours = net_colours([*of_curves, *of_layers], summary.experiment.task)
     limits = _limits(summary, of_curves, data.curves)
-    analysis = summary.experiment.analysis
     made = []
     for panel in data.panels:
         figure = go.Figure()
@@ -77,7 +77,7 @@ def interactive_figure(summary: Summary, data: FigureData) -> InteractiveFigure:
             figure.update_layout(template=None, hovermode="closest", uirevision="kept", height=430)
             figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"})
             figure.update_layout(margin={"l": 56, "r": 12, "t": 34, "b": 48})
-            figure.update_yaxes(title=AXIS[analysis] if panel.shows_layers and analysis else "error (%)")
+            figure.update_yaxes(title=y_axis(summary, panel))
             # The module of the standard library, whatever else is installed: the same numbers, the same bytes.
             made.append(InteractivePanel(panel.title, figure.to_json(engine="json")))
     return InteractiveFigure(tuple(made), _caption(summary, data))
@@ -141,17 +141,14 @@ def _add_curves(figure: go.Figure, panel: Panel, curves: Mapping[Net, LearningCu
 
 def _add_depth(figure: go.Figure, panel: Panel, summary: Summary) -> None:
     """Adds the final error against depth, a series a family of nets, each run a dash; the paper's as open squares."""
-    metrics: tuple[Metric, ...] = ("train_error", "test_error")
-    for metric in metrics:
-        shown = metric.removesuffix("_error")
+    for shown, metric in (("train", summary.task.trained), ("test", summary.task.metric)):
         if panel.show not in (shown, "both"):
             continue
         for series in dict.fromkeys(series_of(net) for net in panel.nets):
             nets = [net for net in panel.nets if series_of(net) == series and net.name in summary.by_net.index]
             if nets:
-                _add_series(figure, series, sorted(nets, key=lambda net: net.depth), summary, metric)
-    means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
-    paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
+                _add_series(figure, series, sorted(nets, key=lambda net: net.depth), summary, metric.key, shown)
+    paper = papers(panel, summary)
     if figure.data and panel.show != "train" and paper:
         figure.add_scatter(
             x=[depth for depth, _ in paper],
@@ -171,8 +168,7 @@ def _add_depth(figure: go.Figure, panel: Panel, summary: Summary) -> None:
     )
 
 
-def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summary, metric: Metric) -> None:
-    shown = metric.removesuffix("_error")
+def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summary, metric: str, shown: str) -> None:
     rows = summary.by_net.loc[[net.name for net in nets]]
     spread = _rounded(rows[f"{metric}_std"].fillna(0))
     counts = [int(n) for n in rows["n"]]
@@ -231,11 +227,11 @@ def _caption(summary: Summary, data: FigureData) -> str:
     of_curves = [panel for panel in panels if panel.kind == "curves"]
     if curves:
         nets = dict.fromkeys(net for panel in of_curves for net in panel.nets)
-        test = summary.test_error_in_words.capitalize()
+        test = summary.task.metric.heading.capitalize()
         if any(panel.show != "test" for panel in of_curves):
             sentences.append(
-                "Training error, dashed: running, on augmented batches, trailing mean over "
-                f"{window_in_words(summary, nets)}."
+                f"{summary.task.trained.heading.capitalize()}, dashed: running, on augmented batches, trailing mean "
+                f"over {window_in_words(summary, nets)}."
             )
         if any(panel.show != "train" for panel in of_curves):
             crop = " of the centre crop" if summary.experiment.protocol.photos else ""
@@ -243,11 +239,13 @@ def _caption(summary: Summary, data: FigureData) -> str:
         if any(each.n > 1 for each in curves.values()):
             sentences.append("Mean over the runs of a net, the band from the lowest to the highest.")
     if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
-        sentences.append(f"{DEFINITION[summary.experiment.analysis]} Plain nets dashed. Mean over the runs of a net.")
+        sentences.append(
+            f"{analysis_of(summary.experiment.analysis).definition} Plain nets dashed. Mean over the runs of a net."
+        )
     if any(panel.kind == "depth" for panel in panels):
         sentences.append(
-            "Error against depth: after the last update, mean and standard deviation over the runs of a net; dashes "
-            "are runs, open squares the paper's numbers."
+            f"{summary.axis} against depth: after the last update, mean and standard deviation over the runs of a net; "
+            "dashes are runs, open squares the paper's numbers."
         )
     return " ".join(sentences)
 

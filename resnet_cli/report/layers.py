@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from resnet_cli.spec import RunSpec
+from resnet_cli.analyses import analysis_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,24 +17,11 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import Summary
-    from resnet_cli.runs.store import Store
     from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
 
 WIDE = 10  # greatest to least number; the paper's, all between 0 and 3, stand on a linear axis
-VALUE = {"responses": "std", "gradients": "norm"}
 ORDER = {"layers": "layer, from the first", "layers-sorted": "layers, by size"}
-AXIS = {"responses": "standard deviation", "gradients": "L2 norm"}
-
-DEFINITION = {
-    "responses": (
-        "Standard deviation of each 3x3 layer's response, after BN and before addition or ReLU, over the images of the "
-        "test set, channels and places."
-    ),
-    "gradients": (
-        "L2 norm of the gradient of the loss by each 3x3 layer's response (after BN, before addition or ReLU) of a "
-        "batch, mean over a run's first ten batches, BN as in training."
-    ),
-}
 
 
 def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
@@ -43,17 +30,13 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
     Returns:
         Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
     """
-    analysis = summary.experiment.analysis
-    if analysis not in VALUE:
+    runs = summary.finished.get(net, ())
+    if not (runs and summary.experiment.analysis):
         return None
-    ids = summary.runs.loc[summary.runs["net"] == net.name, "seed"]
-    runs = [RunSpec.of(net, summary.variant, summary.experiment.protocol, int(seed)) for seed in ids]
-    found = [store.analysis(run, analysis).assign(seed=run.seed) for run in runs]
-    if not found:
-        return None
-    table = pd.concat(found)
+    analysis = analysis_of(summary.experiment.analysis)
+    table = pd.concat([store.analysis(run, analysis) for run in runs])
     return table.assign(weights=table.get("weights", "end")).pivot_table(
-        index="layer", columns="weights", values=VALUE[analysis]
+        index="layer", columns="weights", values=analysis.value
     )
 
 

@@ -14,22 +14,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from resnet_cli import __version__
-from resnet_cli.report.choices import choices, departures
-from resnet_cli.report.claims import RULE, Verdict, judge
+from resnet_cli.claims.comparison import Verdict
+from resnet_cli.claims.judge import RULE, judge
+from resnet_cli.report.commands import flags
 from resnet_cli.report.figures import draw_data, figure_bytes, figure_data
 from resnet_cli.report.interactive import interactive_figure
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
+from resnet_cli.tasks.choices import choices, departures
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from resnet_cli.claims.judge import Judgement
     from resnet_cli.experiment import Experiment
-    from resnet_cli.report.choices import Departure
-    from resnet_cli.report.claims import Judgement
     from resnet_cli.report.interactive import InteractiveFigure
     from resnet_cli.report.summarize import Summary
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.choices import Departure
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def render_page(sections: list[Section]) -> str:
         sections=sections,
         verdicts=[(verdict, verdicts[verdict]) for verdict in get_args(Verdict)],
         days=list(dict.fromkeys(days[:1] + days[-1:])),
-        choices=choices({section.experiment.benchmark for section in sections if section.experiment.runs}),
+        choices=choices({section.experiment.task.name for section in sections if section.experiment.runs}),
         rule=RULE,
         scripts=scripts,
         hashes=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
@@ -118,7 +120,7 @@ def _commands(summary: Summary) -> list[tuple[str, str]]:
     """What makes these runs again, trains what is missing, and shows the rest; each with its purpose."""
     experiment, variant = summary.experiment, summary.variant
     swept = f" --depths {','.join(map(str, experiment.depths))}" if experiment.depths else ""
-    same = f"{experiment.name}{swept}{'' if summary.only_describes else variant.flags(experiment.dataset)}"
+    same = f"{experiment.name}{swept}{'' if summary.only_describes else flags(variant, experiment.dataset)}"
     if summary.only_describes:
         return [("show it", f"resnet run {same}"), ("the table for a paper", f"resnet table {same} --format latex")]
     planned = Counter(run.net for run in plan(experiment, variant))
@@ -132,7 +134,7 @@ def _commands(summary: Summary) -> list[tuple[str, str]]:
             found.append(("make these runs again", f"resnet run {same} --seeds {counts.pop()}"))
         else:
             for net, count in here.items():
-                name = net.short_name(experiment.benchmark)
+                name = experiment.task.short_name(net)
                 found.append((f"make {name} again", f"resnet run {same} --only {name} --seeds {count}"))
         found.append(("make all that it asks for", f"resnet run {same}"))
     if experiment.figure:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_cli import scores
+from resnet_cli.claims.significance import SignTest
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import Less, Monotone
-from resnet_cli.report.significance import SignTest
+from resnet_cli.evaluate import scores
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from resnet_cli.experiment import Claim
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec, Views
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,16 @@ class Pair:
     problem: str = ""
 
 
-def single_pairs(claims: Sequence[Claim], finished: Mapping[Net, Sequence[RunSpec]]) -> list[tuple[Net, Net]]:
+def single_pairs(experiment: Experiment, finished: Mapping[Net, Sequence[RunSpec]]) -> list[tuple[Net, Net]]:
     """The pairs of nets, each once, of which a claim about the test error compares a single run with one or more."""
-    pairs: list[tuple[Net, Net]] = []
-    for claim in claims:
-        if isinstance(claim, Less) and isinstance(claim.left, Net) and isinstance(claim.right, Net):
-            own = [(claim.left, claim.right)]
-        elif isinstance(claim, Monotone):
-            own = [(later, former) for former, later in pairwise(claim.nets)]
-        else:
-            continue
-        pairs += own if claim.metric == "test_error" else []
-    return [pair for pair in dict.fromkeys(pairs) if min(len(finished[net]) for net in pair) == 1]
+    is_counted = experiment.task.metric.key in scores.TOP  # else there is no right and wrong for each image
+    claims = [claim for claim in experiment.claims if is_counted and claim.metric == experiment.task.metric.key]
+    sides = dict.fromkeys(pair for claim in claims for pair in claim.pairs())
+    pairs = [(left, right) for left, right in sides if isinstance(left, Net) and isinstance(right, Net)]
+    return [pair for pair in pairs if min(len(finished[net]) for net in pair) == 1]
 
 
-def make_pair(store: Store, nets: tuple[Net, Net], finished: Mapping[Net, Sequence[RunSpec]], views: Views) -> Pair:
+def make_pair(store: Store, nets: tuple[Net, Net], finished: Mapping[Net, Sequence[RunSpec]], views: str) -> Pair:
     """Compares the two runs of the lowest seed that both nets have, else of the lowest of each.
 
     It decides no verdict, so that damaged answers are named and stop nothing else.
@@ -78,8 +71,8 @@ def make_pair(store: Store, nets: tuple[Net, Net], finished: Mapping[Net, Sequen
     return Pair(nets, SignTest.of(names[0], names[1], *wrong))
 
 
-def _answers(store: Store, run: RunSpec, views: Views) -> tuple[np.ndarray, np.ndarray] | None:
+def _answers(store: Store, run: RunSpec, views: str) -> tuple[np.ndarray, np.ndarray] | None:
     """The scores behind the run's test error, and the labels; None if it saved none."""
-    if views == "1-crop":
+    if views == run.task.views[0]:
         return store.predictions(run)
     return store.scores(run, views) if store.is_complete(run, views) else None

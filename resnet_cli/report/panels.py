@@ -16,17 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from resnet_cli.experiment import Metric, Panel
+    from resnet_cli.experiment import Panel
     from resnet_cli.report.summarize import LearningCurves, Summary
-    from resnet_cli.spec import Benchmark, Net
+    from resnet_cli.spec import Net
+    from resnet_cli.tasks.task import Task
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; to each depth about the hue of the paper's figures 6
-# and 4.
-DEPTH_COLOURS: dict[Benchmark, dict[int, str]] = {
-    "cifar10": {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D55E00", 110: "#000000", 1202: "#CC79A7"},
-    "imagenet": {18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"},
-}
-OTHER_COLOURS = ("#0072B2", "#999999", *DEPTH_COLOURS["cifar10"].values())
+# Okabe and Ito's colours, which colour-blind readers tell apart; of depths that a task gives none.
+OTHER_COLOURS = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#000000", "#CC79A7")
 SERIES_COLOURS = {
     "plain": "#D55E00",
     "residual": "#0072B2",
@@ -43,7 +39,7 @@ FEW_POINTS = 10
 WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press the shallow nets together
 
 
-def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]:
+def net_colours(panels: Iterable[Panel], task: Task) -> dict[Net, str]:
     """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth.
 
     Where neither tells the nets of each panel apart, each net has its own. In panels of layers the line's style tells
@@ -53,7 +49,7 @@ def net_colours(panels: Iterable[Panel], benchmark: Benchmark) -> dict[Net, str]
     nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
     others = cycle(OTHER_COLOURS)
     depths = sorted({net.depth for net in nets})
-    of_depth = {depth: DEPTH_COLOURS[benchmark].get(depth) or next(others) for depth in depths}
+    of_depth = {depth: task.depth_colours.get(depth) or next(others) for depth in depths}
     by_depth = {net: of_depth[net.depth] for net in nets}
     by_series = {net: SERIES_COLOURS[series_of(net)] for net in nets}
     for colours in (by_depth, by_series):
@@ -137,14 +133,14 @@ def highest_after_start(axes: Axes) -> float:
 
 def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
     """Draws the final error against depth, a series a family of nets, and the paper's numbers as open squares."""
-    metrics: tuple[Metric, ...] = ("train_error", "test_error")
-    for metric in metrics:
-        if panel.show not in (metric.removesuffix("_error"), "both"):
+    for shown, metric in (("train", summary.task.trained), ("test", summary.task.metric)):
+        if panel.show not in (shown, "both"):
             continue
         for series in dict.fromkeys(series_of(net) for net in panel.nets):
-            _draw_depth_series(axes, [net for net in panel.nets if series_of(net) == series], summary, metric)
-    means = [(row.net, row.error if row.mean is None else row.mean) for row in summary.experiment.rows]
-    paper = [(net.depth, error) for net, error in means if net and net in panel.nets and error is not None]
+            _draw_depth_series(
+                axes, [net for net in panel.nets if series_of(net) == series], summary, metric.key, shown
+            )
+    paper = papers(panel, summary)
     if panel.show != "train" and paper:
         style: dict[str, Any] = {"linestyle": "", "marker": "s", "markersize": 6, "fillstyle": "none", "zorder": 4}
         axes.plot(*zip(*paper, strict=True), color="black", label="paper", markeredgewidth=0.7, **style)
@@ -157,6 +153,13 @@ def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
     axes.set_xticklabels([str(depth) for depth in depths])
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best")
+
+
+def papers(panel: Panel, summary: Summary) -> list[tuple[int, float]]:
+    """Depth and the paper's mean, else its best run, of the panel's nets."""
+    rows = [row for row in summary.experiment.rows if row.net in panel.nets]
+    means = [(row.net, row.paper(summary.task.metric) if row.mean is None else row.mean) for row in rows]
+    return [(net.depth, value) for net, value in means if net and value is not None]
 
 
 def series_of(net: Net) -> str:
@@ -173,7 +176,7 @@ def _end(line: Line2D) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: Metric) -> None:
+def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: str, shown: str) -> None:
     have = sorted((net for net in nets if net.name in summary.by_net.index), key=lambda net: net.depth)
     if not have:
         return
@@ -187,8 +190,8 @@ def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: Me
         marker="o",
         markersize=3.5,
         capsize=2,
-        label=f"{series} {metric.removesuffix('_error')}",
-        **(TRAIN_STYLE if metric == "train_error" else TEST_STYLE),
+        label=f"{series} {shown}",
+        **(TRAIN_STYLE if shown == "train" else TEST_STYLE),
     )
     runs = [(net.depth, value) for net in have for value in summary.values(net, metric)]
     # Beside the mean, which would cover them.

@@ -4,70 +4,61 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from resnet_cli import complexity, run_folder
+from resnet_cli.analyses import ANALYSES, analysis_of
+from resnet_cli.claims import BetterTogether
 from resnet_cli.errors import BadInputError
-from resnet_cli.experiment import BetterTogether
+from resnet_cli.identity import RunSpec
 from resnet_cli.report.ensemble import Ensemble, make_ensemble
 from resnet_cli.report.paired import Pair, make_pair, single_pairs
-from resnet_cli.spec import RunSpec
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from resnet_cli.analyses.analysis import Analysis
+    from resnet_cli.claims.claim import BaseClaim
     from resnet_cli.experiment import Experiment
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Analysis, Benchmark, Net, Protocol, Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.spec import Net, Protocol
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.task import Task
 
-TRAINING_IMAGES: dict[Benchmark, int] = {"cifar10": 50_000, "imagenet": 1_281_167}
 POINTS_PER_CURVE = 500
 EARLY = 1 / 4  # of the schedule
+REACH = "updates_to_reach"
 
 COUNTED = "counted from the layers; nothing is trained"
 
-# What a net is tested on has another name in each paper's section: CIFAR-10's test set, ImageNet's validation set.
-TEST_ERROR: dict[Benchmark, str] = {"cifar10": "test error", "imagenet": "validation error"}
 
-RUN_COLUMNS = [
-    "net",
-    "family",
-    "depth",
-    "shortcut",
-    "seed",
-    "test_error",
-    "test_error_top5",
-    "best_test_error",
-    "train_error",
-    "early_test_error",
-    "updates_to_reach",
-    "mean_response",
-    "gradient_ratio",
-    "gradient_ratio_start",
-    "training_set_error",
-    "start_error",
-    "source_error",
-    "test_iterations",
-    "test_images",
-    "parameters",
-    "run_id",
-]
-AVERAGED = [
-    "test_error",
-    "test_error_top5",
-    "train_error",
-    "updates_to_reach",
-    "mean_response",
-    "gradient_ratio",
-    "gradient_ratio_start",
-    "training_set_error",
-    "start_error",
-]
+def run_columns(task: Task) -> list[str]:
+    """The columns of `Summary.runs`."""
+    lead, *others = (metric.key for metric in task.metrics)
+    measured = [lead, *others, f"best_{lead}", task.trained.key, f"early_{lead}", REACH]
+    analysed = [key for analysis in ANALYSES for key in analysis.sums]
+    counted = ["test_iterations", "test_images", "parameters", "run_id"]
+    return ["net", "family", "depth", "shortcut", "seed", *measured, *analysed, *counted]
+
+
+def averaged(task: Task) -> list[str]:
+    """Those of which there are a mean and a standard deviation over runs."""
+    looked_at = [number.key for analysis in ANALYSES for number in analysis.numbers]
+    return [*(metric.key for metric in task.metrics), task.trained.key, REACH, *looked_at]
+
+
+@dataclass(frozen=True)
+class Logs:
+    """A run's evaluations and updates, as far as it got; `Store.eval_log` and `Store.train_log`."""
+
+    evaluations: pd.DataFrame
+    updates: pd.DataFrame
+    is_done: bool
 
 
 @dataclass(frozen=True)
@@ -77,12 +68,14 @@ class Summary:
     Attributes:
         experiment: What was asked.
         variant: At which scale, with which data and precision.
-        runs: One row a finished run, columns `RUN_COLUMNS`; errors in percent. Besides the experiment's own nets it
-            holds those that only a claim, a row or a panel names, for they may have run under another name. The final
-            errors are of the experiment's test, the best and the early one of the evaluations during the training.
+        runs: One row a finished run, columns `run_columns`. Besides the experiment's own nets it holds those that only
+            a claim, a row or a panel names, for they may have run under another name. The final metrics are of the
+            experiment's test, the best and the early one of the evaluations during the training.
         unfinished: Net name and state of every run that was started and has no result.
         ensembles: One for each that a row or a claim names.
         pairs: One for each two nets whose test errors a claim compares while one of them has a single run.
+        finished: The runs of `runs`, by net and seed.
+        logs: Of each run that has any.
     """
 
     experiment: Experiment
@@ -91,6 +84,18 @@ class Summary:
     unfinished: tuple[tuple[str, str], ...]
     ensembles: tuple[Ensemble, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    finished: Mapping[Net, Sequence[RunSpec]] = field(default_factory=dict)
+    logs: Mapping[RunSpec, Logs] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """What the nets learn."""
+        return self.experiment.task
+
+    @cached_property
+    def planned(self) -> dict[Net, RunSpec]:
+        """The run of each net that the experiment names, with seed 0."""
+        return planned(self.experiment, self.variant)
 
     @property
     def only_describes(self) -> bool:
@@ -107,21 +112,35 @@ class Summary:
         """Whether its numbers may stand beside the paper's without a mark."""
         return self.only_describes or self.experiment.is_paper(self.variant)
 
+    def in_words(self, key: str) -> str:
+        """What a metric is called."""
+        task = self.task
+        words = {metric.key: metric.heading for metric in (*task.metrics, task.trained)}
+        words |= {number.key: number.heading for analysis in ANALYSES for number in analysis.numbers}
+        words[f"early_{task.metric.key}"] = f"{task.metric.heading}, mean over the first quarter"
+        words[REACH] = f"updates to {self.experiment.reach or 0:g}% {task.trained.heading}"
+        return words[key]
+
     @property
-    def test_error_in_words(self) -> str:
-        """What the error of a net after its training is called."""
-        return TEST_ERROR[self.experiment.benchmark]
+    def axis(self) -> str:
+        """What the task's metrics are all about, without the set: `Error`."""
+        return self.task.metric.heading.split()[-1].capitalize()
+
+    def sign(self, key: str) -> int:
+        """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
+        return -1 if self.task.is_higher_better(key) else 1
 
     @cached_property
     def by_net(self) -> pd.DataFrame:
         """Over the finished runs of each net: their number, means and standard deviations. Indexed by net name.
 
-        Columns n, best_test_error (of all evaluations of all runs), and of each of `AVERAGED` the mean and, with `_std`
-        behind its name, the standard deviation: the sample's (n-1), NaN for a single run.
+        Columns n, the best of all evaluations of all runs, and of each of `averaged` the mean and, with `_std` behind
+        its name, the standard deviation: the sample's (n-1), NaN for a single run.
         """
         groups = self.runs.groupby("net", sort=False)
-        columns = {"n": groups.size(), "best_test_error": groups["best_test_error"].min()}
-        for metric in AVERAGED:
+        best = f"best_{self.task.metric.key}"
+        columns = {"n": groups.size(), best: groups[best].agg(self.task.metric.best)}
+        for metric in averaged(self.task):
             values = groups[metric]
             columns |= {metric: values.mean(), f"{metric}_std": values.std(ddof=1)}
         return pd.DataFrame(columns)
@@ -130,12 +149,12 @@ class Summary:
         """One metric of a net's finished runs that have it, by seed. Percent."""
         return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric].dropna()]
 
-    def reached(self, nets: Sequence[Net]) -> bool:
-        """Whether any run of these nets got to the training error that updates are counted to."""
-        iterations = {
-            net: RunSpec.of(net, self.variant, self.experiment.protocol, seed=0).protocol.iterations for net in nets
-        }
-        return any(min(self.values(net, "updates_to_reach"), default=end) < end for net, end in iterations.items())
+    def nobody_reached(self, claim: BaseClaim) -> bool:
+        """Whether updates are counted to an error that no run of a claim's nets got to: then nothing was measured."""
+        if claim.metric != REACH:
+            return False
+        ends = {net: self.planned[net].protocol.iterations for net in claim.named}
+        return not any(min(self.values(net, REACH), default=end) < end for net, end in ends.items())
 
     def ensemble(self, nets: Sequence[Net]) -> Ensemble:
         """The ensemble of these nets, which a row or a claim names."""
@@ -170,13 +189,18 @@ class LearningCurves:
     unfinished: bool
 
 
-def averaging_window(protocol: Protocol) -> int:
-    """Updates over which a running training error is averaged: one epoch, or a tenth of the run if that is fewer.
+def planned(experiment: Experiment, variant: Variant) -> dict[Net, RunSpec]:
+    """The run of each net that an experiment names, with seed 0."""
+    nets = dict.fromkeys([*experiment.nets, *experiment.nets_named()])
+    return {net: RunSpec.of(net, variant, experiment.protocol, seed=0) for net in nets}
 
-    One epoch is taken as CIFAR-10's 50,000 images, so 391 updates of 128, or as ImageNet's 1,281,167, 5,005 updates of
-    256. The tenth keeps a short run's average to its end.
+
+def averaging_window(protocol: Protocol, images: int) -> int:
+    """Updates over which a running training metric is averaged: one epoch, or a tenth of the run if that is fewer.
+
+    One epoch is that of the paper's training set, 391 updates of 128 of 50,000 images. The tenth keeps a short run's
+    average to its end.
     """
-    images = TRAINING_IMAGES["imagenet" if protocol.photos else "cifar10"]
     return max(1, min(math.ceil(images / protocol.batch_size), protocol.iterations // 10))
 
 
@@ -184,16 +208,10 @@ def window_in_words(summary: Summary, nets: Iterable[Net]) -> str:
     """`averaging_window` of these nets' runs, as titles and notes say it; where it differs, the first net's first."""
     windows: dict[str, list[str]] = {}
     for net in nets:
-        run = RunSpec.of(net, summary.variant, summary.experiment.protocol, seed=0)
-        window = averaging_window(run.protocol)
+        window = averaging_window(summary.planned[net].protocol, summary.task.training_images)
         windows.setdefault("1 update" if window == 1 else f"{window:,} updates", []).append(net.name)
     (first, _), *others = windows.items()
     return first + "".join(f" ({', '.join(names)}: {window})" for window, names in others)
-
-
-def final_training_error(log: pd.DataFrame, protocol: Protocol) -> float:
-    """A run's training error: the mean over its last `averaging_window` updates, on augmented batches. Percent."""
-    return float(log["train_error"].iloc[-averaging_window(protocol) :].mean())
 
 
 def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary:
@@ -205,12 +223,14 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         BadInputError: A finished run's files are not whole.
     """
     measured: dict[Net, dict[RunSpec, dict[str, object]]] = {}
-    unfinished = []
-    for net in dict.fromkeys([*experiment.nets, *experiment.nets_named()]):
+    unfinished, logs = [], {}
+    for net, planned_run in planned(experiment, variant).items():
         measured[net] = {}
-        for run in store.replicates(RunSpec.of(net, variant, experiment.protocol, seed=0)):
-            state = _state(store, run)
-            record = measure(store, run, experiment) if state == "done" else None
+        for run in store.replicates(planned_run):
+            status = store.status(run)
+            state = "interrupted" if status.is_stale else status.state
+            logs[run] = read_logs(store, run, is_done=state == "done")
+            record = measure(store, run, logs[run], experiment) if state == "done" else None
             if record:
                 measured[net][run] = record
             elif state != "planned":
@@ -220,141 +240,150 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
     named += [claim.nets for claim in experiment.claims if isinstance(claim, BetterTogether)]
     finished = {net: list(runs) for net, runs in measured.items()}
     records = [record for runs in measured.values() for record in runs.values()]
-    pairs = [] if variant.tiny else single_pairs(experiment.claims, finished)
+    pairs = [] if variant.tiny else single_pairs(experiment, finished)
+    numbers = dict.fromkeys([*averaged(experiment.task), *(key for each in ANALYSES for key in each.sums)], "float")
     return Summary(
         experiment,
         variant,
-        pd.DataFrame(records, columns=RUN_COLUMNS).astype(dict.fromkeys([*AVERAGED, "source_error"], "float")),
+        pd.DataFrame(records, columns=run_columns(experiment.task)).astype(numbers),
         tuple(unfinished),
         tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
         tuple(make_pair(store, nets, finished, experiment.test) for nets in pairs),
+        finished,
+        logs,
     )
 
 
-def learning_curves(store: Store, experiment: Experiment, variant: Variant, net: Net) -> LearningCurves | None:
+def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     """The learning curves of a net: of its finished runs, else of the others as far as all of them got.
 
     Returns:
         None if no run of this net has logged anything.
     """
-    run = RunSpec.of(net, variant, experiment.protocol, seed=0)
-    replicates = store.replicates(run)
-    finished = [replicate for replicate in replicates if store.is_done(replicate)]
-    evaluations, updates = [], []
-    for replicate in finished or replicates:
-        evaluations.append(_log(store, replicate, run_folder.EVAL_CSV, must_exist=bool(finished)))
-        updates.append(_log(store, replicate, run_folder.TRAIN_CSV, must_exist=bool(finished)))
-    window = averaging_window(run.protocol)
-    test = _spread([log.set_index("iteration")["test_error"] for log in evaluations if len(log)])
-    train = _spread([log.set_index("iteration")["train_error"].rolling(window).mean() for log in updates if len(log)])
+    task, protocol = summary.task, summary.planned[net].protocol
+    of_net = [logs for run, logs in summary.logs.items() if run.net == net]
+    done = [logs for logs in of_net if logs.is_done]
+    shown = done or of_net
+    window = averaging_window(protocol, task.training_images)
+    test = _spread(
+        [logs.evaluations.set_index("iteration")[task.metric.key] for logs in shown if len(logs.evaluations)]
+    )
+    updates = [logs.updates.set_index("iteration")[task.trained.key] for logs in shown if len(logs.updates)]
+    train = _spread([log.rolling(window).mean() for log in updates])
     if test.empty and train.empty:
         return None
     # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
-    step = max(1, run.protocol.iterations // POINTS_PER_CURVE)
-    n = sum(len(log) > 0 for log in updates)
-    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], n, unfinished=not finished)
+    step = max(1, protocol.iterations // POINTS_PER_CURVE)
+    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], len(updates), unfinished=not done)
 
 
-def _state(store: Store, run: RunSpec) -> str:
-    status = store.status(run)
-    return "interrupted" if status.is_stale else status.state
-
-
-def measure(store: Store, run: RunSpec, experiment: Experiment | None = None) -> dict[str, object] | None:
+def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | None = None) -> dict[str, object] | None:
     """A finished run's numbers; None if it has not been tested over the experiment's views, or not analysed."""
-    views, analysis = (experiment.test, experiment.analysis) if experiment else ("1-crop", None)
+    task, lead = run.task, run.task.metric
+    views, analysis = (experiment.test, experiment.analysis) if experiment else (task.views[0], None)
     if analysis and not store.is_done(run, analysis):
         return None
-    names = (run_folder.EVAL_CSV, run_folder.TRAIN_CSV)
-    evaluations, updates = (_log(store, run, name, must_exist=True) for name in names)
-    for log, name in zip((evaluations, updates), names, strict=True):
+    evaluations, updates = logs.evaluations, logs.updates
+    for log, name in ((evaluations, run_folder.EVAL_CSV), (updates, run_folder.TRAIN_CSV)):
         last = log["iteration"].iloc[-1] if len(log) else 0
         if last != run.protocol.iterations:
             raise BadInputError(
                 f"{store.folder(run) / name}: ends at iteration {last} of {run.protocol.iterations}, though the run is "
                 "done; remove the run's folder and run it again"
             )
-    if views == "1-crop":
-        last = evaluations.iloc[-1]
-        top1, top5, images = float(last["test_error"]), float(last["test_error_top5"]), int(last["images"])
+    if views == task.views[0]:
+        final = evaluations.iloc[-1]
+        values, images = [float(final[metric.key]) for metric in task.metrics], int(final["images"])
     elif result := store.test_result(run, views):
-        top1, top5, images = result.top1_error, result.top5_error, result.images
+        values, images = [result.top1_error, result.top5_error], result.images
     else:
         return None
     early = evaluations["iteration"] <= EARLY * run.protocol.iterations
+    window, reach = averaging_window(run.protocol, task.training_images), experiment.reach if experiment else None
     return {
         "net": run.net.name,
         "family": run.net.family,
         "depth": run.net.depth,
         "shortcut": run.net.shortcut,
         "seed": run.seed,
-        "test_error": top1,
-        "test_error_top5": top5,
-        "best_test_error": float(evaluations["test_error"].min()),
-        "train_error": final_training_error(updates, run.protocol),
-        "early_test_error": float(evaluations["test_error"][early].mean()),
-        "updates_to_reach": updates_to_reach(updates, run.protocol, experiment.reach if experiment else None),
-        **_analysed(store, run, analysis),
+        **{metric.key: value for metric, value in zip(task.metrics, values, strict=True)},
+        f"best_{lead.key}": float(evaluations[lead.key].agg(lead.best)),
+        task.trained.key: final_value(updates[task.trained.key], window),
+        f"early_{lead.key}": float(evaluations[lead.key][early].mean()),
+        REACH: updates_to_reach(updates[task.trained.key], window, reach),
+        **({} if analysis is None else _analysed(store, run, analysis_of(analysis))),
         "test_iterations": len(evaluations),
         "test_images": images,
-        "parameters": complexity.parameters(run.net, run.variant.benchmark),
+        "parameters": task.parameters(run.net),
         "run_id": run.run_id,
     }
 
 
-def updates_to_reach(log: pd.DataFrame, protocol: Protocol, error: float | None) -> float | None:
-    """Updates until a run's training error, the trailing mean over `averaging_window`, is at most this (percent).
+def final_value(log: pd.Series[float], window: int) -> float:
+    """What a run's training came to: the mean over its last updates, on augmented batches."""
+    return float(log.iloc[-window:].mean())
+
+
+def updates_to_reach(errors: pd.Series[float], window: int, error: float | None) -> float | None:
+    """Updates until a run's training error, the trailing mean over this window, is at most this (percent).
 
     A run that never gets there counts with all its updates: it takes that many at least.
     """
     if error is None:
         return None
-    below = log["train_error"].rolling(averaging_window(protocol)).mean() <= error
-    return float(log["iteration"][below].iloc[0]) if below.any() else float(protocol.iterations)
+    below = (errors.rolling(window).mean() <= error).to_numpy()
+    return float(below.argmax() + 1 if below.any() else len(errors))
 
 
-def _analysed(store: Store, run: RunSpec, analysis: Analysis | None) -> dict[str, float]:
-    """The numbers in which an analysis of a run's net is summed up."""
-    if analysis is None:
-        return {}
+def _analysed(store: Store, run: RunSpec, analysis: Analysis) -> dict[str, float]:
+    """The numbers in which an analysis of a run's net is summed up.
+
+    Raises:
+        BadInputError: There is something that no analysis writes: other weights or layers than the run has, say.
+    """
     table = store.analysis(run, analysis)
-    check_analysis(table, store.folder(run) / run_folder.analysis_file(analysis), run)
-    if analysis == "responses":
-        return {"mean_response": float(table["std"].mean())}
-    if analysis == "gradients":
-        norms = {weights: table.loc[table["weights"] == weights, "norm"] for weights in ("start", "end")}
-        ratios = {weights: float(each.iloc[0] / each.iloc[-1]) for weights, each in norms.items()}
-        return {"gradient_ratio": ratios["end"], "gradient_ratio_start": ratios["start"]}
-    errors = table.set_index("weights")["error"].to_dict()
-    columns = {"end": "training_set_error", "start": "start_error", "source": "source_error"}
-    return {columns[str(weights)]: error for weights, error in errors.items()}
+    if not analysis.is_right(table, run):
+        raise BadInputError(
+            f"{store.folder(run) / run_folder.analysis_file(analysis.name)}: not what an analysis of {run.net.name} "
+            "writes; delete this file, and it is made anew"
+        )
+    return analysis.sum_up(table)
 
 
-def _log(store: Store, run: RunSpec, name: str, *, must_exist: bool) -> pd.DataFrame:
-    try:
-        log = (store.eval_log if name == run_folder.EVAL_CSV else store.train_log)(run)
-        check_log(log, store.folder(run) / name, run.protocol.iterations)
-    except BadInputError:
-        if must_exist:
-            raise
-        # A run in progress may have no log yet, or half a line.
-        return pd.DataFrame()
-    return log
+def read_logs(store: Store, run: RunSpec, *, is_done: bool = True) -> Logs:
+    """A run's logs, looked through for what no run writes.
+
+    Raises:
+        BadInputError: They are not whole, which only those of a run in progress may be: it may have half a line.
+    """
+
+    def read(name: str) -> pd.DataFrame:
+        try:
+            log = (store.eval_log if name == run_folder.EVAL_CSV else store.train_log)(run)
+            check_log(log, store.folder(run) / name, run)
+        except BadInputError:
+            if is_done:
+                raise
+            return pd.DataFrame()
+        return log
+
+    return Logs(read(run_folder.EVAL_CSV), read(run_folder.TRAIN_CSV), is_done)
 
 
-def check_log(log: pd.DataFrame, path: Path, iterations: int) -> None:
+def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
     """Looks for what no run writes: an iteration that does not rise, an error of 4,000%, a negative loss.
 
     Raises:
         BadInputError: There is such a value; the message names file, row and column.
     """
     log = log.astype(float)
+    percentages = {metric.key for metric in (*run.task.metrics, run.task.trained) if metric.unit == "%"}
     rise = log["iteration"].diff().fillna(log["iteration"])
     rises = (rise == 1) if path.name == run_folder.TRAIN_CSV else (rise > 0) & (log["iteration"] % 1 == 0)
-    right = {"iteration": rises & (log["iteration"] <= iterations)}
+    right = {"iteration": rises & (log["iteration"] <= run.protocol.iterations)}
     for column in log.columns.drop("iteration"):
         values = log[column]
-        if "error" in column:
+        if column in percentages:
             right[column] = values.between(0, 100)
         elif column == "images":
             right[column] = (values >= 1) & (values % 1 == 0)
@@ -367,29 +396,6 @@ def check_log(log: pd.DataFrame, path: Path, iterations: int) -> None:
                 f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes that; restore the file, or "
                 "remove the run's folder and run it again"
             )
-
-
-def check_analysis(table: pd.DataFrame, path: Path, run: RunSpec) -> None:
-    """Looks for what no analysis writes: other weights or layers than the run has, an error of 4,000%.
-
-    Raises:
-        BadInputError: There is such a row; the message names the file.
-    """
-    right = True
-    if "layer" in table:
-        of_each = (
-            [table["layer"]] if "weights" not in table else [part["layer"] for _, part in table.groupby("weights")]
-        )
-        right = all(list(layers) == list(range(1, len(layers) + 1)) for layers in of_each)
-    if "weights" in table:
-        wanted = {"start", "end"} if "layer" in table else {"start", "end", "source"} if run.source else {"end"}
-        right = right and set(table["weights"]) == wanted
-    if "error" in table:
-        right = right and bool(table["error"].between(0, 100).all()) and table["weights"].is_unique
-    if not (right and len(table)):
-        raise BadInputError(
-            f"{path}: not what an analysis of {run.net.name} writes; delete this file, and it is made anew"
-        )
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

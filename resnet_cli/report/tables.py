@@ -15,19 +15,23 @@ from rich.text import Text
 from scipy import special
 from tabulate import tabulate
 
-from resnet_cli import complexity
+from resnet_cli.analyses import ANALYSES, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
 from resnet_cli.report.latex import latex
-from resnet_cli.report.summarize import window_in_words
-from resnet_cli.spec import RunSpec
+from resnet_cli.report.summarize import REACH, window_in_words
+from resnet_cli.tasks.classification import Classification
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.report.summarize import Summary
-    from resnet_cli.spec import Photos, Views
+    from resnet_cli.spec import Photos
+    from resnet_cli.tasks.metric import Metric
+    from resnet_cli.tasks.task import Task
 
 TextFormat = Literal["csv", "md", "latex", "json"]
 
@@ -36,31 +40,20 @@ TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
 NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
 DIFFERENCE = f"ours {MINUS} paper"
-LOOKED_AT = (  # by experiments that are about more than errors
-    "updates_to_reach",
-    "mean_response",
-    "gradient_ratio_start",
-    "gradient_ratio",
-    "start_error",
-    "training_set_error",
-)
-NUMBERS = [
-    "paper_error",
-    "paper_top5",
-    "paper_mean",
-    "paper_std",
-    "test_error",
-    "test_error_std",
-    "test_error_top5",
-    "test_error_top5_std",
-    "best_test_error",
-    "train_error",
-    "train_error_std",
-    "difference",
-    "difference_top5",
-    *(f"{metric}{part}" for metric in LOOKED_AT for part in ("", "_std")),
-]
-PAPERS = 4  # of these, the first
+
+
+def numbers_of(task: Task) -> list[str]:
+    """The columns of a table's frame that hold numbers, the paper's first."""
+    lead, *others = task.metrics
+    papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std"]
+    ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([task.trained])]
+    differences = ["difference", *(f"difference_{metric.row or metric.key}" for metric in others)]
+    looked_at = [number for analysis in ANALYSES for number in analysis.numbers]
+    return [*papers, *ours, *differences, REACH, f"{REACH}_std", *_with_std(looked_at)]
+
+
+def _with_std(metrics: Iterable[Metric]) -> list[str]:
+    return [f"{metric.key}{part}" for metric in metrics for part in ("", "_std")]
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class ResultTable:
     Attributes:
         summary: Where its numbers are from.
         frame: One row a row of the paper's table, at full precision: label, net (None in a row from the literature,
-            an ensemble's joined by +), layers, params (the paper's), parameters (ours, counted), `NUMBERS` (percent),
+            an ensemble's joined by +), layers, params (the paper's), parameters (ours, counted), `numbers_of`,
             and n, the finished runs, or 1 for an ensemble that is complete. Table 1's: `architecture.describe`.
         parts: Its cells as every format for people shows them, under their headers; Table 1 has two parts.
         notes: What a reader must know to read it.
@@ -103,11 +96,9 @@ def make_table(summary: Summary) -> ResultTable:
     if summary.only_describes:
         return ResultTable(summary, described, parts, notes)
     in_rows = {row.net for row in experiment.rows}
-    ours_only = [
-        Row(label=net.short_name(experiment.benchmark), net=net) for net in experiment.nets if net not in in_rows
-    ]
+    ours_only = [Row(label=experiment.task.short_name(net), net=net) for net in experiment.nets if net not in in_rows]
     records = [_record(row, summary) for row in (*experiment.rows, *ours_only)]
-    frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(NUMBERS, "float")})
+    frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(numbers_of(experiment.task), "float")})
     return ResultTable(summary, frame, (_in_words(frame, summary), *parts), (*_notes(summary), *notes))
 
 
@@ -170,47 +161,50 @@ def as_json(table: ResultTable) -> dict[str, Any]:
 
 def _record(row: Row, summary: Summary) -> dict[str, Any]:
     net = row.net
+    task, lead = summary.task, summary.task.metric
+    papers = {metric: row.paper(metric) for metric in task.metrics}
     record: dict[str, Any] = {
         "label": row.label,
         "net": net.name if net else "+".join(member.name for member in row.ensemble) or None,
         "layers": row.layers or (str(net.depth) if net else ""),
         "params": row.params,
-        "parameters": complexity.parameters(net, summary.experiment.benchmark) if net else None,
-        "paper_error": row.error,
-        "paper_top5": row.top5,
+        "parameters": task.parameters(net) if net else None,
+        **dict.fromkeys(numbers_of(task)),
+        **{f"paper_{metric.row or metric.key}": value for metric, value in papers.items()},
         "paper_mean": row.mean,
         "paper_std": row.std,
-        **dict.fromkeys(NUMBERS[PAPERS:]),
         "n": 0,
     }
     if net and net.name in summary.by_net.index:
         record.update({str(column): value for column, value in summary.by_net.loc[net.name].items()})
         record["n"] = int(record["n"])
     if row.ensemble and not (ensemble := summary.ensemble(row.ensemble)).missing:
-        record |= {"n": 1, **{metric: ensemble.error(metric) for metric in ("test_error", "test_error_top5")}}
+        record |= {"n": 1, **{metric.key: ensemble.error(metric.key) for metric in task.metrics}}
     if record["n"]:
-        paper = row.error if row.mean is None else row.mean
-        record["difference"] = None if paper is None else record["test_error"] - paper
-        record["difference_top5"] = None if row.top5 is None else record["test_error_top5"] - row.top5
+        for metric, best in papers.items():
+            paper = row.mean if metric == lead and row.mean is not None else best
+            name = "difference" if metric == lead else f"difference_{metric.row or metric.key}"
+            record[name] = None if paper is None else record[metric.key] - paper
     return record
 
 
 def _notes(summary: Summary) -> tuple[str, ...]:
     experiment = summary.experiment
-    protocol = RunSpec.of(experiment.nets[0], summary.variant, experiment.protocol, seed=0).protocol
+    protocol = summary.planned[experiment.nets[0]].protocol
     updates = window_in_words(summary, experiment.nets)
-    error = summary.test_error_in_words
-    notes = [f"ours: {error} (%) after the last update, mean ± standard deviation over n runs."]
+    task = summary.task
+    lead, trained = (f"{each.heading}{f' ({each.unit})' if each.unit else ''}" for each in (task.metric, task.trained))
+    notes = [f"ours: {lead} after the last update, mean ± standard deviation over n runs."]
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
     if _has_top5(experiment):
         either = "top-1" if _compares_top1(experiment) else "top-5"
         notes.append(f"ours {MINUS} paper: of the {either} error.")
     else:
-        if experiment.test == "1-crop" and not _extra_metrics(experiment):
-            on = "validation" if protocol.photos else "test"
-            notes.append(f"best: the lowest of all evaluations, chosen on the {on} set, so only shown beside it.")
-        notes.append(f"train: running training error (%) on augmented batches, mean over the last {updates}.")
+        if experiment.test == experiment.task.views[0] and not _extra_metrics(experiment):
+            on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
+            notes.append(f"best: the {end} of all evaluations, chosen on the {on} set, so only shown beside it.")
+        notes.append(f"train: running {trained} on augmented batches, mean over the last {updates}.")
     notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
@@ -219,11 +213,11 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     for row in experiment.rows:
         if row.ensemble:
             waits = summary.ensemble(row.ensemble).missing
-            names = ", ".join(net.short_name(experiment.benchmark) for net in row.ensemble)
+            names = ", ".join(experiment.task.short_name(net) for net in row.ensemble)
             state = f" Waits for tested runs of {waits}." if waits else ""
             notes.append(f"{row.label}: the probabilities of {names}, averaged.{state}")
-    if protocol.photos and summary.variant.dataset != "imagenet":
-        notes.append("params: with ImageNet's 1,000 classes.")
+    if protocol.photos and isinstance(task, Classification) and summary.variant.dataset != task.dataset:
+        notes.append(f"params: with {task.title}'s {task.classes:,} classes.")
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return tuple(notes)
@@ -252,22 +246,12 @@ def _definitions(experiment: Experiment, updates: str) -> list[str]:
             f"updates to {experiment.reach:g}%: until the running training error, trailing mean over {updates}, is no "
             "more; a run that never gets there counts with all its updates."
         )
-    if experiment.analysis == "responses":
-        notes.append("mean response: of the layers' standard deviations, after BN and before addition or ReLU.")
-    if experiment.analysis == "gradients":
-        notes.append(
-            "first/last: the backward signal (L2 norm) at the first 3x3 layer over that at the last; before the first "
-            "update, and after the last."
-        )
-    if experiment.analysis == "training-set":
-        notes.append(
-            "train set: error (%) on the training images as they are, tested as the test images: before the first "
-            "update of a net that is made from another, and after the last."
-        )
+    if experiment.analysis:
+        notes.append(analysis_of(experiment.analysis).note)
     return notes
 
 
-def _test(views: Views, photos: Photos) -> str:
+def _test(views: str, photos: Photos) -> str:
     """How an image is tested, as section 3.4 says it."""
     match views:
         case "1-crop":
@@ -277,7 +261,7 @@ def _test(views: Views, photos: Photos) -> str:
                 f"Tested on 10 crops: {photos.crop}x{photos.crop} at the corners and the centre, shorter side "
                 f"{photos.test_side}, and their mirrors; probabilities averaged (section 3.4)."
             )
-        case "dense":
+        case _:
             sides = ", ".join(map(str, photos.dense_sides))
             return (
                 f"Tested fully convolutionally at shorter sides {sides}, each image and its mirror; probabilities "
@@ -294,33 +278,38 @@ def _compares_top1(experiment: Experiment) -> bool:
 
 
 def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
-    ours = frame["net"].notna()
-    error = [_mean(*row) for row in frame[["test_error", "test_error_std"]].itertuples(index=False)]
+    ours, task = frame["net"].notna(), summary.task
+    lead, trained = task.metric, task.trained
+
+    def means(metric: Metric) -> list[str]:
+        form = f".{metric.digits}f"
+        columns = frame[[metric.key, f"{metric.key}_std"]]
+        return [_mean(mean, std, form) for mean, std in columns.itertuples(index=False)]
+
     if _has_top5(summary.experiment):
-        top5 = frame[["test_error_top5", "test_error_top5_std"]]
         difference = frame["difference" if _compares_top1(summary.experiment) else "difference_top5"]
         cells = pd.DataFrame(
             {
                 "method": frame["label"],
                 TOP1: [_paper(value) for value in frame["paper_error"]],
                 TOP5: [_paper(value) for value in frame["paper_top5"]],
-                TOP1_OURS: error,
-                TOP5_OURS: [_mean(*row) for row in top5.itertuples(index=False)],
+                TOP1_OURS: means(lead),
+                TOP5_OURS: means(task.metrics[1]),
                 "n": frame["n"].astype(str),
                 DIFFERENCE: [_signed(value) for value in difference],
             }
         )
     else:
-        papers = frame[["paper_error", "paper_mean", "paper_std"]]
+        papers = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
         cells = pd.DataFrame(
             {
                 "method": frame["label"],
                 "layers": frame["layers"],
                 "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
                 "paper": [_paper(*row) for row in papers.itertuples(index=False)],
-                "ours": error,
-                "best": [_mean(value) for value in frame["best_test_error"]],
-                "train": [_mean(*row) for row in frame[["train_error", "train_error_std"]].itertuples(index=False)],
+                "ours": means(lead),
+                "best": [_mean(value) for value in frame[f"best_{lead.key}"]],
+                "train": means(trained),
                 "n": frame["n"].astype(str),
                 DIFFERENCE: [_signed(value) for value in frame["difference"]],
             }
@@ -332,11 +321,12 @@ def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
         column = pd.Series([_mean(mean, std, form) for mean, std in values]).where(ours, "")
         cells.insert(list(cells.columns).index("n"), header, column)
     # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
-    left_out = [] if summary.experiment.test == "1-crop" and not extras else ["best"]
+    left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]
     left_out += ["layers"] if extras else []
-    if frame["paper_error"].isna().all():
+    papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
+    if frame[papers_columns[0]].isna().all():
         left_out.append(TOP1)
-    if frame[["paper_error", "paper_top5", "paper_mean"]].isna().all(axis=None):
+    if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
         left_out += ["paper", DIFFERENCE]
     return cells.drop(columns=left_out, errors="ignore")
 
@@ -345,13 +335,10 @@ def _extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
     """What an experiment looks at besides the errors: a column's header, the metric in it, and its format."""
     metrics: dict[str, tuple[str, str]] = {}
     if experiment.reach is not None:
-        metrics[f"updates to {experiment.reach:g}%"] = "updates_to_reach", ",.0f"
-    if experiment.analysis == "responses":
-        metrics["mean response"] = "mean_response", ".3f"
-    if experiment.analysis == "gradients":
-        metrics |= {"first/last start": ("gradient_ratio_start", ",.2f"), "first/last end": ("gradient_ratio", ",.2f")}
-    if experiment.analysis == "training-set":
-        metrics |= {"train set start": ("start_error", ".2f"), "train set end": ("training_set_error", ".2f")}
+        metrics[f"updates to {experiment.reach:g}%"] = REACH, ",.0f"
+    if experiment.analysis:
+        numbers = analysis_of(experiment.analysis).numbers
+        metrics |= {number.header or number.heading: (number.key, f",.{number.digits}f") for number in numbers}
     return metrics
 
 

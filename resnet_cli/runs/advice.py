@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from resnet_cli import run_folder
-from resnet_cli.device import choose_device, has_bf16
-from resnet_cli.spec import Frozen, Precision
+from resnet_cli.device.torch_device import choose_device, has_bf16
+from resnet_cli.names import Precision
+from resnet_cli.spec import Frozen
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 
 class Measured(Frozen):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_cli.complexity import multiply_adds, parameters
-from resnet_cli.spec import image_side
 from resnet_cli.train.schedule import epochs_between_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Net, RunSpec, Variant
-    from resnet_cli.timing import Speed
+    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.runs.timing import Speed
+    from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.task import Task
 
 # Below both, start-up drowns the speed; an update of a large net may take seconds.
 FEWEST_UPDATES = 50
@@ -34,18 +34,8 @@ class Measured:
     basis: str
 
 
-def work(run: RunSpec) -> int:
-    """Multiply-adds of a run's forward passes; backward passes and evaluation are in proportion."""
-    per_image = multiply_adds(
-        run.net, run.variant.benchmark, stride_3x3=run.variant.stride_3x3, side=image_side(run.variant.dataset)
-    )
-    if run.protocol.photos:
-        per_image = per_image * run.protocol.photos.crop**2 // 224**2
-    return run.protocol.iterations * run.protocol.batch_size * per_image
-
-
 def measured_speed(store: Store, variant: Variant) -> Measured | None:
-    """The speed of the store's longest run of this precision and this benchmark's nets; None without one.
+    """The speed of the store's longest run of this precision and this task's nets; None without one.
 
     Smoke runs do not count: their images are few or small.
     """
@@ -54,11 +44,11 @@ def measured_speed(store: Store, variant: Variant) -> Measured | None:
         status = store.status(run)
         seconds = status.train_seconds + status.evaluate_seconds
         too_short = status.iteration < FEWEST_UPDATES and seconds < FEWEST_SECONDS
-        alike = (run.variant.precision, run.variant.benchmark) == (variant.precision, variant.benchmark)
+        alike = (run.variant.precision, run.task) == (variant.precision, variant.task)
         shared = "ranks" in store.environment(run)  # several processes say nothing of one
         if not alike or shared or run.variant.tiny or too_short or not seconds or not status.iteration:
             continue
-        done = work(run) * status.iteration // run.protocol.iterations
+        done = run.task.work(run) * status.iteration // run.protocol.iterations
         if best is None or done > best[0]:
             best = done, done / seconds, run
     if best is None:
@@ -68,15 +58,15 @@ def measured_speed(store: Store, variant: Variant) -> Measured | None:
     return Measured(speed, f"{updates:,} updates of {run.net.name} on {machine}, {run.variant.precision}")
 
 
-def speed_of(net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:
-    """The measured net of CIFAR-10's that is nearest in size, of the same family if there is one; and how much larger.
+def speed_of(task: Task, net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:
+    """The measured net that is nearest in size, of the same family if there is one; and how much larger.
 
     Returns:
         Its speed, and this net's multiply-adds over its own.
     """
 
     def ratio(other: Net) -> float:
-        return multiply_adds(net, "cifar10") / multiply_adds(other, "cifar10")
+        return task.multiply_adds(net) / task.multiply_adds(other)
 
     def distance(speed: Speed) -> tuple[float, bool]:
         return max(ratio(speed.net), 1 / ratio(speed.net)), speed.net.family != net.family
@@ -86,8 +76,8 @@ def speed_of(net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:
 
 
 def training_seconds(run: RunSpec, speeds: Sequence[Speed], train_images: int, test_images: int) -> float:
-    """Seconds of all updates and tests of a run on CIFAR-10, judged by the nets that were measured (`speed_of`)."""
-    speed, times = speed_of(run.net, speeds)
+    """Seconds of all updates and tests of a run, judged by the nets that were measured (`speed_of`)."""
+    speed, times = speed_of(run.task, run.net, speeds)
     epochs = run.protocol.iterations * run.protocol.batch_size / train_images
     tests = epochs // epochs_between_tests(epochs, train_images, test_images) + 1
     return times * (run.protocol.iterations * speed.update + tests * speed.test)
@@ -99,21 +89,20 @@ def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:
     for run in runs:
         status = store.status(run)
         if status.state != "done":
-            missing += work(run) * (1 - status.iteration / run.protocol.iterations)
+            missing += run.task.work(run) * (1 - status.iteration / run.protocol.iterations)
     return missing / speed
 
 
 def bytes_needed(runs: Iterable[RunSpec], jobs: int = 1) -> int:
     """Bytes on disk that these runs leave behind, and take while `jobs` of them train; a little more than less.
 
-    A run leaves weights, logits of 50,000 images at most, and rows of some 60 bytes. While it trains there are two
+    A run leaves weights, what its test keeps, and rows of some 60 bytes. While it trains there are two
     checkpoints of weights and momentum, and a third is written.
     """
     left, checkpoints = 0, [0]
     for run in runs:
-        weights = 4 * parameters(run.net, run.variant.benchmark)
-        logits = 2 * (50_000 * 1_000 if run.variant.benchmark == "imagenet" else 10_000 * 10)
-        left += weights + logits + 60 * run.protocol.iterations
+        weights = 4 * run.task.parameters(run.net)
+        left += weights + run.task.test_bytes + 60 * run.protocol.iterations
         checkpoints.append(3 * 2 * weights)
     return left + sum(sorted(checkpoints)[-jobs:])
 

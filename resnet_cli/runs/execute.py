@@ -11,26 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_cli.data import obstacle
-from resnet_cli.device import choose_device, prepare
+from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.one_run import Datasets, send_order, train_one
 from resnet_cli.runs.settings import FAILED, Ending, Monitor, Report, Settings, pass_on
 from resnet_cli.runs.workers import side_by_side
+from resnet_cli.tasks import obstacle
 from resnet_cli.train.interrupt import StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import AfterTraining, RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 
-def execute(
-    runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor, after: AfterTraining = "1-crop"
-) -> Report:
+def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor) -> Report:
     """Trains these runs and tests or analyses them; one that fails does not keep the others from running.
 
     Of several ranks it is the first that calls this; the others `follow`. Among them, one that fails ends all.
@@ -60,7 +58,7 @@ def execute(
     ranks.connect(device)  # while signals still end it: other ranks may not come
     with StopSignals() as signals:
         train_them = _one_by_one if settings.jobs == 1 else side_by_side
-        endings = train_them(runs, store, settings, monitor, signals, after)
+        endings = train_them(runs, store, settings, monitor, signals)
         if not any(ending in FAILED for ending in endings.values()):  # else other ranks wait for what will never come
             send_order(ranks)
             ranks.disconnect()
@@ -84,7 +82,7 @@ def follow(settings: Settings) -> None:
                 train(
                     order.run,
                     Path(os.devnull),  # only the first writes
-                    datasets.open(order.run, lambda _news: None, lambda: False, order.statistics),
+                    datasets.open(order.run, lambda _news: None, lambda: False, order.known),
                     report=lambda _status: None,
                     should_stop=lambda: signals.received is not None,
                     checkpoint_seconds=settings.checkpoint_seconds,
@@ -100,7 +98,6 @@ def _one_by_one(
     settings: Settings,
     monitor: Monitor,
     signals: StopSignals,
-    after: AfterTraining,
 ) -> dict[str, Ending]:
     datasets = Datasets(settings)
     endings: dict[str, Ending] = {}
@@ -113,7 +110,7 @@ def _one_by_one(
             break
         report = partial(pass_on, monitor, run)
         opened = partial(datasets.open, run, report, should_stop)
-        ending, message = train_one(run, store, opened, settings, report, should_stop, after)
+        ending, message = train_one(run, store, opened, settings, report, should_stop)
         endings[run.run_id] = ending
         monitor.ended(run, ending, message)
         if settings.ranks.count > 1 and ending in ("interrupted", *FAILED):

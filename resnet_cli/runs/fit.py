@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from resnet_cli.complexity import multiply_adds
+from resnet_cli.analyses import analysis_of
 from resnet_cli.runs.estimate import speed_of, training_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from resnet_cli.spec import AfterTraining, Net, RunSpec
-    from resnet_cli.timing import Speed
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.runs.timing import Speed
+    from resnet_cli.spec import Net
+    from resnet_cli.tasks.task import Task
 
 LADDER = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 # The whole takes so many times what was estimated where something else uses the machine for a part of the time.
@@ -24,7 +26,6 @@ FARTHEST = 4.0  # times the multiply-adds of a family's smallest net; larger net
 MOST_GAIN = {"cpu": 2.0, "cuda": 10.0}
 # What is made of a trained net, in tests of the test set. Analyses compute in fp32 by the plain step, hence the double.
 FP32 = 2.0
-GRADIENT_UPDATES = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Due:
     run: RunSpec
     left: float
     is_compiled: bool
-    after: AfterTraining
+    after: str
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ class Measured:
         return replace(self, compiled=tuple(best))
 
 
-def nets_to_measure(nets: Iterable[Net]) -> tuple[Net, ...]:
+def nets_to_measure(task: Task, nets: Iterable[Net]) -> tuple[Net, ...]:
     """Of each family the smallest net and the largest that takes no more than some times as long, smallest first."""
     chosen, nets = [], tuple(nets)
     for family in ("plain", "resnet"):
-        sizes = {multiply_adds(net, "cifar10"): net for net in nets if net.family == family}
+        sizes = {task.multiply_adds(net): net for net in nets if net.family == family}
         near = [size for size in sorted(sizes) if size <= FARTHEST * min(sizes)]
         chosen += [sizes[size] for size in dict.fromkeys((*near[:1], *near[-1:]))]
     return tuple(chosen)
@@ -100,19 +101,16 @@ def seconds_needed(due: Sequence[Due], measured: Measured, jobs: int) -> float:
 
 def _seconds(due: Due, measured: Measured, *, is_first: bool) -> float:
     run, speeds = due.run, measured.speeds(is_compiled=due.is_compiled)
-    speed, times = speed_of(run.net, speeds)
+    speed, times = speed_of(run.task, run.net, speeds)
     seconds = due.left * training_seconds(run, speeds, measured.train_images, measured.test_images)
     if due.left:
         is_known = any(each.net == run.net for each in speeds)  # what was measured is compiled by now
         seconds += (speed.first if is_first and not is_known else speed.again) * max(1.0, times)
     test = times * speed.test * FP32
-    if due.after == "responses":
-        return seconds + test
-    if due.after == "training-set":
-        return seconds + test * measured.train_images / measured.test_images * (3 if run.source else 1)
-    if due.after == "gradients":
-        return seconds + GRADIENT_UPDATES * times * speed.update * FP32
-    return seconds
+    if due.after in run.task.views:
+        return seconds
+    epoch_tests = measured.train_images / measured.test_images
+    return seconds + analysis_of(due.after).seconds(run, test, times * speed.update * FP32, epoch_tests)
 
 
 def choose(seconds: Mapping[float, float], limit: float) -> float | None:

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_cli import timing
 from resnet_cli.data import Dataset
 from resnet_cli.errors import BadInputError
+from resnet_cli.runs import timing
 from resnet_cli.runs.one_run import open_run_dataset
 from resnet_cli.runs.workers import take_place
 from resnet_cli.train import graph_step
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
+    from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Settings
-    from resnet_cli.spec import Net, RunSpec
-    from resnet_cli.timing import Speed
+    from resnet_cli.runs.timing import Speed
+    from resnet_cli.spec import Net
 
 ROUND = {"cuda": 20}  # updates before one waits for the device; elsewhere each is waited for anyway
 
@@ -49,7 +50,7 @@ def measure(nets: Sequence[Net], like: RunSpec, settings: Settings, *, is_compil
     """Measures these nets in processes of their own, all of `settings.jobs` at once; the slowest counts.
 
     Args:
-        nets: Of CIFAR-10.
+        nets: Of the run's task.
         like: A run whose data, precision and protocol are taken.
         settings: Device, data and number of jobs.
         is_compiled: The compiled step, or the plain one.
@@ -139,6 +140,7 @@ def _found(
         against_eager=False,
         rounds=0,
         updates=ROUND.get(dataset.device.type, 1),
+        task=like.task,
         protocol=like.protocol,
         parts=like.variant.accumulate or 1,
     )

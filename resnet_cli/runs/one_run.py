@@ -5,32 +5,32 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import filelock
 import torch
 
-from resnet_cli import run_folder
-from resnet_cli.data import Dataset, PhotoDataset, open_dataset
-from resnet_cli.device import choose_device, prepare
+from resnet_cli.analyses.analyse import analyse_run
+from resnet_cli.device.ranks import explained, is_loss
+from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.analyse import analyse_run
-from resnet_cli.evaluate.trained import score_run
-from resnet_cli.ranks import explained, is_loss
 from resnet_cli.runs.settings import Ending, Notice, Settings
+from resnet_cli.storage import run_folder
 from resnet_cli.train import environment, graph_step, proof
 from resnet_cli.train.loop import DivergedError, StoppedError, train
+from resnet_cli.weights.trained import score_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from resnet_cli.data.statistics import Statistics
-    from resnet_cli.ranks import Ranks
-    from resnet_cli.run_folder import Status
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import AfterTraining, Photos, RunSpec, Variant
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.spec import Photos
+    from resnet_cli.storage.run_folder import Status
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.task import Data
     from resnet_cli.train.graph_step import StepName
 
 NOTICE_SECONDS = 10.0
@@ -40,11 +40,10 @@ LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock 
 def train_one(
     run: RunSpec,
     store: Store,
-    open_its_dataset: Callable[[], Dataset | PhotoDataset],
+    open_its_dataset: Callable[[], Data],
     settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
-    after: AfterTraining,
 ) -> tuple[Ending, str]:
     """Trains and tests one run under its lock; whatever goes wrong with it is its ending, not the program's."""
     folder = store.folder(run)
@@ -57,8 +56,7 @@ def train_one(
                 step = _step(run, store, dataset, settings, report, should_stop)
                 count = settings.ranks.count
                 environment.record(folder, dataset.device, run.variant.precision, dataset, step=step, ranks=count)
-                known = dataset.statistics if isinstance(dataset, PhotoDataset) else None
-                send_order(settings.ranks, Order(run, step, known))
+                send_order(settings.ranks, Order(run, step, dataset.prepare()))
                 train(
                     run,
                     folder,
@@ -70,8 +68,8 @@ def train_one(
                     source=source,
                     ranks=settings.ranks,
                 )
-            if not store.is_complete(run, after):
-                _test(run, folder, open_its_dataset(), after, _source(run, store), report, should_stop)
+            if settings.after and not store.is_complete(run, settings.after):
+                _test(run, folder, open_its_dataset(), settings.after, _source(run, store), report, should_stop)
             return "done", ""
     except (filelock.Timeout, _WaitingError) as reason:
         another = f"another process is training {run.run_id}; 'resnet status' shows it"
@@ -122,7 +120,7 @@ def wants_compiled(run: RunSpec, folder: Path, device: torch.device, settings: S
 def _step(
     run: RunSpec,
     store: Store,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
@@ -152,8 +150,8 @@ def _step(
 def _test(
     run: RunSpec,
     folder: Path,
-    dataset: Dataset | PhotoDataset,
-    after: AfterTraining,
+    dataset: Data,
+    after: str,
     source: Path | None,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
@@ -173,10 +171,10 @@ def _test(
             told = time.monotonic()
             report(Notice(f"{after}: {done:,} images, or views of them, done"))
 
-    if after == "responses" or after == "gradients" or after == "training-set":  # noqa: PLR1714  narrows the type
-        analyse_run(run, folder, dataset, after, source, progress)
-    else:
+    if after in run.task.views:
         score_run(run, folder, dataset, after, progress)
+    else:
+        analyse_run(run, folder, dataset, after, source, progress)
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
@@ -206,11 +204,11 @@ def note_ending(folder: Path, ending: Literal["failed", "diverged"], message: st
 
 @dataclass(frozen=True)
 class Order:
-    """What the first rank tells the others: to train this run with this step; and what it knows of photographs."""
+    """What the first rank tells the others: to train this run with this step; and what `Data.prepare` gave it."""
 
     run: RunSpec
     step: StepName
-    statistics: Statistics | None
+    known: object
 
 
 def send_order(ranks: Ranks, order: Order | None = None) -> Order | None:
@@ -223,20 +221,20 @@ class Datasets:
     """Opens the datasets of runs. One is kept: the runs of a table share theirs."""
 
     settings: Settings
-    kept: tuple[tuple[Variant, Photos | None], Dataset | PhotoDataset] | None = None
+    kept: tuple[tuple[Variant, Photos | None], Data] | None = None
 
     def open(
         self,
         run: RunSpec,
         report: Callable[[Status | Notice], None],
         should_stop: Callable[[], bool],
-        statistics: Statistics | None = None,
-    ) -> Dataset | PhotoDataset:
+        known: object = None,
+    ) -> Data:
         """The run's dataset; see `open_run_dataset`."""
         key = run.variant, run.protocol.photos
         if self.kept is None or self.kept[0] != key:
             self.kept = None  # two may be too many for the memory
-            self.kept = key, open_run_dataset(run, self.settings, report, should_stop, statistics)
+            self.kept = key, open_run_dataset(run, self.settings, report, should_stop, known)
         return self.kept[1]
 
 
@@ -245,9 +243,9 @@ def open_run_dataset(
     settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
-    statistics: Statistics | None = None,
-) -> Dataset | PhotoDataset:
-    """Opens a run's dataset on the device; the training set's statistics, unless given, are part of that."""
+    known: object = None,
+) -> Data:
+    """Opens a run's dataset on the device; what a pass over it must make, unless it is known, is part of that."""
     device = choose_device(settings.device)
     prepare(device, run.variant.precision)
 
@@ -256,15 +254,15 @@ def open_run_dataset(
         if should_stop():  # a pass over a training set may take an hour; it keeps what it has
             raise StoppedError
 
-    dataset = open_dataset(
+    dataset = run.task.open(
         run.variant,
         settings.data_dir,
-        photos=run.protocol.photos,
+        protocol=run.protocol,
         dataset_root=settings.dataset_root,
         workers=settings.workers,
+        decode=settings.decode,
+        known=known,
         report=told,
     ).to(device)
-    if isinstance(dataset, PhotoDataset):
-        dataset = replace(dataset, decode=settings.decode, known_statistics=statistics)
-        _ = dataset.statistics  # made before the training's clock starts; it may take an hour
+    dataset.prepare()  # before the training's clock starts; it may take an hour
     return dataset

@@ -6,11 +6,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
 
 if TYPE_CHECKING:
     from resnet_cli.experiment import Experiment
-    from resnet_cli.spec import Benchmark, Net
+    from resnet_cli.spec import Net
+    from resnet_cli.tasks.task import Task
 
 
 def plan(
@@ -28,9 +29,9 @@ def plan(
     Raises:
         BadInputError: No net matches.
     """
-    chosen = {net for net in experiment.nets if only is None or _matches(net, only, experiment.benchmark)}
+    chosen = {net for net in experiment.nets if only is None or _matches(net, only, experiment.task)}
     if not chosen and experiment.runs:
-        names = ", ".join(net.short_name(experiment.benchmark) for net in experiment.nets)
+        names = ", ".join(experiment.task.short_name(net) for net in experiment.nets)
         raise BadInputError(f"--only '{only}': matches no net of {experiment.name}; it has {names}")
     runs = {}
     for group in experiment.runs:
@@ -46,5 +47,5 @@ def plan(
     return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, run.net.name)))
 
 
-def _matches(net: Net, glob: str, benchmark: Benchmark) -> bool:
-    return any(fnmatchcase(name, glob) for name in (net.name, net.full_name, net.short_name(benchmark)))
+def _matches(net: Net, glob: str, task: Task) -> bool:
+    return any(fnmatchcase(name, glob) for name in (net.name, net.full_name, task.short_name(net)))

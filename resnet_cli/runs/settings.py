@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from resnet_cli.ranks import ALONE, Ranks
-from resnet_cli.run_folder import Status
+from resnet_cli.device.ranks import ALONE, Ranks
+from resnet_cli.storage.run_folder import Status
 
 if TYPE_CHECKING:
     import signal
     from pathlib import Path
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
 FAILED: tuple[Ending, ...] = ("failed", "bad input")
@@ -32,6 +32,7 @@ class Settings:
             among as many, even if fewer runs are left: the last one resumed must have the threads it began with, to end
             with the same bits.
         checkpoint_seconds: Time between checkpoints.
+        after: What is made of each trained net, of the experiment's test or analysis; None: no more than of every net.
         compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
         ranks: This process among those that train one net together.
     """
@@ -44,6 +45,7 @@ class Settings:
     workers: int = 2
     decode: Literal["cpu", "cuda"] = "cpu"
     compiled: bool | None = None
+    after: str | None = None
     ranks: Ranks = ALONE
 
 

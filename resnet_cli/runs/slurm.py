@@ -13,23 +13,23 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
-from resnet_cli.run_folder import Job
 from resnet_cli.runs.settings import Notice, Report
 from resnet_cli.runs.slurm_task import EXIT_CODES
 from resnet_cli.runs.squeue import NoAnswerError, queued
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.run_folder import Job
 from resnet_cli.train.interrupt import StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from resnet_cli.run_folder import Status
+    from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Ending, Monitor
     from resnet_cli.runs.slurm_task import Task
     from resnet_cli.runs.squeue import Queued
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import AfterTraining, RunSpec
+    from resnet_cli.storage.run_folder import Status
+    from resnet_cli.storage.store import Store
 
 FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
 DEFAULT_TIME = "1:00:00"
@@ -113,7 +113,7 @@ def launch(
     """
     with StopSignals() as signals:
         ids = _submit_missing(runs, store, task, options, tell)
-        endings = _follow(runs, store, monitor, signals, task.after, ids)
+        endings = _follow(runs, store, monitor, signals, task.settings.after, ids)
     return Report(endings, signals.received)
 
 
@@ -123,7 +123,7 @@ def _submit_missing(
     """Submits the runs that no job in the queue has; the ids of their jobs, by the runs'."""
     import filelock
 
-    from resnet_cli.data import obstacle
+    from resnet_cli.tasks import obstacle
 
     for variant in {run.variant for run in runs}:
         in_the_way = obstacle(variant, task.settings.data_dir, task.settings.dataset_root)
@@ -213,7 +213,7 @@ def _follow(
     store: Store,
     monitor: Monitor,
     signals: StopSignals,
-    after: AfterTraining,
+    after: str | None,
     ids: dict[str, str],
 ) -> dict[str, Ending]:
     """Watches status and queue until every run has ended or a signal comes; how those that did ended."""
@@ -269,7 +269,7 @@ def _tell_changes(
 
 
 def _ending(
-    run: RunSpec, store: Store, after: AfterTraining, gone_since: float | None, job_id: str | None
+    run: RunSpec, store: Store, after: str | None, gone_since: float | None, job_id: str | None
 ) -> tuple[Ending, str] | None:
     """How a run has ended; None if it has not.
 

@@ -10,10 +10,10 @@ import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from resnet_cli import run_folder
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 from resnet_cli.runs.squeue import NoAnswerError, queued
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import submitit
 
+    from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Ending, Monitor, Settings
-    from resnet_cli.spec import AfterTraining, RunSpec
 
     Watch = Callable[[str, Sequence[RunSpec]], AbstractContextManager[Monitor]]
 
@@ -45,7 +45,6 @@ class Task:
     Attributes:
         root: The results folder.
         settings: How to train.
-        after: What is made of the trained net.
         watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
         title: The experiment's.
         workers: Threads that read photographs; None: as many as the job has CPUs.
@@ -53,7 +52,6 @@ class Task:
 
     root: Path
     settings: Settings
-    after: AfterTraining
     watch: Watch
     title: str
     workers: int | None
@@ -112,7 +110,7 @@ class Task:
         with self.watch(self.title, [run]) as monitor:
             listener = _Listener(monitor)
             try:
-                report = execute([run], store, settings, listener, self.after)
+                report = execute([run], store, settings, listener)
             except BadInputError as error:  # no such device on this node, say
                 listener.ended(run, "bad input", str(error))
                 return "bad input", str(error), None
@@ -159,7 +157,6 @@ def make_task(
     title: str,
     store: Store,
     settings: Settings,
-    after: AfterTraining,
     watch: Watch,
     workers: int | None,
 ) -> Task:
@@ -168,4 +165,4 @@ def make_task(
     there = replace(
         settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
     )
-    return Task(store.root.absolute(), there, after, watch, title, workers)
+    return Task(store.root.absolute(), there, watch, title, workers)

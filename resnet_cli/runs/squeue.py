@@ -7,13 +7,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_cli import run_folder
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 FORMAT = "%j|%K|%i|%T|%r"  # name, place in the array, id, state, reason
 ANSWER_SECONDS = 60.0

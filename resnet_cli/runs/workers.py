@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from resnet_cli.device import choose_device
-from resnet_cli.run_folder import Status
+from resnet_cli.device.torch_device import choose_device
 from resnet_cli.runs.one_run import note_ending, open_run_dataset, train_one
 from resnet_cli.runs.settings import Ending, Monitor, Notice, Settings, pass_on
-from resnet_cli.runs.store import Store
+from resnet_cli.storage.run_folder import Status
+from resnet_cli.storage.store import Store
 from resnet_cli.train.interrupt import STOPPING, StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from resnet_cli.spec import AfterTraining, RunSpec
+    from resnet_cli.identity import RunSpec
 
 
 @dataclass
@@ -42,7 +42,6 @@ def side_by_side(
     settings: Settings,
     monitor: Monitor,
     signals: StopSignals,
-    after: AfterTraining,
 ) -> dict[str, Ending]:
     """Trains these runs, as many at a time as `settings.jobs` says; how each ended."""
     # Compilers are shared out like threads; torch reads it in each process when it first compiles.
@@ -58,7 +57,7 @@ def side_by_side(
                 break  # one of them may be the source of what waits
             waiting.remove(ready := ready or waiting[0])
             place = min(set(range(settings.jobs)) - {worker.place for worker in workers})
-            workers.append(_start(ready, place, store, settings, after))
+            workers.append(_start(ready, place, store, settings))
         if signals.received and not told_to_stop:
             told_to_stop = True
             for worker in workers:
@@ -81,12 +80,12 @@ def side_by_side(
     return endings
 
 
-def _start(run: RunSpec, place: int, store: Store, settings: Settings, after: AfterTraining) -> _Worker:
+def _start(run: RunSpec, place: int, store: Store, settings: Settings) -> _Worker:
     # A fresh interpreter: a forked one would share torch's threads and, with CUDA, not work at all.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
-        target=_work, args=(run, place, store.root, settings, theirs, after), name=run.run_id, daemon=True
+        target=_work, args=(run, place, store.root, settings, theirs), name=run.run_id, daemon=True
     )
     # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
     resource_tracker.ensure_running()  # started later, it would undo the mask
@@ -117,9 +116,7 @@ def take_place(place: int, settings: Settings) -> None:
         torch.cuda.set_device(place % torch.cuda.device_count())
 
 
-def _work(
-    run: RunSpec, place: int, results: Path, settings: Settings, pipe: connection.Connection, after: AfterTraining
-) -> None:
+def _work(run: RunSpec, place: int, results: Path, settings: Settings, pipe: connection.Connection) -> None:
     """The body of a worker process; `place` is its number among those side by side."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -137,4 +134,4 @@ def _work(
             return signals.received is not None or not parent.is_alive()
 
         opened = cache(lambda: open_run_dataset(run, settings, report, should_stop))
-        pipe.send(train_one(run, Store(results), opened, settings, report, should_stop, after))
+        pipe.send(train_one(run, Store(results), opened, settings, report, should_stop))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from resnet_cli import __version__, run_folder
-from resnet_cli.pair import installed
+from resnet_cli import __version__
+from resnet_cli.device.versions import installed
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
-    from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.spec import Precision
+    from resnet_cli.names import Precision
+    from resnet_cli.tasks.task import Data
     from resnet_cli.train.graph_step import StepName
 
 
 def describe(
     device: torch.device,
     precision: Precision,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     *,
     step: StepName = "plain",
     ranks: int = 1,
@@ -107,7 +108,7 @@ def record(
     folder: Path,
     device: torch.device,
     precision: Precision,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     *,
     step: StepName,
     ranks: int = 1,

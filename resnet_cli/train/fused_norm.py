@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from resnet_cli.model import BatchNorm
+from resnet_cli.nets.resnet import BatchNorm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

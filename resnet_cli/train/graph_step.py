@@ -11,12 +11,13 @@ import logging
 import warnings
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.model import BatchNorm
+from resnet_cli.nets.loss import cross_entropy
+from resnet_cli.nets.resnet import BatchNorm
 from resnet_cli.train.fused_norm import allow_many_shapes, compile_options, fuse
 from resnet_cli.train.step import EagerStep
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from resnet_cli.data import TrainingStream
-    from resnet_cli.spec import Precision, Protocol
+    from resnet_cli.data import Stream
+    from resnet_cli.names import Precision
+    from resnet_cli.nets.loss import Loss
+    from resnet_cli.spec import Protocol
 
 # How a run makes its updates: the fast step, compiled or the plain one captured, or the plain one as it is.
 StepName = Literal["compiled", "captured", "plain"]
@@ -69,6 +72,7 @@ def make_step(
     precision: Precision,
     device: torch.device,
     accumulate: int = 1,
+    loss: Loss = cross_entropy,
     *,
     is_alone: bool = True,
     is_compiled: bool = True,
@@ -81,7 +85,7 @@ def make_step(
     make: type[FastStep] = FastStep
     if takes_a_graph(device, is_alone=is_alone):
         make = GraphStep if is_compiled and not obstacle(device) else PlainGraphStep
-    return make(net, protocol, precision, device, accumulate)
+    return make(net, protocol, precision, device, accumulate, loss)
 
 
 def takes_a_graph(device: torch.device, *, is_alone: bool) -> bool:
@@ -93,9 +97,15 @@ class FastStep(EagerStep):
     """The compiled step: forward and backward passes in generated code, the optimiser in one kernel."""
 
     def __init__(
-        self, net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device, accumulate: int = 1
+        self,
+        net: nn.Module,
+        protocol: Protocol,
+        precision: Precision,
+        device: torch.device,
+        accumulate: int = 1,
+        loss: Loss = cross_entropy,
     ) -> None:
-        super().__init__(net, protocol, precision, device, accumulate)
+        super().__init__(net, protocol, precision, device, accumulate, loss)
         self.optimizer.param_groups[0]["fused"] = True
         self.counters: list[Tensor] = []
         self._compile()
@@ -115,9 +125,9 @@ class FastStep(EagerStep):
         """Channels last, everywhere."""
         return torch.channels_last
 
-    def __call__(self, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, Tensor]:
         """See `EagerStep`."""
-        results = super().__call__(images, labels, learning_rate)
+        results = super().__call__(*batch_and_rate)
         if self.counters:
             torch._foreach_add_(self.counters, self.accumulate)
         return results
@@ -131,16 +141,22 @@ class GraphStep(FastStep):
     """
 
     def __init__(
-        self, net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device, accumulate: int = 1
+        self,
+        net: nn.Module,
+        protocol: Protocol,
+        precision: Precision,
+        device: torch.device,
+        accumulate: int = 1,
+        loss: Loss = cross_entropy,
     ) -> None:
-        super().__init__(net, protocol, precision, device, accumulate)
+        super().__init__(net, protocol, precision, device, accumulate, loss)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.learning_rate = 0.0
         self.rate = torch.zeros((), device=device)
         self.inputs: tuple[Tensor, ...] = ()
         self.results = torch.zeros(2, device=device)
 
-    def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
         """Makes the update of this number; see `EagerStep`."""
         inputs = stream.inputs(iteration)
         if self.graph is None:
@@ -156,7 +172,7 @@ class GraphStep(FastStep):
         loss, wrong = self.results.clone().unbind()
         return loss, wrong
 
-    def _capture(self, stream: TrainingStream, inputs: tuple[Tensor, ...]) -> None:
+    def _capture(self, stream: Stream, inputs: tuple[Tensor, ...]) -> None:
         """Records an update. It warms up by some that are undone, so that the first one counted is the first."""
         gc.collect()  # a net before this one may still hold its graph's memory
         self.inputs = tuple(each.clone() for each in inputs)
@@ -183,14 +199,14 @@ class GraphStep(FastStep):
         for each, value in zip(state, before, strict=True):
             each.copy_(value)
 
-    def _maker(self, stream: TrainingStream) -> Callable[..., tuple[Tensor, Tensor]]:
+    def _maker(self, stream: Stream) -> Callable[..., tuple[Tensor, ...]]:
         """What makes a batch, in one kernel."""
         stream.make(*self.inputs)  # the training mean, which is computed once, is not to be part of the graph
         if isinstance(stream, TrainStream):
             return torch.compile(stream.make, **compile_options(self.device, is_whole=False))
         return stream.make
 
-    def _once(self, make: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    def _once(self, make: Callable[..., tuple[Tensor, ...]]) -> None:
         """One update of the batch that is made of the inputs."""
         loss, wrong = self(*make(*self.inputs), self.rate)
         self.results[0] = loss
@@ -208,6 +224,6 @@ class PlainGraphStep(GraphStep):
         """The plain step's."""
         return EagerStep.layout(device, precision)
 
-    def _maker(self, stream: TrainingStream) -> Callable[..., tuple[Tensor, Tensor]]:
+    def _maker(self, stream: Stream) -> Callable[..., tuple[Tensor, ...]]:
         stream.make(*self.inputs)
         return stream.make

@@ -8,14 +8,13 @@ import os
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.run_folder import unwritten
+from resnet_cli.storage.run_folder import unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-TRAIN_COLUMNS = ("iteration", "lr", "loss", "train_error")
-EVAL_COLUMNS = ("iteration", "test_loss", "test_error", "test_error_top5", "images")
+    from resnet_cli.tasks.task import Scores
 
 
 class CsvLog:
@@ -77,11 +76,12 @@ class CsvLog:
             self._stream.close()
 
 
-def train_line(iteration: int, learning_rate: float, loss: float, train_error: float) -> str:
-    """A row of train.csv; loss with nine digits, which give back a float32 exactly, error in percent."""
-    return f"{iteration},{learning_rate:.6g},{loss:.9g},{train_error:.6g}"
+def train_line(iteration: int, learning_rate: float, loss: float, value: float) -> str:
+    """A row of train.csv; loss with nine digits, which give back a float32 exactly; value of the task's metric."""
+    return f"{iteration},{learning_rate:.6g},{loss:.9g},{value:.6g}"
 
 
-def eval_line(iteration: int, loss: float, top1_error: float, top5_error: float, images: int) -> str:
-    """A row of eval.csv; errors in percent."""
-    return f"{iteration},{loss:.9g},{top1_error:.6g},{top5_error:.6g},{images}"
+def eval_line(iteration: int, scores: Scores) -> str:
+    """A row of eval.csv."""
+    metrics = ",".join(f"{value:.6g}" for value in scores.metrics.values())
+    return f"{iteration},{scores.loss:.9g},{metrics},{scores.images}"

@@ -14,27 +14,24 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from resnet_cli import run_folder
+from resnet_cli.device.ranks import ALONE
+from resnet_cli.device.turns import Turns
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.evaluate import Evaluation, as_float16, evaluate
-from resnet_cli.evaluate.start import initial_net
-from resnet_cli.model import build
-from resnet_cli.ranks import ALONE
-from resnet_cli.run_folder import Status
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
 from resnet_cli.train.graph_step import make_step
+from resnet_cli.train.start import initial_net
 from resnet_cli.train.step import EagerStep
-from resnet_cli.train.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.model import ResNet
-    from resnet_cli.ranks import Ranks
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.tasks.task import Data, Scores
     from resnet_cli.train.graph_step import StepName
 
 REPORT_SECONDS = 0.5
@@ -54,7 +51,7 @@ class StoppedError(Exception):
 def train(
     run: RunSpec,
     folder: Path,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     *,
     report: Callable[[Status], None],
     should_stop: Callable[[], bool],
@@ -105,7 +102,7 @@ def train(
     if not ranks.is_first:
         return
     sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
-    _save_results(folder, training.net, evaluation, dataset.test_labels, sums)
+    _save_results(folder, training.net, evaluation, sums)
     training.tell("done")
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
@@ -135,12 +132,10 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
             reported = now
 
 
-def _save_results(
-    folder: Path, net: torch.nn.Module, evaluation: Evaluation, labels: torch.Tensor, sums: dict[str, str]
-) -> None:
-    """Writes the final logits with the labels, the weights, and last the checksums: of these and those given."""
+def _save_results(folder: Path, net: torch.nn.Module, scores: Scores, sums: dict[str, str]) -> None:
+    """Writes what the final test keeps, the weights, and last the checksums: of these and those given."""
     predictions = io.BytesIO()
-    np.savez(predictions, logits=as_float16(evaluation.logits), labels=labels.cpu().numpy().astype(np.int16))
+    np.savez(predictions, **scores.kept)  # type: ignore[arg-type]  # their names are no options of savez
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     results = {run_folder.PREDICTIONS: predictions.getvalue(), run_folder.WEIGHTS: safetensors.torch.save(weights)}
     for name, content in results.items():
@@ -150,13 +145,13 @@ def _save_results(
 
 
 def _begin(
-    run: RunSpec, folder: Path, dataset: Dataset | PhotoDataset, source: Path | None
-) -> tuple[ResNet, TrainState | None, list[str]]:
+    run: RunSpec, folder: Path, dataset: Data, source: Path | None
+) -> tuple[torch.nn.Module, TrainState | None, list[str]]:
     """The net as it is before the next update, the last checkpoint if there is one, and what is wrong with a newer."""
     run_folder.remove_leftovers(folder)
     loaded, problems = checkpoint.load(folder)
     if loaded:  # its weights take the place of any start, and the source is needed no more
-        net = build(run.net, run.variant, run.seed, classes=len(dataset.classes))
+        net = run.task.build(run.net, run.variant, run.seed, len(dataset.classes))
         net.load_state_dict(loaded.net)
         if problems:  # or the next save would put the damaged one in the place of the whole one
             (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
@@ -176,7 +171,7 @@ class _Training:
         self,
         run: RunSpec,
         folder: Path,
-        dataset: Dataset | PhotoDataset,
+        dataset: Data,
         report: Callable[[Status], None],
         should_stop: Callable[[], bool],
         stack: contextlib.ExitStack,
@@ -195,7 +190,7 @@ class _Training:
         fast = partial(make_step, is_alone=ranks.count == 1, is_compiled=step == "compiled")
         make = EagerStep if step == "plain" else fast
         parts = (run.variant.accumulate or ranks.count) // ranks.count
-        self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, parts)
+        self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, parts, run.task.loss())
         self.state = loaded or TrainState()
         if loaded:
             self.step.load_momentum(loaded.optimizer)
@@ -209,7 +204,7 @@ class _Training:
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
         self.clock = time.monotonic()
         self.seconds_here = 0.0
-        self.stream = stack.enter_context(contextlib.closing(dataset.train_stream(run, ranks.share)))
+        self.stream = stack.enter_context(contextlib.closing(run.task.stream(dataset, run, ranks.share)))
         self.turns = stack.enter_context(
             contextlib.closing(Turns(dataset.device, run.variant.precision, is_alone=ranks.count == 1))
         )
@@ -222,12 +217,13 @@ class _Training:
         folder, state = self.folder, self.state
         # What the last start left of results would not agree with logs that grow.
         (folder / run_folder.SUMS).unlink(missing_ok=True)
+        task = self.run.task
         self.train_log = log.CsvLog(
-            folder / run_folder.TRAIN_CSV, log.TRAIN_COLUMNS, state.train_csv_bytes, state.train_csv_sha256
+            folder / run_folder.TRAIN_CSV, task.train_columns, state.train_csv_bytes, state.train_csv_sha256
         )
         stack.callback(self.train_log.close)
         self.eval_log = log.CsvLog(
-            folder / run_folder.EVAL_CSV, log.EVAL_COLUMNS, state.eval_csv_bytes, state.eval_csv_sha256
+            folder / run_folder.EVAL_CSV, task.eval_columns, state.eval_csv_bytes, state.eval_csv_sha256
         )
         stack.callback(self.eval_log.close)
 
@@ -281,7 +277,7 @@ class _Training:
         for (iteration, rate, _, _), loss, count, good in zip(self.pending, losses, wrong, finite, strict=True):
             if not good:
                 break
-            error = 100 * count / self.run.protocol.batch_size
+            error = self.run.task.trained.of(count, self.run.protocol.batch_size)
             lines.append(log.train_line(iteration, rate, loss, error))
             self.errors_on_screen.append(error)
             if self.is_warming:
@@ -310,7 +306,7 @@ class _Training:
             state.rate_drops.append(iteration)
             state.window_errors.clear()
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self) -> Scores:
         """Tests the net as it is and logs it.
 
         Raises:
@@ -330,13 +326,13 @@ class _Training:
                 self.state.evaluate_seconds += self._lap()
                 self.tell("running")
 
-        result = evaluate(self.net, self.dataset, self.run.variant.precision, progress=progress, ranks=self.ranks)
+        task, precision = self.run.task, self.run.variant.precision
+        result = task.test(self.net, self.dataset, precision, progress=progress, ranks=self.ranks)
         self.state.evaluate_seconds += self._lap()
         self.state.tested_at = self.state.iteration
-        self.state.test_error = result.top1_error
-        line = log.eval_line(self.state.iteration, result.loss, result.top1_error, result.top5_error, result.images)
+        self.state.test_error = result.metrics[task.metric.key]
         if self.ranks.is_first:
-            self.eval_log.write([line])
+            self.eval_log.write([log.eval_line(self.state.iteration, result)])
         return result
 
     def save(self) -> None:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from resnet_cli import model, run_folder
-from resnet_cli.model import build
-from resnet_cli.pair import installed
-from resnet_cli.ranks import ALONE
-from resnet_cli.spec import PAPER, RunSpec, Variant
+from resnet_cli.device.ranks import ALONE
+from resnet_cli.device.versions import installed
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.nets import resnet as model
+from resnet_cli.storage import run_folder
 from resnet_cli.train import environment, fused_norm, graph_step, step
 from resnet_cli.train.graph_step import make_step
 from resnet_cli.train.step import EagerStep
@@ -30,12 +30,12 @@ from resnet_cli.train.step import EagerStep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from resnet_cli.data import Dataset, PhotoDataset
-    from resnet_cli.model import ResNet
-    from resnet_cli.ranks import Ranks
-    from resnet_cli.spec import Net, Precision
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.names import Precision
+    from resnet_cli.spec import Net
+    from resnet_cli.tasks.task import Data
     from resnet_cli.train.graph_step import StepName
 
 # Of the run's first rate, at which rounding would grow so fast in a deep net that a fault could hide in it. Unequal,
@@ -73,7 +73,7 @@ class Proof:
 
 def proven_step(
     run: RunSpec,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     folder: Path,
     report: Callable[[str], None],
     between_updates: Callable[[], None],
@@ -114,7 +114,7 @@ def proven_step(
 
 def obstacle(
     run: RunSpec,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     folder: Path,
     report: Callable[[str], None],
     between_updates: Callable[[], None],
@@ -160,7 +160,7 @@ def summary(proof: Proof) -> str:
 
 def prove(
     run: RunSpec,
-    dataset: Dataset | PhotoDataset,
+    dataset: Data,
     between_updates: Callable[[], None] = lambda: None,
     ranks: Ranks = ALONE,
     name: StepName = "compiled",
@@ -202,16 +202,16 @@ def prove(
     return Proof(problem, differences, limits, round(time.perf_counter() - began, 2))
 
 
-def prove_net(net: Net, precision: Precision, dataset: Dataset, name: StepName = "compiled") -> Proof:
-    """The same of one of CIFAR-10's nets by the paper's protocol, on any images of their size."""
-    variant = Variant(dataset="synthetic", precision=precision)
-    return prove(RunSpec.of(net, variant, PAPER["cifar10"], 0), dataset, name=name)
+def prove_net(net: Net, precision: Precision, dataset: Data, name: StepName = "compiled") -> Proof:
+    """The same of a net by the paper's protocol, on any data of its task's format."""
+    variant = Variant(precision=precision)
+    return prove(RunSpec.of(net, variant, variant.task.protocol, 0), dataset, name=name)
 
 
 class _Attempt:
     """A few updates by one of the steps, and what they made of the net: on the CPU, in float64."""
 
-    def __init__(self, run: RunSpec, dataset: Dataset | PhotoDataset, ranks: Ranks) -> None:
+    def __init__(self, run: RunSpec, dataset: Data, ranks: Ranks) -> None:
         self.run = run
         self.dataset = dataset
         self.ranks = ranks
@@ -222,12 +222,12 @@ class _Attempt:
         """Makes them, and stops after each."""
         _let_go()
         run, ranks = self.run, self.ranks
-        net = build(run.net, run.variant, run.seed, classes=len(self.dataset.classes))
+        net = run.task.build(run.net, run.variant, run.seed, len(self.dataset.classes))
         _perturb(net, perturbation)
         start = {name: _kept(tensor) for name, tensor in net.state_dict().items()}
         parts = (run.variant.accumulate or ranks.count) // ranks.count
-        step = make(net, run.protocol, run.variant.precision, self.dataset.device, parts)
-        with contextlib.closing(self.dataset.train_stream(run, ranks.share)) as stream:
+        step = make(net, run.protocol, run.variant.precision, self.dataset.device, parts, run.task.loss())
+        with contextlib.closing(run.task.stream(self.dataset, run, ranks.share)) as stream:
             for iteration, share in enumerate(RATES, 1):
                 loss, _ = step.update(stream, iteration, share * run.protocol.learning_rate)
                 self.losses.append(float(loss))
@@ -253,7 +253,7 @@ class _Attempt:
 
 
 @torch.no_grad()
-def _perturb(net: ResNet, share: float) -> None:
+def _perturb(net: nn.Module, share: float) -> None:
     generator = torch.Generator().manual_seed(0)
     for parameter in net.parameters() if share else ():
         parameter.mul_(1 + share * torch.randn(parameter.shape, generator=generator))
@@ -275,7 +275,7 @@ def _let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def _circumstances(run: RunSpec, dataset: Dataset | PhotoDataset, ranks: Ranks, name: StepName) -> dict[str, Any]:
+def _circumstances(run: RunSpec, dataset: Data, ranks: Ranks, name: StepName) -> dict[str, Any]:
     """All that what is compiled depends on: platform, this program's step, the net and the shapes of its batches."""
     described = environment.describe(dataset.device, run.variant.precision, dataset, step=name)
     sources = [Path(str(module.__file__)) for module in (step, graph_step, fused_norm, model)]

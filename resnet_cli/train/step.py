@@ -6,21 +6,26 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
-from resnet_cli.device import autocast, memory_format
+from resnet_cli.device.torch_device import autocast, memory_format
+from resnet_cli.nets.loss import cross_entropy
 from resnet_cli.train.together import Together
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from resnet_cli.data import TrainingStream
-    from resnet_cli.ranks import Ranks
-    from resnet_cli.spec import Precision, Protocol
+    from resnet_cli.data import Stream
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.names import Precision
+    from resnet_cli.nets.loss import Loss
+    from resnet_cli.spec import Protocol
+
+
+IMAGES = 4  # dimensions of a batch that has a memory format
 
 
 class EagerStep:
-    """SGD on the cross-entropy of a batch (section 3.4). Weight decay on every parameter, as Caffe does by default.
+    """SGD on a batch's loss (section 3.4). Weight decay on every parameter, as Caffe does by default.
 
     With `accumulate`, the batch goes through the net in as many parts and their gradients are averaged, so that less
     memory is needed. Batch normalisation then sees a part at a time, as it did on each of the paper's GPUs.
@@ -29,13 +34,20 @@ class EagerStep:
     """
 
     def __init__(
-        self, net: nn.Module, protocol: Protocol, precision: Precision, device: torch.device, accumulate: int = 1
+        self,
+        net: nn.Module,
+        protocol: Protocol,
+        precision: Precision,
+        device: torch.device,
+        accumulate: int = 1,
+        loss: Loss = cross_entropy,
     ) -> None:
         self.memory_format = self.layout(device, precision)
         self.net = net.to(device).to(memory_format=self.memory_format)
         self.precision = precision
         self.device = device
         self.accumulate = accumulate
+        self.loss = loss
         self.together: Together | None = None
         self.optimizer = torch.optim.SGD(
             net.parameters(),
@@ -65,23 +77,24 @@ class EagerStep:
             # In the weights' own layout: another step may have another one, and fused kernels walk through both alike.
             own["momentum_buffer"] = torch.empty_like(parameter).copy_(own["momentum_buffer"])
 
-    def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
         """Makes the update of this number; see `__call__`."""
         return self(*stream.batch(iteration), learning_rate)
 
-    def __call__(self, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, Tensor]:
         """Makes one update.
 
         Args:
-            images: (B, 3, H, W) float32 on the device; `accumulate` divides B. Of several ranks, this one's share.
-            labels: (B,) int64 on the device.
-            learning_rate: This update's rate.
+            batch_and_rate: The batch, each tensor (B, ...) on the device, and last this update's rate. `accumulate`
+                divides B. Of several ranks, this one's share.
 
         Returns:
-            Mean loss and the number of wrong answers of the batch before the update, 0-dim on the device.
+            Mean loss and what the task counts, as the number of wrong answers, of the batch before the update; 0-dim on
+            the device.
         """
+        *batch, learning_rate = batch_and_rate
         self.net.train()
-        *parts, last = zip(images.chunk(self.accumulate), labels.chunk(self.accumulate), strict=True)
+        *parts, last = zip(*(each.chunk(self.accumulate) for each in batch), strict=True)
         if self.together:
             self.together.settle(lambda: self._backward(*last))
         self.optimizer.zero_grad(set_to_none=True)
@@ -96,19 +109,24 @@ class EagerStep:
             loss, errors = torch.stack(losses).sum(), torch.stack(wrong).sum()
         return self.together.results(loss, errors) if self.together else (loss, errors)
 
-    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds a part's share to the gradients; returns its share of the loss, and its wrong answers."""
+    def _backward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds a part's share to the gradients; returns its share of the loss, and its count."""
         forward = self.together.forward if self.together else self._forward
-        loss, wrong = forward(images.contiguous(memory_format=self.memory_format), labels)
+        inputs, *targets = batch
+        if inputs.ndim == IMAGES:
+            inputs = inputs.contiguous(memory_format=self.memory_format)
+        loss, wrong = forward(inputs, *targets)
         if self.accumulate > 1:
             loss = loss / self.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), wrong
 
-    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and wrong answers."""
+    def _forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and count."""
+        return self.loss(self._outputs, *batch)
+
+    def _outputs(self, *inputs: Tensor) -> Any:
+        """What the net makes of its inputs, in fp32 whatever it computes in."""
         with autocast(self.device, self.precision):
-            logits = self.net(images)
-        if self.precision == "bf16":
-            logits = logits.float()
-        return functional.cross_entropy(logits, labels), (logits.argmax(dim=1) != labels).sum()
+            outputs = self.net(*inputs)
+        return outputs.float() if self.precision == "bf16" and isinstance(outputs, torch.Tensor) else outputs

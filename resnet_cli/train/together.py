@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from resnet_cli.model import BatchNorm
+from resnet_cli.nets.resnet import BatchNorm
 from resnet_cli.train.fused_norm import affine, wide
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from resnet_cli.ranks import Ranks
+    from resnet_cli.device.ranks import Ranks
 
 
 class Together:
@@ -32,7 +32,7 @@ class Together:
     Args:
         ranks: Connected.
         net: On its device, alike on every rank.
-        forward: Images and labels to mean loss and wrong answers, on this rank.
+        forward: A batch to its mean loss and count, on this rank.
         parts: In which this rank takes its share of a batch; None to synchronise batch normalisation.
     """
 
@@ -40,7 +40,7 @@ class Together:
         self,
         ranks: Ranks,
         net: nn.Module,
-        forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        forward: Callable[..., tuple[Tensor, Tensor]],
         parts: int | None,
     ) -> None:
         self.ranks = ranks
@@ -80,9 +80,9 @@ class Together:
         for each, value in zip(buffers, before, strict=True):
             each.copy_(value)
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """This rank's loss and wrong answers; the backward pass averages the gradients over the ranks."""
-        results: tuple[Tensor, Tensor] = self.module(images, labels)
+    def forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """This rank's loss and count; the backward pass averages the gradients over the ranks."""
+        results: tuple[Tensor, Tensor] = self.module(*batch)
         return results
 
     def quietly(self) -> AbstractContextManager[None]:
@@ -115,13 +115,13 @@ class _Forward(nn.Module):
     It would send the first rank's batch statistics to the others, which is not what becomes of them here.
     """
 
-    def __init__(self, net: nn.Module, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, net: nn.Module, function: Callable[..., tuple[Tensor, Tensor]]) -> None:
         super().__init__()
         self.learned = nn.ParameterList(net.parameters())
         self.function = function
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.function(images, labels)
+    def forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        return self.function(*batch)
 
 
 def _momentum(norm: BatchNorm) -> float:

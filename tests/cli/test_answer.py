@@ -11,8 +11,8 @@ from resnet_cli.experiment import load_experiment
 if TYPE_CHECKING:
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
 
 
 def test_present(store: Store, add_run: AddRun, short: Variant) -> None:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from resnet_cli import timing
 from resnet_cli.cli.bench import estimates
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
-from resnet_cli.runs import advice
-from resnet_cli.timing import Result, Timing
+from resnet_cli.runs import advice, timing
+from resnet_cli.runs.timing import Result, Timing
 from resnet_cli.train import environment, graph_step, proof
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _small_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_cli.data.open_dataset", lambda *_: synthetic.load(train=256, test=50))
+    monkeypatch.setattr("resnet_cli.tasks.open_dataset", lambda *_: synthetic.load(train=256, test=50))
 
 
 def result(net: str, milliseconds: float, test_seconds: float = 0.0) -> Result:

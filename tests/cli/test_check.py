@@ -11,7 +11,7 @@ from resnet_cli.experiment import experiment_names
 if TYPE_CHECKING:
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.spec import Variant
+from resnet_cli.identity import Variant
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

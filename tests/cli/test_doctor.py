@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pytest
 
-from resnet_cli import device, run_folder
 from resnet_cli.cli import doctor
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import cifar10
+from resnet_cli.device import torch_device as device
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks.cifar10 import files as cifar10
 from resnet_cli.train import checkpoint, graph_step, proof
 from resnet_cli.train.proof import Proof
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -14,23 +14,24 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from paper_tasks import CIFAR10, IMAGENET
 from PIL import Image
 
-from resnet_cli import run_folder
 from resnet_cli.cli.eval import _papers
 from resnet_cli.cli.given import ask
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import open_dataset, synthetic
+from resnet_cli.data import synthetic
 from resnet_cli.evaluate.evaluate import evaluate
-from resnet_cli.model import build, cifar_net, imagenet_net
-from resnet_cli.scores import average, top_errors
-from resnet_cli.spec import PAPER, Net, RunSpec, Variant
+from resnet_cli.evaluate.scores import average, top_errors
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resnet_cli.evaluate.evaluate import Evaluation
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,9 @@ def own_run(store: Store) -> Callable[..., tuple[RunSpec, Path]]:
     """Writes a finished smoke run's folder with weights that were never trained."""
 
     def make(net: str, variant: Variant, seed: int = 0) -> tuple[RunSpec, Path]:
-        run = RunSpec.of(Net.on(variant.benchmark, net), variant, PAPER[variant.benchmark], seed)
+        run = RunSpec.of(variant.task.net(net), variant, variant.task.protocol, seed)
         folder = store.create_folder(run)
-        state = build(run.net, variant, seed, classes=10).state_dict()
+        state = run.task.build(run.net, variant, seed, 10).state_dict()
         (folder / run_folder.WEIGHTS).write_bytes(safetensors.torch.save(state))
         return run, folder
 
@@ -82,9 +83,9 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, 
 
 def expected(run: RunSpec, folder: Path, views: str = "1-crop") -> Evaluation:
     """What a run's weights do on its own test set."""
-    net = build(run.net, run.variant, 1, classes=10)
+    net = run.task.build(run.net, run.variant, 1, 10)
     net.load_state_dict(safetensors.torch.load_file(folder / run_folder.WEIGHTS))
-    data = open_dataset(run.variant, Path("data"), photos=run.protocol.photos)
+    data = open_dataset(run.variant, Path("data"), protocol=run.protocol)
     return evaluate(net, data, "fp32", views)  # type: ignore[arg-type]
 
 
@@ -111,7 +112,7 @@ def test_a_run_of_ours(own_run: Callable[..., tuple[RunSpec, Path]], capsys: pyt
 
 def test_foreign_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Others' names, zeros and pixels: how they matched and what was assumed is said, and the net answers so."""
-    net = cifar_net(Net.on("cifar10", "resnet-8"), 3, zeros="both")
+    net = CIFAR10.make(CIFAR10.net("resnet-8"), 3, zeros="both")
     state = {f"module.{name.replace('fc.', 'linear.')}": tensor for name, tensor in net.state_dict().items()}
     torch.save({"state_dict": state, "best_prec1": 91.0}, tmp_path / "resnet8.th")
     monkeypatch.setattr(synthetic, "load", partial(synthetic.load, train=64, test=64))
@@ -223,7 +224,7 @@ def test_torchvisions_weights_on_a_folder(
 
 def test_classes_of_a_folder(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights for ImageNet's thousand classes do not fit a folder of two: one line with both numbers."""
-    torch.save(imagenet_net(Net.on("imagenet", "resnet-18"), 0).state_dict(), "w.pt")
+    torch.save(IMAGENET.make(IMAGENET.net("resnet-18"), 0).state_dict(), "w.pt")
     code = _exit_code(["eval", "resnet-18", "--weights", "w.pt", "--dataset-root", str(photographs), "--device", "cpu"])
 
     assert 2 == code
@@ -380,7 +381,7 @@ def test_bad_input_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
 ) -> None:
     """What cannot be tested is one line on standard error, and exit code 2."""
-    torch.save(cifar_net(Net.on("cifar10", "resnet-20"), 0).state_dict(), tmp_path / "r20.pt")
+    torch.save(CIFAR10.make(CIFAR10.net("resnet-20"), 0).state_dict(), tmp_path / "r20.pt")
     (tmp_path / "runless").mkdir()
     (tmp_path / "oddrun").mkdir()
     (tmp_path / "oddrun" / run_folder.SPEC).write_text("{}")

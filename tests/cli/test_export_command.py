@@ -13,16 +13,15 @@ import safetensors.torch
 import torch
 import torchvision
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
-from resnet_cli.model import build
-from resnet_cli.spec import PAPER, Net, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 SMOKE = Variant(dataset="synthetic", tiny=True)
 V15 = Variant(dataset="synthetic-photos", tiny=True, deviations=("stride-3x3",))
@@ -45,9 +44,9 @@ def finished(store: Store) -> Finished:
     """Writes the folder of a finished run with weights that were never trained."""
 
     def write(net: str, variant: Variant = SMOKE, state: run_folder.State = "done") -> RunSpec:
-        run = RunSpec.of(Net.on(variant.benchmark, net), variant, PAPER[variant.benchmark], 0)
+        run = RunSpec.of(variant.task.net(net), variant, variant.task.protocol, 0)
         folder = store.create_folder(run)
-        content = safetensors.torch.save(build(run.net, variant, 0, classes=10).state_dict())
+        content = safetensors.torch.save(run.task.build(run.net, variant, 0, 10).state_dict())
         (folder / run_folder.WEIGHTS).write_bytes(content)
         run_folder.write_status(folder, run_folder.Status(state=state, iteration=8, iterations=8))
         return run
@@ -96,7 +95,7 @@ def test_a_folder_and_an_output(
     path = tmp_path / "new" / "weights.safetensors"
 
     assert (f"{path}\n", "") == exported(capsys, "copy", "--to", "safetensors", "--output", path)
-    assert len(safetensors.torch.load_file(path)) == len(build(run.net, SMOKE, 0, classes=10).state_dict())
+    assert len(safetensors.torch.load_file(path)) == len(run.task.build(run.net, SMOKE, 0, 10).state_dict())
 
 
 def test_safetensors_without_the_data(store: Store, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

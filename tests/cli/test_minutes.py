@@ -12,8 +12,8 @@ from resnet_cli.data import synthetic
 from resnet_cli.runs import measure as measuring
 from resnet_cli.runs.fit import LADDER
 from resnet_cli.runs.measure import Found
-from resnet_cli.runs.store import Store
-from resnet_cli.timing import Speed
+from resnet_cli.runs.timing import Speed
+from resnet_cli.storage.store import Store
 from resnet_cli.train import graph_step
 
 if TYPE_CHECKING:

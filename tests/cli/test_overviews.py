@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resnet_cli import __version__, run_folder
+from resnet_cli import __version__
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import folder
 from resnet_cli.experiment import experiment_names, load_experiment
-from resnet_cli.spec import Variant
+from resnet_cli.identity import Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks.imagenet import folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

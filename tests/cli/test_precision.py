@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet_cli import device
 from resnet_cli.cli.main import _exit_code
+from resnet_cli.device import torch_device as device
 
 RUN = ["run", "fig1", "--dry-run", "--device", "cpu"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 def test_page_file(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:

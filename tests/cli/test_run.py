@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from processes import PATIENCE, started, wait_for
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.data import cifar10
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
+from resnet_cli.tasks.cifar10 import files as cifar10
 
 if TYPE_CHECKING:
     from collections.abc import Callable

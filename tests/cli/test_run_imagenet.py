@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,16 +13,16 @@ import pytest
 from processes import PATIENCE, started, wait_for
 from rich.console import Console
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.cli.screen import Screen
+from resnet_cli.device.ranks import LOST
 from resnet_cli.experiment import load_experiment
-from resnet_cli.ranks import LOST
+from resnet_cli.identity import Variant
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.plan import plan
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pytest
+from paper_tasks import IMAGENET
 from PIL import Image
 
 from resnet_cli.data.decode import Photographs
 from resnet_cli.data.photos import PhotoDataset
-from resnet_cli.spec import PAPER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
 @pytest.fixture
 def small() -> Photos:
     """Section 3.4 at an eighth of its sizes: crops of 32 from shorter sides of 36 to 68; 37 in testing."""
-    photos = PAPER["imagenet"].tiny().photos
+    photos = IMAGENET.protocol.tiny().photos
     assert photos is not None
     return photos
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from paper_tasks import CIFAR10
 
-from resnet_cli.data import open_dataset
 from resnet_cli.data.dataset import Dataset
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.spec import PAPER, Net, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.tasks import open_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,9 +100,9 @@ def test_constants() -> None:
 
 def test_train_stream(tmp_path: Path) -> None:
     """A run's stream has its seed and its batches."""
-    run = RunSpec.of(Net.on("cifar10", "resnet-20"), Variant(dataset="synthetic", tiny=True), PAPER["cifar10"], 3)
+    run = RunSpec.of(CIFAR10.net("resnet-20"), Variant(dataset="synthetic", tiny=True), CIFAR10.protocol, 3)
     data = open_dataset(run.variant, tmp_path)
-    images, labels = data.train_stream(run).batch(5)
+    images, labels = run.task.stream(data, run).batch(5)
     expected, expected_labels = TrainStream(data, 3, 16).batch(5)
 
     assert torch.equal(expected, images)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from resnet_cli.data import folder, obstacle, open_dataset
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import Variant
+from resnet_cli.identity import Variant
+from resnet_cli.tasks import obstacle, open_dataset
+from resnet_cli.tasks.imagenet import folder
 
 if TYPE_CHECKING:
     from conftest import MakeFolder

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from paper_tasks import IMAGENET
 
-from resnet_cli.data import crops, open_dataset
+from resnet_cli.data import crops
 from resnet_cli.data.decode import Photographs
 from resnet_cli.data.photo_stream import PhotoStream
 from resnet_cli.data.stream import epoch_order
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import PAPER, Net, Photos, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import Photos
+from resnet_cli.tasks import open_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,11 +162,9 @@ def test_prefetch_ends_with_the_run(dataset: PhotoDataset) -> None:
 
 def test_stream_of_a_run(tmp_path: Path) -> None:
     """A smoke run's stream gives its eight batches of 16 embedded photographs at 32 pixels."""
-    run = RunSpec.of(
-        Net.on("imagenet", "resnet-18"), Variant(dataset="synthetic-photos", tiny=True), PAPER["imagenet"], 0
-    )
-    data = open_dataset(run.variant, tmp_path, photos=run.protocol.photos)
-    stream = data.train_stream(run)
+    run = RunSpec.of(IMAGENET.net("resnet-18"), Variant(dataset="synthetic-photos", tiny=True), IMAGENET.protocol, 0)
+    data = open_dataset(run.variant, tmp_path, protocol=run.protocol)
+    stream = run.task.stream(data, run)
     images, labels = stream.batch(8)
     stream.close()
 

@@ -7,18 +7,19 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from resnet_cli.data import open_dataset, photos
+from resnet_cli.data import photos
 from resnet_cli.data.decode import Photographs
-from resnet_cli.spec import Photos, Variant
+from resnet_cli.identity import Variant
+from resnet_cli.spec import Photos
+from resnet_cli.tasks import open_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.data.photos import PhotoDataset
-    from resnet_cli.spec import Views
 
 
-def views_of(dataset: PhotoDataset, views: Views) -> dict[int, list[torch.Tensor]]:
+def views_of(dataset: PhotoDataset, views: str) -> dict[int, list[torch.Tensor]]:
     """The inputs of each test image, in the order in which they come."""
     found: dict[int, list[torch.Tensor]] = {}
     for numbers, inputs in dataset.test_views(views):
@@ -28,7 +29,7 @@ def views_of(dataset: PhotoDataset, views: Views) -> dict[int, list[torch.Tensor
     return found
 
 
-def reference(dataset: PhotoDataset, number: int, views: Views) -> list[torch.Tensor]:
+def reference(dataset: PhotoDataset, number: int, views: str) -> list[torch.Tensor]:
     """Decode, resize, slice, mirror, subtract: one image at a time, nothing shared with what is tested."""
     image, crop = dataset.test.image(number), dataset.photos.crop
     mean = torch.from_numpy(dataset.statistics.mean)
@@ -59,7 +60,7 @@ def sorted_views(views: list[torch.Tensor]) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("views", "count"), [("1-crop", 1), ("10-crop", 10), ("dense", 10)])
-def test_views_are_their_reference(dataset: PhotoDataset, views: Views, count: int, workers: int) -> None:
+def test_views_are_their_reference(dataset: PhotoDataset, views: str, count: int, workers: int) -> None:
     """Every view of every test image is the one that a slow, obvious reference makes, and there is no other."""
     found = views_of(replace(dataset, workers=workers), views)
 
@@ -126,7 +127,7 @@ def test_crops_fill_batches(dataset: PhotoDataset, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("views", ["1-crop", "10-crop"])
-def test_shares_of_a_test(views: Views, dataset: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_of_a_test(views: str, dataset: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shares have the batches of the whole, turn by turn, and nothing else is decoded for them."""
     monkeypatch.setattr(photos, "TEST_BATCH", 2 if views == "1-crop" else 20)
     whole, *shares = [list(dataset.test_views(views, share)) for share in ((0, 1), (0, 2), (1, 2))]

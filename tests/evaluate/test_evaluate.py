@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli.data import open_dataset, synthetic
+from resnet_cli.data import synthetic
 from resnet_cli.evaluate.evaluate import evaluate
-from resnet_cli.evaluate.trained import scores_content
-from resnet_cli.model import cifar_net, imagenet_net
-from resnet_cli.scores import top_errors
-from resnet_cli.spec import Net, Photos, Variant
+from resnet_cli.evaluate.scores import top_errors
+from resnet_cli.identity import Variant
+from resnet_cli.spec import Net, Photos
+from resnet_cli.tasks import open_dataset
+from resnet_cli.weights.trained import scores_content
 
 if TYPE_CHECKING:
     from resnet_cli.data import Dataset
-    from resnet_cli.spec import Views
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def dataset() -> Dataset:
 @torch.no_grad()
 def test_errors_are_those_of_the_running_statistics(dataset: Dataset) -> None:
     """Loss and errors equal a slow, obvious reference with BN's running statistics; weights and statistics stay."""
-    net = cifar_net(Net.model_validate("resnet-8"), 1)
+    net = CIFAR10.make(Net.model_validate("resnet-8"), 1)
     net(dataset.normalize(dataset.train_images))  # statistics that differ from a test batch's
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     result = evaluate(net, dataset, "fp32")
@@ -55,7 +56,7 @@ def test_the_net_itself_is_left_alone(dataset: Dataset) -> None:
 
     Seen to fail when the net itself is tested, not a copy.
     """
-    net = cifar_net(Net.model_validate("resnet-8"), 1)  # contiguous; fp32 is tested with channels last
+    net = CIFAR10.make(Net.model_validate("resnet-8"), 1)  # contiguous; fp32 is tested with channels last
     evaluate(net, dataset, "fp32")
 
     assert all(module.training for module in net.modules())
@@ -64,7 +65,7 @@ def test_the_net_itself_is_left_alone(dataset: Dataset) -> None:
 
 def test_an_overflowing_net_is_wrong(dataset: Dataset) -> None:
     """Logits that are not finite answer nothing: 100% error, not the tenth that an arbitrary class would get."""
-    net = cifar_net(Net.model_validate("plain-8"), 1)
+    net = CIFAR10.make(Net.model_validate("plain-8"), 1)
     with torch.no_grad():
         net.fc.weight.fill_(float("inf"))
     result = evaluate(net, dataset, "fp32")
@@ -78,14 +79,18 @@ def test_an_overflowing_net_is_wrong(dataset: Dataset) -> None:
 def test_dense_at_the_crops_own_size_is_the_single_view(crop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dense test of an image of the crop's size sees one window, the whole map, whatever the crop."""
     photos = Photos(crop=crop, shorter_side=(crop, crop))
-    photographs = open_dataset(Variant(dataset="synthetic-photos", tiny=True), Path("nowhere"), photos=photos)
+    photographs = open_dataset(
+        Variant(dataset="synthetic-photos", tiny=True),
+        Path("nowhere"),
+        protocol=IMAGENET.protocol.model_copy(update={"photos": photos}),
+    )
     images = torch.rand(3, 3, crop, crop, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(
         type(photographs),
         "test_views",
         lambda *_: iter([(torch.arange(3), images), (torch.arange(3, 16), images[:1].expand(13, -1, -1, -1))]),
     )
-    net = imagenet_net(Net.on("imagenet", "resnet-18"), 0, classes=10)
+    net = IMAGENET.make(IMAGENET.net("resnet-18"), 0, classes=10)
     expected = net.eval()(images).log_softmax(dim=1)
 
     torch.testing.assert_close(expected, evaluate(net, photographs, "fp32", "dense").logits[:3], rtol=1e-4, atol=1e-4)
@@ -93,10 +98,10 @@ def test_dense_at_the_crops_own_size_is_the_single_view(crop: int, monkeypatch: 
 
 @torch.no_grad()
 @pytest.mark.parametrize("views", ["10-crop", "dense"])
-def test_a_net_that_is_all_too_sure_is_right_where_it_is(views: Views) -> None:
+def test_a_net_that_is_all_too_sure_is_right_where_it_is(views: str) -> None:
     """Probabilities of 0 in float32 rank last and make no image wrong; logits that are no numbers do."""
     photographs = open_dataset(Variant(dataset="synthetic-photos", tiny=True), Path("nowhere"))
-    net = imagenet_net(Net.on("imagenet", "resnet-18"), 0, classes=10)
+    net = IMAGENET.make(IMAGENET.net("resnet-18"), 0, classes=10)
     net.fc.weight.zero_()
     net.fc.bias.copy_(torch.eye(10)[3] * 1e4)  # the fourth class, beyond doubt
     sure = evaluate(net, photographs, "fp32", views)

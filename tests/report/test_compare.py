@@ -11,19 +11,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.report.compare import compare
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import AddRun, AddTest
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 
 @pytest.fixture

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pytest
 
-from resnet_cli import run_folder
+from resnet_cli.claims.judge import judge
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import Experiment
-from resnet_cli.report.claims import judge
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from conftest import AddRun, AddTest
 
-    from resnet_cli.report.claims import Judgement
+    from resnet_cli.claims.judge import Judgement
+    from resnet_cli.identity import RunSpec, Variant
     from resnet_cli.report.ensemble import Ensemble
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec, Variant
+    from resnet_cli.storage.store import Store
 
 IMAGES = 100
 

@@ -9,10 +9,11 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.report.figures import draw, figure_bytes
-from resnet_cli.report.panels import DEPTH_COLOURS
 from resnet_cli.report.summarize import summarize
-from resnet_cli.spec import Net, Variant
+from resnet_cli.spec import Net
+from resnet_cli.tasks import task_of
 
 if TYPE_CHECKING:
     from conftest import AddRun
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from resnet_cli.report.figures import FigureFormat
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Benchmark
+    from resnet_cli.storage.store import Store
 
 
 def drawn(store: Store, experiment: str | Experiment, variant: Variant) -> Figure:
@@ -119,9 +119,9 @@ def test_lower_limit(store: Store, add_run: AddRun) -> None:
 
 
 @pytest.mark.parametrize("benchmark", ["cifar10", "imagenet"])
-def test_depths_have_colours_of_their_own(benchmark: Benchmark) -> None:
+def test_depths_have_colours_of_their_own(benchmark: str) -> None:
     """No two depths that the paper draws have one colour."""
-    colours = DEPTH_COLOURS[benchmark].values()
+    colours = task_of(benchmark).depth_colours.values()
 
     assert len(colours) == len(set(colours))
 

@@ -4,18 +4,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from paper_tasks import CIFAR10
 
 from resnet_cli.experiment import Experiment, Figure, Panel, load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.report.figures import figure_data
 from resnet_cli.report.interactive import InteractiveFigure, interactive_figure
 from resnet_cli.report.panels import net_colours
 from resnet_cli.report.summarize import learning_curves, summarize
-from resnet_cli.spec import Net, Variant
 
 if TYPE_CHECKING:
     from conftest import AddAnalysis, AddRun
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 
 def figure_of(store: Store, experiment: Experiment, variant: Variant) -> InteractiveFigure:
@@ -52,7 +53,7 @@ def test_a_net_is_one_group_with_one_name(store: Store, add_run: AddRun, short: 
 
     assert ["residual"] == [panel.title for panel in figure.panels]
     assert (4, 2) == (len(of_20), len(of_56))
-    assert {net_colours([Panel(title="", nets=(Net.on("cifar10", "resnet-20"),))], "cifar10").popitem()[1]} == colours
+    assert {net_colours([Panel(title="", nets=(CIFAR10.net("resnet-20"),))], CIFAR10).popitem()[1]} == colours
     assert [("test", "solid", True), ("train", "dash", False)] == [
         (line["meta"], line["line"]["dash"], line["showlegend"]) for line in curves
     ]
@@ -65,7 +66,7 @@ def test_points_are_the_learning_curves(store: Store, add_run: AddRun, short: Va
     for seed in range(3):
         add_run("resnet-20", [50.0, 30.123 + seed, 9.0 + seed * seed], 2.0 + seed, seed=seed)
     experiment = load_experiment("fig6")
-    curves = learning_curves(store, experiment, short, Net.on("cifar10", "resnet-20"))
+    curves = learning_curves(summarize(store, experiment, short), CIFAR10.net("resnet-20"))
     assert curves
     band, test, _, train = lines(figure_of(store, experiment, short))
 
@@ -146,8 +147,8 @@ def test_error_against_depth(store: Store, add_run: AddRun, short: Variant) -> N
 def test_panels_without_data(store: Store, add_run: AddRun, short: Variant) -> None:
     """A panel without data is left out."""
     add_run("plain-20", [50.0, 9.0])
-    drawn = Panel(title="drawn", nets=(Net.on("cifar10", "plain-20"),))
-    empty = Panel(title="empty", nets=(Net.on("cifar10", "plain-56"),))
+    drawn = Panel(title="drawn", nets=(CIFAR10.net("plain-20"),))
+    empty = Panel(title="empty", nets=(CIFAR10.net("plain-56"),))
     figure = figure_of(store, with_panels("fig1", drawn, empty), short)
 
     assert ["drawn"] == [panel.title for panel in figure.panels]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli.experiment import Experiment, experiment_names, load_experiment
+from resnet_cli.identity import Variant
+from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from conftest import AddRun
@@ -30,7 +31,7 @@ def experiments() -> list[Experiment]:
 
 def latex(store: Store, experiment: Experiment, variant: Variant | None = None) -> str:
     """The experiment's table."""
-    return render(make_table(summarize(store, experiment, variant or store.variant_to_show(experiment))), "latex")
+    return render(make_table(summarize(store, experiment, variant or variant_to_show(store, experiment))), "latex")
 
 
 def compiled(folder: Path, options: str, tables: list[str], packages: str = "booktabs,graphicx") -> str:

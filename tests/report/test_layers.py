@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from resnet_cli.claims.judge import judge
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
-from resnet_cli.report.claims import judge
 from resnet_cli.report.figures import draw
 from resnet_cli.report.layers import is_wide, layer_values
 from resnet_cli.report.summarize import summarize, updates_to_reach
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from conftest import AddAnalysis, AddRun
     from matplotlib.axes import Axes
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Analysis, Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
 
 NAMES = ["conv1", "layer1.0.conv1", "layer1.0.conv2"]
 
@@ -166,7 +166,7 @@ def test_an_error_that_nobody_reached(store: Store, add_run: AddRun, short: Vari
     ],
 )
 def test_what_no_analysis_writes(
-    analysis: Analysis,
+    analysis: str,
     columns: dict[str, list[Any]],
     store: Store,
     add_run: AddRun,
@@ -196,7 +196,7 @@ def test_no_error_to_reach(store: Store, add_run: AddRun, short: Variant) -> Non
     """An experiment that names no error counts no updates to it."""
     run = add_run("resnet-20", [9.0])
 
-    assert updates_to_reach(store.train_log(run), run.protocol, None) is None
+    assert updates_to_reach(store.train_log(run)["train_error"], 60, None) is None
     assert "updates to 50%" not in make_table(summarize(store, load_experiment("degradation"), short)).parts[0]
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from resnet_cli import run_folder
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.report.page import make_section, render_page
 from resnet_cli.report.summarize import summarize
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from conftest import AddRun
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Variant
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
 
 VOID = {"meta", "img", "br", "link"}
 

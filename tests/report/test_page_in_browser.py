@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from paper_tasks import CIFAR10
 from processes import PATIENCE
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.report.page import make_section, render_page
 from resnet_cli.report.summarize import averaging_window, summarize
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, RunSpec, Variant
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium, which drives the browser, is not installed")
 
@@ -272,10 +273,10 @@ def test_curves_and_table_have_the_logs_numbers(
 ) -> None:
     """Each point of a curve, and each error in the table, is what the CSV files give, computed here anew."""
     visit(page)
-    logs = [store.folder(run) for run in runs if run.net == Net.on("cifar10", "plain-56")]
+    logs = [store.folder(run) for run in runs if run.net == CIFAR10.net("plain-56")]
     tested = [pd.read_csv(folder / run_folder.EVAL_CSV) for folder in logs]
     trained = [pd.read_csv(folder / run_folder.TRAIN_CSV) for folder in logs]
-    window = averaging_window(runs[0].protocol)
+    window = averaging_window(runs[0].protocol, 50_000)
     shown = {trace["metric"]: trace for trace in traces(browser) if trace["name"] == "plain-56"}
     train = (sum(log["train_error"] for log in trained) / 2).rolling(window).mean()
     cells = [each.text for each in browser.find_elements("css selector", "#fig6 tbody tr:nth-child(4) > *")]
@@ -440,7 +441,7 @@ def test_the_published_runs(browser: Chrome, tmp_path: Path) -> None:
     browser.get(path.as_uri())
     settled(browser)
     store, variant = Store(PUBLISHED), Variant(schedule=0.02, precision="bf16")
-    run = RunSpec.of(Net.on("cifar10", "plain-20"), variant, load_experiment("degradation").protocol, seed=0)
+    run = RunSpec.of(CIFAR10.net("plain-20"), variant, load_experiment("degradation").protocol, seed=0)
     logs = [pd.read_csv(store.folder(each) / run_folder.EVAL_CSV) for each in store.replicates(run)]
     last = pd.Series([log["test_error"].iloc[-1] for log in logs])
     drawn = traces(browser, within="#degradation")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pytest
 
-from resnet_cli import run_folder
+from resnet_cli.claims.judge import judge
 from resnet_cli.experiment import Experiment, load_experiment
-from resnet_cli.report.claims import judge
+from resnet_cli.identity import Variant
 from resnet_cli.report.summarize import summarize
-from resnet_cli.spec import Variant
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from conftest import AddRun, AddTest
 
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.store import Store
 
 LESS = {"kind": "less", "text": "20 is lower", "left": "resnet-20", "right": "plain-20"}
 MONOTONE = {"kind": "monotone", "text": "deeper is lower", "nets": ["resnet-20", "resnet-32", "resnet-44"]}

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
-from resnet_cli.report.summarize import RUN_COLUMNS, averaging_window, final_training_error, learning_curves, summarize
-from resnet_cli.spec import PAPER, Net, Protocol, Variant
+from resnet_cli.identity import Variant
+from resnet_cli.report.summarize import averaging_window, final_value, learning_curves, run_columns, summarize
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from conftest import AddRun, AddTest
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 RESNET_20 = Net.model_validate("resnet-20")
 
@@ -28,20 +30,20 @@ RESNET_20 = Net.model_validate("resnet-20")
         (Protocol().scaled(0.1), 391),
         (Protocol().scaled(0.01), 64),
         (Protocol().tiny(), 1),
-        (PAPER["imagenet"], 5_005),
-        (PAPER["imagenet"].scaled(0.01), 600),
+        (IMAGENET.protocol, 5_005),
+        (IMAGENET.protocol.scaled(0.01), 600),
     ],
 )
 def test_averaging_window(protocol: Protocol, window: int) -> None:
     """A training error is averaged over one epoch, or over a tenth of a short run, or over one update."""
-    assert window == averaging_window(protocol)
+    assert window == averaging_window(protocol, 1_281_167 if protocol.photos else 50_000)
 
 
 def test_final_training_error_is_of_the_last_updates() -> None:
     """The mean runs over the last window only: of 20 updates the last two."""
     log = pd.DataFrame({"train_error": [90.0] * 18 + [3.0, 5.0]})
 
-    assert 4.0 == final_training_error(log, Protocol(iterations=20))
+    assert 4.0 == final_value(log["train_error"], averaging_window(Protocol(iterations=20), 50_000))
 
 
 def test_a_run_is_measured_at_its_end(store: Store, add_run: AddRun, short: Variant) -> None:
@@ -61,7 +63,9 @@ def test_a_run_is_measured_at_its_end(store: Store, add_run: AddRun, short: Vari
             "best_test_error": 8.5,
             "train_error": 0.5,
             "early_test_error": pytest.approx(float("nan"), nan_ok=True),
-            **dict.fromkeys(RUN_COLUMNS[10:17], pytest.approx(float("nan"), nan_ok=True)),  # of other experiments
+            **dict.fromkeys(
+                run_columns(CIFAR10)[10:17], pytest.approx(float("nan"), nan_ok=True)
+            ),  # of other experiments
             "test_iterations": 3,
             "test_images": 10_000,
             "parameters": 269_722,
@@ -145,7 +149,7 @@ def test_learning_curves_spread(store: Store, add_run: AddRun, short: Variant) -
     """Curves are mean, lowest and highest over the runs; the last training point is the table's training error."""
     add_run("resnet-20", [50.0, 8.0], 1.0)
     add_run("resnet-20", [60.0, 9.0], 2.0, seed=1)
-    curves = learning_curves(store, load_experiment("table6"), short, RESNET_20)
+    curves = learning_curves(summarize(store, load_experiment("table6"), short), RESNET_20)
     assert curves
 
     assert {"mean": {320: 55.0, 640: 8.5}, "low": {320: 50.0, 640: 8.0}, "high": {320: 60.0, 640: 9.0}} == (
@@ -160,7 +164,7 @@ def test_long_curves_are_thinned(store: Store, add_run: AddRun) -> None:
     """Some 500 points are kept of a long training curve, the last among them."""
     variant = Variant(schedule=0.1)
     add_run("resnet-20", [8.0], variant=variant)
-    curves = learning_curves(store, load_experiment("table6"), variant, RESNET_20)
+    curves = learning_curves(summarize(store, load_experiment("table6"), variant), RESNET_20)
     assert curves
 
     assert 6_400 == curves.train.index[-1]
@@ -171,9 +175,9 @@ def test_unfinished_curves_only_without_finished_ones(store: Store, add_run: Add
     """A run under way shows its curve while its net has nothing better, and never enters a mean of finished runs."""
     table6 = load_experiment("table6")
     add_run("resnet-20", [50.0, 8.0], state="running")
-    under_way = learning_curves(store, table6, short, RESNET_20)
+    under_way = learning_curves(summarize(store, table6, short), RESNET_20)
     add_run("resnet-20", [60.0, 9.0], seed=1)
-    finished = learning_curves(store, table6, short, RESNET_20)
+    finished = learning_curves(summarize(store, table6, short), RESNET_20)
     assert under_way
     assert finished
 
@@ -187,12 +191,12 @@ def test_curves_of_a_run_that_writes(store: Store, add_run: AddRun, short: Varia
     folder = store.folder(add_run("resnet-20", [50.0, 8.0], state="running"))
     with (folder / run_folder.TRAIN_CSV).open("a") as log:
         log.write("321,0.1,")
-    curves = learning_curves(store, table6, short, RESNET_20)
+    curves = learning_curves(summarize(store, table6, short), RESNET_20)
     (folder / run_folder.EVAL_CSV).unlink()
     assert curves
 
     assert ([320], 0) == (curves.test.index.tolist(), len(curves.train))
-    assert learning_curves(store, table6, short, RESNET_20) is None
+    assert learning_curves(summarize(store, table6, short), RESNET_20) is None
 
 
 def test_unfinished_curves_end_together(store: Store, add_run: AddRun, short: Variant) -> None:
@@ -201,7 +205,7 @@ def test_unfinished_curves_end_together(store: Store, add_run: AddRun, short: Va
         folder = store.folder(add_run("resnet-20", [70.0, error, 9.0, 8.0], seed=seed, state="running"))
     path = folder / run_folder.EVAL_CSV
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    curves = learning_curves(store, load_experiment("table6"), short, RESNET_20)
+    curves = learning_curves(summarize(store, load_experiment("table6"), short), RESNET_20)
     assert curves
 
     assert {160: 70.0} == curves.test["mean"].to_dict()

@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
-from resnet_cli.spec import Variant
 
 if TYPE_CHECKING:
     from resnet_cli.report.tables import ResultTable
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 LAYOUT = """\
 stage     output    18-layer    34-layer    50-layer   101-layer   152-layer

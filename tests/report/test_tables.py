@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from resnet_cli.experiment import Experiment, experiment_names, load_experiment
+from resnet_cli.identity import Variant
+from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Variant
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from conftest import AddRun, AddTest
@@ -346,7 +347,7 @@ def test_the_formats_agree(request: pytest.FixtureRequest, name: str) -> None:
         table: ResultTable = request.getfixturevalue(name.removesuffix(" with runs"))
     else:
         published, experiment = Store(PUBLISHED), load_experiment(name)
-        table = make_table(summarize(published, experiment, published.variant_to_show(experiment)))
+        table = make_table(summarize(published, experiment, variant_to_show(published, experiment)))
     rows = json.loads(render(table, "json"))["rows"]
     of_csv = list(csv.DictReader(io.StringIO(render(table, "csv"))))
     of_markdown = cells_of_markdown(render(table, "md"))

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from paper_tasks import CIFAR10
 
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.advice import Measured, about_precision, note
-from resnet_cli.spec import PAPER, Net, RunSpec, Variant
+from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Precision
+    from resnet_cli.names import Precision
+    from resnet_cli.storage.store import Store
 
 
 def run_in(precision: Precision) -> RunSpec:
     """A run in this precision."""
-    return RunSpec.of(Net.model_validate("resnet-20"), Variant(precision=precision), PAPER["cifar10"], 0)
+    return RunSpec.of(Net.model_validate("resnet-20"), Variant(precision=precision), CIFAR10.protocol, 0)
 
 
 def as_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] = (9, 0)) -> None:

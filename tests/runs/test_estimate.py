@@ -3,15 +3,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli import run_folder
-from resnet_cli.complexity import parameters
-from resnet_cli.run_folder import Status
-from resnet_cli.runs.estimate import bytes_needed, duration, measured_speed, seconds_left, work
-from resnet_cli.spec import PAPER, Net, Precision, Protocol, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.runs.estimate import bytes_needed, duration, measured_speed, seconds_left
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.run_folder import Status
 
 if TYPE_CHECKING:
-    from resnet_cli.runs.store import Store
+    from resnet_cli.names import Precision
+    from resnet_cli.storage.store import Store
 
 MACS_8 = 442_368 + 14_155_776 - 2_359_296 + 640  # ResNet-8's multiply-adds an image
 MACS_20 = 442_368 + 3 * 14_155_776 - 2_359_296 + 640
@@ -38,8 +40,8 @@ def reach(store: Store, run: RunSpec, iteration: int, seconds: float, state: run
 
 def test_work() -> None:
     """A run's work is the multiply-adds of all its images."""
-    assert 1_000 * 10 * MACS_8 == work(spec())
-    assert 1_000 * 10 * MACS_20 == work(spec("plain-20"))
+    assert 1_000 * 10 * MACS_8 == CIFAR10.work(spec())
+    assert 1_000 * 10 * MACS_20 == CIFAR10.work(spec("plain-20"))
 
 
 def test_work_on_small_images() -> None:
@@ -48,7 +50,7 @@ def test_work_on_small_images() -> None:
         Net.model_validate("resnet-8"), Variant(dataset="shapes-16"), Protocol(batch_size=10, iterations=1_000), 0
     )
 
-    assert 1_000 * 10 * ((MACS_8 - 640) // 4 + 640) == work(small)
+    assert 1_000 * 10 * ((MACS_8 - 640) // 4 + 640) == small.task.work(small)
 
 
 def test_no_speed_yet(store: Store) -> None:
@@ -88,12 +90,12 @@ def test_imagenets_nets_have_a_speed_of_their_own(store: Store) -> None:
     An update may take seconds there, so half a minute of updates is enough.
     """
     folder = Variant(dataset="folder", source="flowers-01234567")
-    few = RunSpec.of(Net.on("imagenet", "resnet-50"), folder, PAPER["imagenet"], 0)
+    few = RunSpec.of(IMAGENET.net("resnet-50"), folder, IMAGENET.protocol, 0)
     reach(store, spec(), 100, 1.0)
     reach(store, few, 6, 60.0)
     measured = measured_speed(store, Variant(dataset="imagenet"))
 
-    assert 600_000 * 256 * 3_857_973_248 == work(few)
+    assert 600_000 * 256 * 3_857_973_248 == few.task.work(few)
     assert measured
     assert pytest.approx(6 * 256 * 3_857_973_248 / 60.0) == measured.speed
     assert "6 updates of resnet-50-B on this machine, fp32" == measured.basis
@@ -102,9 +104,9 @@ def test_imagenets_nets_have_a_speed_of_their_own(store: Store) -> None:
 def test_work_of_small_photographs_is_small() -> None:
     """A smoke run's photographs of 32 pixels are a forty-ninth of the work of those of 224."""
     smoke = Variant(dataset="synthetic-photos", tiny=True)
-    run = RunSpec.of(Net.on("imagenet", "resnet-50"), smoke, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-50"), smoke, IMAGENET.protocol, 0)
 
-    assert 8 * 16 * (3_857_973_248 // 49) == work(run)
+    assert 8 * 16 * (3_857_973_248 // 49) == run.task.work(run)
 
 
 def test_seconds_left(store: Store) -> None:
@@ -143,9 +145,9 @@ def test_duration(seconds: float, words: str) -> None:
 def test_bytes_on_disk() -> None:
     """Each run leaves weights, logits and rows; as many as train at once, the largest, have three checkpoints each."""
     small, large = spec("resnet-8"), spec("resnet-20")
-    left = {run: 4 * parameters(run.net, "cifar10") + 200_000 + 60_000 for run in (small, large)}
+    left = {run: 4 * CIFAR10.parameters(run.net) + 200_000 + 60_000 for run in (small, large)}
 
-    assert left[small] + 24 * parameters(small.net, "cifar10") == bytes_needed([small])
-    assert sum(left.values()) + 24 * parameters(large.net, "cifar10") == bytes_needed([small, large])
-    assert sum(left.values()) + 24 * sum(parameters(run.net, "cifar10") for run in left) == bytes_needed(list(left), 4)
+    assert left[small] + 24 * CIFAR10.parameters(small.net) == bytes_needed([small])
+    assert sum(left.values()) + 24 * CIFAR10.parameters(large.net) == bytes_needed([small, large])
+    assert sum(left.values()) + 24 * sum(CIFAR10.parameters(run.net) for run in left) == bytes_needed(list(left), 4)
     assert 0 == bytes_needed([])

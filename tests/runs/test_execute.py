@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pytest
 import torch
+from paper_tasks import IMAGENET
 
-from resnet_cli import run_folder
+from resnet_cli.analyses import analysis_of
 from resnet_cli.data import statistics
-from resnet_cli.device import default_jobs
+from resnet_cli.device.torch_device import default_jobs
 from resnet_cli.errors import BadInputError
+from resnet_cli.evaluate.scores import top_errors
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs import execute as execute_module
 from resnet_cli.runs import one_run, workers
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.settings import Ending, Notice, Settings
-from resnet_cli.scores import top_errors
-from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
 from resnet_cli.train.loop import DivergedError
 
 if TYPE_CHECKING:
-    from resnet_cli.run_folder import Status
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import Analysis
+    from resnet_cli.storage.run_folder import Status
+    from resnet_cli.storage.store import Store
 
 SETTINGS = Settings(device="cpu", data_dir=Path("nowhere"))
 TINY = Variant(dataset="synthetic", tiny=True)
@@ -90,7 +92,7 @@ def test_side_by_side_gives_what_one_by_one_gives(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two jobs, a process each, leave the same weights and logs as one job with as many threads."""
-    from resnet_cli.runs.store import Store as AnyStore
+    from resnet_cli.storage.store import Store as AnyStore
 
     runs = [tiny_run("plain-8"), tiny_run("resnet-8"), tiny_run("resnet-8", seed=1)]
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of which each of two workers gets one
@@ -118,15 +120,15 @@ def test_a_run_starts_from_its_sources_net(jobs: int, store: Store) -> None:
     assert deep.source
     runs = [deep, deep.source] if jobs == 2 else [deep.source, deep]
     watcher = Watcher()
-    report = execute(runs, store, replace(SETTINGS, jobs=jobs), watcher, "training-set")
-    table = store.analysis(deep, "training-set").set_index("weights")
+    report = execute(runs, store, replace(SETTINGS, jobs=jobs, after="training-set"), watcher)
+    table = store.analysis(deep, analysis_of("training-set")).set_index("weights")
 
     assert {run.run_id: "done" for run in runs} == report.endings
     assert [deep.source.run_id, deep.run_id] == [run_id for run_id, _, _ in watcher.endings]
     assert ["end", "start", "source"] == table.index.tolist()
     assert table["error"]["start"] == table["error"]["source"]
     assert 0 == table["changed"]["start"] < table["changed"]["end"]
-    assert store.analysis(deep.source, "training-set")["error"].tolist() == [table["error"]["source"]]
+    assert store.analysis(deep.source, analysis_of("training-set"))["error"].tolist() == [table["error"]["source"]]
 
 
 @pytest.mark.usefixtures("_quick_workers")
@@ -144,27 +146,27 @@ def test_without_its_source_a_run_does_not_start(store: Store) -> None:
 
 
 @pytest.mark.parametrize("analysis", ["responses", "gradients"])
-def test_a_trained_net_is_analysed_later(analysis: Analysis, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trained_net_is_analysed_later(analysis: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finished run is not trained again for an analysis; the result is under its checksums; once is enough."""
     run = tiny_run("resnet-8")
     execute([run], store, SETTINGS, Watcher())
     monkeypatch.setattr(one_run, "train", None)
-    execute([run], store, SETTINGS, Watcher(), analysis)
+    execute([run], store, replace(SETTINGS, after=analysis), Watcher())
     path = store.folder(run) / run_folder.analysis_file(analysis)
     written = path.stat().st_mtime_ns
-    execute([run], store, SETTINGS, Watcher(), analysis)
+    execute([run], store, replace(SETTINGS, after=analysis), Watcher())
 
     assert store.is_complete(run, analysis)
     assert written == path.stat().st_mtime_ns
-    assert {1, 2, 3, 4, 5, 6, 7} == set(store.analysis(run, analysis)["layer"])
+    assert {1, 2, 3, 4, 5, 6, 7} == set(store.analysis(run, analysis_of(analysis))["layer"])
 
     path.write_text(path.read_text().replace("1,conv1", "2,conv1"))
 
     with pytest.raises(BadInputError, match=f"{analysis}.csv: damaged"):
-        store.analysis(run, analysis)
+        store.analysis(run, analysis_of(analysis))
     assert not store.is_done(run, analysis)
 
-    execute([run], store, SETTINGS, Watcher(), analysis)
+    execute([run], store, replace(SETTINGS, after=analysis), Watcher())
 
     assert store.is_complete(run, analysis)
 
@@ -358,14 +360,14 @@ def test_a_trained_net_is_tested_over_several_views(store: Store, monkeypatch: p
 
     The errors can be computed again from the scores that are kept. Nothing is done twice.
     """
-    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-18"), PHOTOS, IMAGENET.protocol, 0)
     execute([run], store, SETTINGS, Watcher())
     trained = (store.folder(run) / run_folder.WEIGHTS).stat().st_mtime_ns
 
     assert store.is_done(run)
     assert not store.is_done(run, "10-crop")
 
-    report = execute([run], store, SETTINGS, Watcher(), "10-crop")
+    report = execute([run], store, replace(SETTINGS, after="10-crop"), Watcher())
     result = store.test_result(run, "10-crop")
     scores, labels = store.scores(run, "10-crop")
 
@@ -380,19 +382,19 @@ def test_a_trained_net_is_tested_over_several_views(store: Store, monkeypatch: p
 
     monkeypatch.setattr(one_run, "score_run", never)
 
-    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher(), "10-crop").endings
+    assert {run.run_id: "done"} == execute([run], store, replace(SETTINGS, after="10-crop"), Watcher()).endings
 
 
 def test_a_test_that_fails_leaves_the_training_done(store: Store) -> None:
     """Weights that are damaged are named, and the run stays trained."""
-    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-18"), PHOTOS, IMAGENET.protocol, 0)
     execute([run], store, SETTINGS, Watcher())
     weights = store.folder(run) / run_folder.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:1000])
     watcher = Watcher()
-    reports = [execute([run], store, SETTINGS, watcher, "dense")]
+    reports = [execute([run], store, replace(SETTINGS, after="dense"), watcher)]
     (store.folder(run) / run_folder.SUMS).unlink()  # as an earlier version left it
-    reports.append(execute([run], store, SETTINGS, watcher, "dense"))
+    reports.append(execute([run], store, replace(SETTINGS, after="dense"), watcher))
 
     assert [{run.run_id: "bad input"}] * 2 == [report.endings for report in reports]
     assert f"{weights}: damaged: its SHA-256 is not in SHA256SUMS; restore it, or delete" in watcher.endings[0][2]
@@ -402,7 +404,7 @@ def test_a_test_that_fails_leaves_the_training_done(store: Store) -> None:
 
 def test_a_stop_during_the_test_is_obeyed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked to stop while it tests, a run ends as interrupted, and is tested the next time."""
-    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-18"), PHOTOS, IMAGENET.protocol, 0)
     execute([run], store, SETTINGS, Watcher())
     real = one_run.score_run
 
@@ -412,17 +414,17 @@ def test_a_stop_during_the_test_is_obeyed(store: Store, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(one_run, "score_run", stopped)
-        report = execute([run], store, SETTINGS, Watcher(), "10-crop")
+        report = execute([run], store, replace(SETTINGS, after="10-crop"), Watcher())
 
     assert ({run.run_id: "interrupted"}, signal.SIGTERM) == (report.endings, report.stopped_by)
     assert store.test_result(run, "10-crop") is None
-    assert {run.run_id: "done"} == execute([run], store, SETTINGS, Watcher(), "10-crop").endings
+    assert {run.run_id: "done"} == execute([run], store, replace(SETTINGS, after="10-crop"), Watcher()).endings
 
 
 def test_scores_that_are_gone_are_made_again(store: Store) -> None:
     """A run whose errors are there but whose scores are not is tested once more when it is executed."""
-    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
-    execute([run], store, SETTINGS, Watcher(), "dense")
+    run = RunSpec.of(IMAGENET.net("resnet-18"), PHOTOS, IMAGENET.protocol, 0)
+    execute([run], store, replace(SETTINGS, after="dense"), Watcher())
     scores = store.folder(run) / run_folder.scores_file("dense")
     content = scores.read_bytes()
     scores.unlink()
@@ -430,14 +432,14 @@ def test_scores_that_are_gone_are_made_again(store: Store) -> None:
     assert store.is_done(run, "dense")
     assert not store.is_complete(run, "dense")
 
-    execute([run], store, SETTINGS, Watcher(), "dense")
+    execute([run], store, replace(SETTINGS, after="dense"), Watcher())
 
     assert content == scores.read_bytes()
 
 
 def test_the_pass_over_the_photographs_is_not_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean is made before the training's clock starts; asked to stop meanwhile, the run ends as interrupted."""
-    run = RunSpec.of(Net.on("imagenet", "resnet-18"), PHOTOS, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-18"), PHOTOS, IMAGENET.protocol, 0)
     real = statistics.summarize
     training_has_begun = []
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paper_tasks import CIFAR10
 
-from resnet_cli.complexity import multiply_adds
+from resnet_cli.analyses.gradients import BATCHES
 from resnet_cli.experiment import load_experiment
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.fit import (
     BESIDE_SECONDS,
     FP32,
-    GRADIENT_UPDATES,
     LADDER,
     MARGIN,
     Due,
@@ -24,8 +25,8 @@ from resnet_cli.runs.fit import (
     seconds_needed,
 )
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import AfterTraining, Net, Protocol, RunSpec, Variant
-from resnet_cli.timing import Speed
+from resnet_cli.runs.timing import Speed
+from resnet_cli.spec import Net, Protocol
 
 UPDATE, TEST, FIRST, AGAIN, START = 0.1, 2.0, 20.0, 3.0, 5.0
 
@@ -45,7 +46,7 @@ def due(
     iterations: int = 100,
     left: float = 1.0,
     is_compiled: bool = False,
-    after: AfterTraining = "1-crop",
+    after: str = "1-crop",
     seed: int = 0,
 ) -> Due:
     """A run of `iterations` updates of 128 images; fewer than 390 are tested once, at the end."""
@@ -77,7 +78,7 @@ def test_a_run_that_stopped_takes_the_rest() -> None:
 
 def test_another_net_takes_time_in_proportion_and_is_compiled_once() -> None:
     """By multiply-adds; the first of its runs compiles, the second finds that done."""
-    times = multiply_adds(net("plain-56"), "cifar10") / multiply_adds(net("plain-20"), "cifar10")
+    times = CIFAR10.multiply_adds(net("plain-56")) / CIFAR10.multiply_adds(net("plain-20"))
     once = times * (UPDATE * 100 + TEST)
     one = once + times * FIRST + START + BESIDE_SECONDS
 
@@ -102,10 +103,10 @@ def test_side_by_side_a_run_begins_where_there_is_room() -> None:
         ("responses", "plain-20", TEST * FP32),
         ("training-set", "plain-20", 5 * TEST * FP32),
         ("training-set", "plain-20-from-8", 15 * TEST * FP32),
-        ("gradients", "plain-20", GRADIENT_UPDATES * UPDATE * FP32),
+        ("gradients", "plain-20", 2 * BATCHES * UPDATE * FP32),
     ],
 )
-def test_an_analysis_takes_its_time(after: AfterTraining, name: str, more: float) -> None:
+def test_an_analysis_takes_its_time(after: str, name: str, more: float) -> None:
     """In fp32; of a net that is made from another, three nets are tested on the training set."""
     without = seconds_needed([due(name)], MEASURED, 1)
 
@@ -125,12 +126,12 @@ def test_few_nets_are_measured(experiment: str, expected: list[str]) -> None:
     """Of each family the smallest and one that is not much slower; ResNet-1202 would take minutes."""
     nets = (run.net for run in plan(load_experiment(experiment), Variant()))
 
-    assert expected == [each.name.removesuffix("-x3") for each in nets_to_measure(nets)]
+    assert expected == [each.name.removesuffix("-x3") for each in nets_to_measure(CIFAR10, nets)]
 
 
 def test_a_lone_net_is_measured_once() -> None:
     """It is its family's smallest and largest."""
-    assert [net("resnet-20")] == list(nets_to_measure([net("resnet-20")]))
+    assert [net("resnet-20")] == list(nets_to_measure(CIFAR10, [net("resnet-20")]))
 
 
 NEEDED = st.dictionaries(st.sampled_from(LADDER), st.floats(0, 1e9), min_size=1)

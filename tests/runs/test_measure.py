@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.measure import measure
 from resnet_cli.runs.settings import Settings
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant
+from resnet_cli.spec import Net, Protocol
 
 PLAIN_8 = Net.model_validate("plain-8")
 TINY = RunSpec.of(PLAIN_8, Variant(dataset="synthetic", tiny=True), Protocol(), 0)

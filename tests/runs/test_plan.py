@@ -6,8 +6,8 @@ import pytest
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import Experiment, load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Variant
 
 TINY = Variant(dataset="synthetic", tiny=True)
 

@@ -16,15 +16,16 @@ import pytest
 import torch
 from test_execute import SETTINGS, TINY, Watcher, tiny_run
 
-from resnet_cli import run_folder
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.errors import BadInputError
-from resnet_cli.run_folder import Job, Status
+from resnet_cli.identity import RunSpec
 from resnet_cli.runs import slurm as slurm_module
 from resnet_cli.runs.slurm import check_installed, launch, parse_options
 from resnet_cli.runs.slurm_task import Task, make_task
 from resnet_cli.runs.squeue import NoAnswerError, Queued, queued
-from resnet_cli.spec import Net, Protocol, RunSpec
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.run_folder import Job, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from conftest import AddRun
 
     from resnet_cli.runs.settings import Ending
-    from resnet_cli.runs.store import Store
-    from resnet_cli.spec import AfterTraining
+    from resnet_cli.storage.store import Store
 
 pytest.importorskip("submitit")
 
@@ -275,9 +275,9 @@ def in_a_job(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[list[int
     torch.set_num_threads(threads)
 
 
-def task_of(store: Store, after: AfterTraining = "1-crop", **settings: Any) -> Task:
+def task_of(store: Store, after: str = "1-crop", **settings: Any) -> Task:
     """A task as it arrives in its job."""
-    made = make_task("test", store, SETTINGS, after, watched, workers=None)
+    made = make_task("test", store, replace(SETTINGS, after=after), watched, workers=None)
     task = pickle.loads(pickle.dumps(made))
     assert isinstance(task, Task)
     return replace(task, settings=replace(task.settings, **settings))
@@ -405,7 +405,7 @@ def test_a_task_arrives_without_torch(store: Store) -> None:
     """Loading a task loads no torch: until submitit listens, a signal would end the job and not requeue it."""
     path = store.root / "task.pkl"
     path.parent.mkdir()
-    path.write_bytes(pickle.dumps((make_task("test", store, SETTINGS, "1-crop", print, None), RUN)))  # type: ignore[arg-type]
+    path.write_bytes(pickle.dumps((make_task("test", store, SETTINGS, print, None), RUN)))  # type: ignore[arg-type]
     program = f"import pickle, sys; pickle.load(open({str(path)!r}, 'rb')); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
 
@@ -418,7 +418,7 @@ def submit(
     """Launches runs: what was said, who watched, and how they ended."""
     said: list[str] = []
     watcher = Watcher()
-    task = make_task("my test!", store, SETTINGS, "1-crop", watched, None)
+    task = make_task("my test!", store, SETTINGS, watched, None)
     report = launch(runs, store, task, options or {}, watcher, said.append)
     return said, watcher, report.endings
 

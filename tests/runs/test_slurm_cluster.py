@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING
 import pytest
 from processes import PATIENCE, started, wait_for
 
-from resnet_cli import run_folder
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ import torch
 from fake_graph import FakeGraph
 
 from resnet_cli.data import Dataset, synthetic
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import Net, Protocol, Warmup
 from resnet_cli.train import loop
 from resnet_cli.train.loop import StoppedError, train
 

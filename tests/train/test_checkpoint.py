@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from resnet_cli import run_folder
+from resnet_cli.storage import run_folder
 from resnet_cli.train import checkpoint
 from resnet_cli.train.checkpoint import TrainState, UnreadableCheckpointError
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 import torch
+from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli import run_folder
-from resnet_cli.data import open_dataset
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.device import prepare
-from resnet_cli.model import cifar_net
-from resnet_cli.spec import PAPER, Net, Protocol, RunSpec, Variant
-from resnet_cli.timing import count_kernels
+from resnet_cli.device.torch_device import prepare
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.runs.timing import count_kernels
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks import open_dataset
 from resnet_cli.train import graph_step
 from resnet_cli.train.proof import prove
 from resnet_cli.train.step import EagerStep
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.data import Dataset
-    from resnet_cli.spec import Precision
+    from resnet_cli.names import Precision
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),  # Inductor's hint; without it is as we want it
@@ -102,7 +103,7 @@ def test_the_graph_makes_the_plain_steps_updates(on_cuda: Dataset) -> None:
     """Losses over 50 updates in fp32 agree at first to rounding, at the end to what has grown of it."""
     prepare(CUDA, "fp32")
     plain, fast = (
-        make(cifar_net(Net.model_validate("resnet-8-B"), 0), Protocol(warmup=None), "fp32", CUDA)
+        make(CIFAR10.make(Net.model_validate("resnet-8-B"), 0), Protocol(warmup=None), "fp32", CUDA)
         for make in (EagerStep, graph_step.make_step)
     )
     stream = TrainStream(on_cuda, 0, 16)
@@ -120,7 +121,7 @@ def test_the_graph_makes_the_plain_steps_updates(on_cuda: Dataset) -> None:
 def test_an_update_waits_for_nothing(on_cuda: Dataset) -> None:
     """After the first, an update has no point at which the host waits for the device; nor has a new epoch's first."""
     prepare(CUDA, "bf16")
-    step = graph_step.make_step(cifar_net(Net.model_validate("resnet-8"), 0), Protocol(warmup=None), "bf16", CUDA)
+    step = graph_step.make_step(CIFAR10.make(Net.model_validate("resnet-8"), 0), Protocol(warmup=None), "bf16", CUDA)
     stream = TrainStream(on_cuda, 0, 16)
     step.update(stream, 1, 0.1)
     torch.cuda.set_sync_debug_mode("error")
@@ -152,7 +153,7 @@ def test_the_graph_has_fewer_kernels(on_cuda: Dataset) -> None:
     stream = TrainStream(on_cuda, 0, 16)
     counts = []
     for make in (EagerStep, graph_step.make_step):
-        step = make(cifar_net(Net.model_validate("resnet-20"), 0), Protocol(warmup=None), "bf16", CUDA)
+        step = make(CIFAR10.make(Net.model_validate("resnet-20"), 0), Protocol(warmup=None), "bf16", CUDA)
         step.update(stream, 1, 0.1)
         counts.append(count_kernels(lambda step=step: step.update(stream, 2, 0.1)))
 
@@ -163,9 +164,9 @@ def test_the_graph_has_fewer_kernels(on_cuda: Dataset) -> None:
 def test_resume_is_exact_on_photographs(precision: Precision, train_in: Callable[..., None], tmp_path: Path) -> None:
     """The same of an ImageNet net on photographs that threads decode."""
     variant = Variant(dataset="synthetic-photos", tiny=True, precision=precision)
-    run = RunSpec.of(Net.on("imagenet", "resnet-50"), variant, PAPER["imagenet"], 0)
+    run = RunSpec.of(IMAGENET.net("resnet-50"), variant, IMAGENET.protocol, 0)
     prepare(CUDA, precision)
-    photographs = open_dataset(variant, tmp_path, photos=run.protocol.photos, workers=2).to(CUDA)
+    photographs = open_dataset(variant, tmp_path, protocol=run.protocol, workers=2).to(CUDA)
     train_in(run, tmp_path / "whole", dataset=photographs)
     train_in(run, tmp_path / "cut", stop_at=3, dataset=photographs)
     train_in(run, tmp_path / "cut", dataset=photographs)
@@ -182,7 +183,7 @@ def test_1202_layers_fit_in_24_gb(make: type[EagerStep], on_cuda: Dataset) -> No
     prepare(CUDA, "fp32")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    step = make(cifar_net(run.net, 0), run.protocol, "fp32", CUDA)
+    step = make(CIFAR10.make(run.net, 0), run.protocol, "fp32", CUDA)
     step.update(TrainStream(on_cuda, 0, 128), 1, 0.01)
 
     assert torch.cuda.max_memory_allocated() < 24e9

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from resnet_cli.model import BatchNorm
+from resnet_cli.nets.resnet import BatchNorm
 from resnet_cli.train.fused_norm import fuse
 
 

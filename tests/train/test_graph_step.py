@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from fake_graph import FakeGraph
+from paper_tasks import CIFAR10
 
-from resnet_cli import run_folder
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.device import prepare
-from resnet_cli.model import cifar_net
+from resnet_cli.device.torch_device import prepare
 from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage import run_folder
 from resnet_cli.train import graph_step, loop
 from resnet_cli.train.graph_step import FastStep, GraphStep, PlainGraphStep, make_step
 from resnet_cli.train.proof import prove
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data import Dataset
-    from resnet_cli.model import ResNet
-    from resnet_cli.spec import Precision, RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.names import Precision
+    from resnet_cli.nets.resnet import ResNet
     from resnet_cli.train.graph_step import StepName
 
 # What torch 2.11 does itself while it traces an autograd function.
@@ -44,8 +45,8 @@ import sys
 from pathlib import Path
 import torch
 from resnet_cli.data import synthetic
-from resnet_cli.device import prepare
-from resnet_cli.spec import RunSpec
+from resnet_cli.device.torch_device import prepare
+from resnet_cli.identity import RunSpec
 from resnet_cli.train.loop import train
 run, small = RunSpec.model_validate_json(sys.argv[1]), synthetic.load(train=64, test=64)
 prepare(torch.device("cpu"), run.variant.precision)
@@ -55,7 +56,7 @@ train(run, Path(sys.argv[2]), small, report=print, should_stop=lambda: False, st
 
 def built(dtype: torch.dtype = torch.float32, name: str = NET) -> ResNet:
     """A net, always the same."""
-    return cifar_net(Net.model_validate(name), 0).to(dtype)
+    return CIFAR10.make(Net.model_validate(name), 0).to(dtype)
 
 
 class Stream(TrainStream):

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from paper_tasks import CIFAR10
 
-from resnet_cli import run_folder
 from resnet_cli.evaluate.evaluate import evaluate
-from resnet_cli.model import cifar_net
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.train import checkpoint, loop
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from resnet_cli.data import Dataset
     from resnet_cli.data.stream import TrainStream
-    from resnet_cli.run_folder import Status
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.run_folder import Status
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "resnet-8-train.csv"
 
@@ -50,7 +51,7 @@ def test_a_finished_run_holds_logs_weights_and_predictions(
     """One row an update, one evaluation an epoch and at the end, weights that give the logged error, no checkpoint."""
     log = pd.read_csv(uninterrupted / "train.csv")
     tests = pd.read_csv(uninterrupted / "eval.csv")
-    net = cifar_net(run_spec.net, 0)
+    net = CIFAR10.make(run_spec.net, 0)
     net.load_state_dict(safetensors.torch.load_file(uninterrupted / "weights.safetensors"))
     again = evaluate(net.to(memory_format=torch.channels_last), dataset, "fp32")
     predictions = np.load(uninterrupted / "predictions.npz")
@@ -98,7 +99,7 @@ def test_updates_are_sgd_by_hand(run_spec: RunSpec, dataset: Dataset, tmp_path: 
     """
     from resnet_cli.data.stream import TrainStream
 
-    net = cifar_net(run_spec.net, run_spec.seed).to(memory_format=torch.channels_last)
+    net = CIFAR10.make(run_spec.net, run_spec.seed).to(memory_format=torch.channels_last)
     stream = TrainStream(dataset, run_spec.seed, 16)
     velocities = [torch.zeros_like(weight) for weight in net.parameters()]
     losses = []
@@ -214,7 +215,7 @@ def test_stopped_in_a_test(
     Seen to fail when the checkpoint does not say whether its update was tested.
     """
     tests = 0
-    real = loop.evaluate
+    real = Cifar10.test
 
     def counted(*arguments: Any, **others: Any) -> Any:
         nonlocal tests
@@ -224,7 +225,7 @@ def test_stopped_in_a_test(
     folder = tmp_path / "run"
     folder.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "evaluate", counted)
+        patch.setattr(Cifar10, "test", counted)
         with pytest.raises(StoppedError):
             train(run_spec, folder, dataset, report=lambda _: None, should_stop=lambda: tests == number)
     status, rows = run_folder.read_status(folder), pd.read_csv(folder / "eval.csv")

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from paper_tasks import IMAGENET
 
-from resnet_cli import run_folder
-from resnet_cli.data import PhotoDataset, open_dataset
-from resnet_cli.data.folder import source_of
+from resnet_cli.data import PhotoDataset
 from resnet_cli.errors import BadInputError
-from resnet_cli.spec import PAPER, Net, Photos, Plateau, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import Photos, Plateau
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks import open_dataset
+from resnet_cli.tasks.imagenet.folder import source_of
 from resnet_cli.train import checkpoint
 from resnet_cli.train.loop import train
 
@@ -24,20 +27,20 @@ SMOKE = Variant(dataset="synthetic-photos", tiny=True)
 UPDATES = 12
 # Windows of two updates. An improvement of 30 points does not come, so the second window and each after it is a
 # plateau; it would seem to come if half of a window's errors were forgotten.
-PROTOCOL = PAPER["imagenet"].model_copy(
+PROTOCOL = IMAGENET.protocol.model_copy(
     update={
         "batch_size": 12,
         "iterations": UPDATES,
         "plateau": Plateau(window=2, patience=1, improvement=30, drops=2),
-        "photos": PAPER["imagenet"].tiny().photos,
+        "photos": IMAGENET.protocol.tiny().photos,
     }
 )
-RUN = RunSpec(net=Net.on("imagenet", "resnet-18"), variant=SMOKE, protocol=PROTOCOL, seed=1)
+RUN = RunSpec(net=IMAGENET.net("resnet-18"), variant=SMOKE, protocol=PROTOCOL, seed=1)
 
 
 def opened(tmp_path: Path, workers: int = 0) -> PhotoDataset:
     """The embedded photographs: 64 to train on, in batches that reach across epochs."""
-    dataset = open_dataset(SMOKE, tmp_path, photos=PROTOCOL.photos, workers=workers)
+    dataset = open_dataset(SMOKE, tmp_path, protocol=PROTOCOL, workers=workers)
     assert isinstance(dataset, PhotoDataset)
     return dataset
 
@@ -119,11 +122,17 @@ def test_a_net_memorises_100_photographs(net: str, photograph_root: Path, tmp_pa
     """
     photos = Photos(crop=64, shorter_side=(73, 80))
     variant = Variant(dataset="folder", source=source_of(photograph_root))
-    protocol = PAPER["imagenet"].model_copy(
+    protocol = IMAGENET.protocol.model_copy(
         update={"batch_size": 50, "iterations": 600, "plateau": None, "milestones": (450,), "photos": photos}
     )
-    run = RunSpec(net=Net.on("imagenet", net), variant=variant, protocol=protocol, seed=0)
-    dataset = open_dataset(variant, tmp_path, photos=photos, dataset_root=photograph_root, workers=2)
+    run = RunSpec(net=IMAGENET.net(net), variant=variant, protocol=protocol, seed=0)
+    dataset = open_dataset(
+        variant,
+        tmp_path,
+        protocol=IMAGENET.protocol.model_copy(update={"photos": photos}),
+        dataset_root=photograph_root,
+        workers=2,
+    )
     train(run, tmp_path, dataset, report=lambda status: None, should_stop=lambda: False)  # noqa: ARG005
     log = pd.read_csv(tmp_path / run_folder.TRAIN_CSV)
 

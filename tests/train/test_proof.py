@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from resnet_cli.device import prepare
+from resnet_cli.device.torch_device import prepare
 from resnet_cli.spec import Net
 from resnet_cli.train import graph_step, proof
 from resnet_cli.train.graph_step import FastStep, GraphStep, PlainGraphStep
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from resnet_cli.data import Dataset, TrainingStream
-    from resnet_cli.spec import Precision, RunSpec
+    from resnet_cli.data import Dataset, Stream
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.names import Precision
 
 pytestmark = pytest.mark.usefixtures("no_device")
 
@@ -45,7 +46,7 @@ class Captured(Recording, PlainGraphStep):
 class WrongRate(Recording):
     """The rate stays what it was when the graph was captured."""
 
-    def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
         """Makes the update of this number."""
         if self.graph is not None:
             learning_rate = self.learning_rate
@@ -55,7 +56,7 @@ class WrongRate(Recording):
 class StaleInput(Recording):
     """Each launch reads the batch that was there when it was captured."""
 
-    def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
         """Makes the update of this number, but of the first batch."""
         return super().update(stream, min(iteration, 1), learning_rate)
 
@@ -73,7 +74,7 @@ class NoMomentum(Recording):
 class StatisticsNotRestored(Recording):
     """What the warm-up did to the running statistics stays."""
 
-    def _capture(self, stream: TrainingStream, inputs: tuple[Tensor, ...]) -> None:
+    def _capture(self, stream: Stream, inputs: tuple[Tensor, ...]) -> None:
         super()._capture(stream, inputs)
         momenta = [each["momentum_buffer"] for each in self.optimizer.state.values()]
         restored = [each.detach() for each in (*self.net.parameters(), *momenta, *self.counters)]
@@ -87,7 +88,7 @@ class StatisticsNotRestored(Recording):
 class FailingCapture(Recording):
     """The device refuses what is captured."""
 
-    def _capture(self, stream: TrainingStream, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG002
+    def _capture(self, stream: Stream, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG002
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with `TORCH_USE_...`")
 
 
@@ -149,7 +150,7 @@ def test_a_loss_that_is_no_number_is_no_agreement(
     """NaN compares with nothing."""
 
     class NotANumber(Recording):
-        def update(self, stream: TrainingStream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+        def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
             loss, wrong = super().update(stream, iteration, learning_rate)
             return loss * torch.nan, wrong
 

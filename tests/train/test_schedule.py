@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from paper_tasks import IMAGENET
 
-from resnet_cli.spec import PAPER, Net, Plateau, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import Net, Plateau, Protocol, Warmup
 from resnet_cli.train.schedule import epochs_between_tests, has_plateaued, learning_rate, warmup_is_over
 
 
@@ -54,7 +56,7 @@ def test_warm_up_ends_when_the_window_is_below_80(errors: list[float], expected:
 
 def test_rate_falls_when_the_error_plateaued() -> None:
     """On ImageNet the rate is a tenth from the update after each drop on (section 3.4)."""
-    rates = [learning_rate(PAPER["imagenet"], iteration, None, drops=[100, 300]) for iteration in (100, 101, 300, 301)]
+    rates = [learning_rate(IMAGENET.protocol, iteration, None, drops=[100, 300]) for iteration in (100, 101, 300, 301)]
 
     assert [0.1, 0.01, 0.01, 0.001] == pytest.approx(rates)
 

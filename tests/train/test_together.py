@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from paper_tasks import CIFAR10
 from rank_processes import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_cli.data import synthetic
 from resnet_cli.data.stream import TrainStream
-from resnet_cli.model import cifar_net
-from resnet_cli.ranks import ALONE, Ranks
+from resnet_cli.device.ranks import ALONE, Ranks
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.train import together
 from resnet_cli.train.graph_step import FastStep
@@ -46,7 +46,7 @@ def trained(
 
     The batch is taken in so many parts over all ranks; None: as a whole, normalisation synchronised.
     """
-    net = cifar_net(Net.model_validate(NET), 0).double()
+    net = CIFAR10.make(Net.model_validate(NET), 0).double()
     step = kind(net, PROTOCOL, "fp32", torch.device(device), (parts or ranks.count) // ranks.count)
     if ranks.count > 1:
         step.join(ranks, synchronized=parts is None)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from processes import wait_for
 
-from resnet_cli import run_folder
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import Net, Protocol, RunSpec, Variant, Warmup
+from resnet_cli.spec import Net, Protocol, Warmup
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 from resnet_cli.train import loop
 
 if TYPE_CHECKING:

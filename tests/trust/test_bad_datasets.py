@@ -25,11 +25,11 @@ from bad_input import (
     examine_many,
 )
 from hypothesis import strategies as st
+from paper_tasks import CIFAR10, IMAGENET
 from PIL import Image
 
-from resnet_cli.data import cifar10, folder
-from resnet_cli.model import cifar_net, imagenet_net
-from resnet_cli.spec import Net
+from resnet_cli.tasks.cifar10 import files as cifar10
+from resnet_cli.tasks.imagenet import folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,10 +151,10 @@ def test_datasets(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """
     monkeypatch.setattr("resnet_cli.runs.one_run.train", lambda *_, **__: None)
     monkeypatch.setattr("resnet_cli.runs.one_run.score_run", lambda *_, **__: None)
-    net = Net.on("cifar10", "resnet-8")
-    safetensors.torch.save_file(cifar_net(net, 0).state_dict(), tmp_path / "cifar.safetensors")
-    net = Net.on("imagenet", "resnet-18")
-    safetensors.torch.save_file(imagenet_net(net, 0, classes=2).state_dict(), tmp_path / "photos.safetensors")
+    net = CIFAR10.net("resnet-8")
+    safetensors.torch.save_file(CIFAR10.make(net, 0).state_dict(), tmp_path / "cifar.safetensors")
+    net = IMAGENET.net("resnet-18")
+    safetensors.torch.save_file(IMAGENET.make(net, 0, classes=2).state_dict(), tmp_path / "photos.safetensors")
     whole = folder_of_classes(tmp_path / "whole")
     weights = ["--weights", "photos.safetensors", "--device", "cpu"]
     for command in (["data", "verify"], ["run", "table2", "--dry-run"], ["eval", "resnet-18", *weights]):

@@ -17,10 +17,9 @@ from bad_input import (
 from hypothesis import strategies as st
 from small_run import small_run
 
-from resnet_cli import run_folder
 from resnet_cli.cli.app import app
-from resnet_cli.model import build
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +183,7 @@ def test_flags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("resnet_cli.cli.run.train_missing", lambda *_: 0)
     monkeypatch.setattr("resnet_cli.cli.reproduce.train_missing", lambda *_: 0)
     monkeypatch.setattr("resnet_cli.cli.bench._print", lambda *_: None)
-    monkeypatch.setattr("resnet_cli.timing.measure", lambda *_: None)
+    monkeypatch.setattr("resnet_cli.runs.timing.measure", lambda *_: None)
     monkeypatch.setattr("resnet_cli.data.synthetic.load", embedded)
     monkeypatch.setattr("socket.getaddrinfo", no_network)
     (tmp_path / "plain-file").write_bytes(b"nothing\n")
@@ -192,7 +191,9 @@ def test_flags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "loop").symlink_to("loop")
     run = small_run(8)
     folder = Store(tmp_path / "a-store").create_folder(run)
-    (folder / run_folder.WEIGHTS).write_bytes(safetensors.torch.save(build(run.net, run.variant, 0, 10).state_dict()))
+    (folder / run_folder.WEIGHTS).write_bytes(
+        safetensors.torch.save(run.task.build(run.net, run.variant, 0, 10).state_dict())
+    )
     rows = "".join(f"{update},0.1,1,80\n" for update in range(1, 9))
     (folder / run_folder.TRAIN_CSV).write_text(f"iteration,lr,loss,train_error\n{rows}")
     (folder / run_folder.EVAL_CSV).write_text("iteration,test_loss,test_error,test_error_top5,images\n8,1,80,40,64\n")

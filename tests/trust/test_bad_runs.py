@@ -21,17 +21,18 @@ from bad_input import (
     examine_many,
 )
 from hypothesis import strategies as st
+from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli import run_folder
 from resnet_cli.experiment import load_experiment
-from resnet_cli.spec import Net, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import AddRun, AddTest
 
-    from resnet_cli.runs.store import Store
+    from resnet_cli.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -152,8 +153,8 @@ def test_files_of_runs(count: int, written: Store, short: Variant, photos: Varia
     ValueError only.
     """
     protocols = {name: load_experiment(name).protocol for name in ("fig1", "table5")}
-    of_fig1 = written.folder(RunSpec.of(Net.on("cifar10", "plain-20"), short, protocols["fig1"], 0))
-    of_table5 = written.folder(RunSpec.of(Net.on("imagenet", "resnet-50"), photos, protocols["table5"], 0))
+    of_fig1 = written.folder(RunSpec.of(CIFAR10.net("plain-20"), short, protocols["fig1"], 0))
+    of_table5 = written.folder(RunSpec.of(IMAGENET.net("resnet-50"), photos, protocols["table5"], 0))
     whole = {path: path.read_bytes() for path in (*of_fig1.iterdir(), *of_table5.iterdir())}
     given_dir = ["--results-dir", str(written.root)]
     for command in (*READERS, ["table", "table5"], ["check", "table5"], ["status"], ["list"]):

@@ -26,10 +26,9 @@ from bad_input import (
     examine_many,
 )
 from hypothesis import strategies as st
+from paper_tasks import CIFAR10
 
-from resnet_cli import run_folder
-from resnet_cli.model import cifar_net
-from resnet_cli.spec import Net
+from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,9 +182,9 @@ def test_weights(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     full count also when tensors larger than their storage, or NaN, are let through.
     """
     monkeypatch.setattr("resnet_cli.data.synthetic.load", embedded)
-    own = cifar_net(Net.on("cifar10", "resnet-8"), 0).state_dict()
-    others = [cifar_net(Net.on("cifar10", name), 0).state_dict() for name in ("resnet-14", "resnet-8-B", "resnet-8-C")]
-    others.append(cifar_net(Net.on("cifar10", "resnet-8"), 0, classes=7).state_dict())
+    own = CIFAR10.make(CIFAR10.net("resnet-8"), 0).state_dict()
+    others = [CIFAR10.make(CIFAR10.net(name), 0).state_dict() for name in ("resnet-14", "resnet-8-B", "resnet-8-C")]
+    others.append(CIFAR10.make(CIFAR10.net("resnet-8"), 0, classes=7).state_dict())
     path = tmp_path / "weights.pt"
     path.write_bytes(safetensors.torch.save(own))
     command = ["eval", "resnet-8", "--weights", str(path), "--dataset", "synthetic", "--device", "cpu"]

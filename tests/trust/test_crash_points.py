@@ -9,16 +9,16 @@ import pytest
 from file_operations import Operation, Shim, states
 from small_run import leftovers, result, small_run, train_here
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint, loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 
 def operations_of(run: RunSpec, root: Path) -> list[Operation]:

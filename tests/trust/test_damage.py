@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from small_run import FILES, result, small_run, train_here
 
-from resnet_cli import run_folder
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.weights import read_weights
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint, loop
 from resnet_cli.train.checkpoint import UnreadableCheckpointError
+from resnet_cli.weights.read import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,14 +12,14 @@ import pytest
 from file_operations import Shim
 from small_run import leftovers, result, small_run, train_here
 
-from resnet_cli import run_folder
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint, log, loop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 
 def train_with_fault(run: RunSpec, root: Path, number: int, kind: int, *, lasts: bool) -> tuple[str, str, int] | None:

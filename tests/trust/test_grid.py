@@ -15,16 +15,16 @@ import pytest
 from processes import PATIENCE, end_group, wait_for
 from small_run import Endings, result, small_run, train_here
 
-from resnet_cli import run_folder
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.process import BaseProcess
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 UPDATES = 120
 JUST_NOW = 0.1  # seconds

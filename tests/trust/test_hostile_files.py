@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import pytest
 import torch
+from paper_tasks import IMAGENET
 
-from resnet_cli import run_folder
-from resnet_cli.data import cifar10, statistics
+from resnet_cli.data import statistics
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.weights import read_weights, torchvision_weights
-from resnet_cli.spec import Net
+from resnet_cli.storage import run_folder
+from resnet_cli.tasks.cifar10 import files as cifar10
 from resnet_cli.train import checkpoint
+from resnet_cli.weights.read import read_weights, torchvision_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -486,7 +487,7 @@ def test_weights_with_a_wrong_checksum_are_not_loaded(https: Https, markers: Pat
     """
     https.content = torch_zip(pickles(markers / "weights")["posix"])
     with pytest.raises(BadInputError, match="invalid hash value"):
-        torchvision_weights(Net.on("imagenet", "resnet-18-B"))
+        torchvision_weights(IMAGENET.net("resnet-18-B"))
 
     assert [] == executed(markers)
     assert [] == list(https.cache.iterdir())
@@ -508,7 +509,7 @@ def test_weights_with_the_right_checksum(
     weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.value
     monkeypatch.setattr(weights, "url", f"https://example.org/models/{name}")
 
-    assert ["fc.weight"] == list(torchvision_weights(Net.on("imagenet", "resnet-18-B")))
+    assert ["fc.weight"] == list(torchvision_weights(IMAGENET.net("resnet-18-B")))
     assert [name] == [path.name for path in https.cache.iterdir()]
     assert "" == capsys.readouterr().out
 
@@ -544,7 +545,7 @@ def test_no_download_leaves_https(https: Https, http: tuple[str, list[str]], tmp
     https.code, https.location = code, address
     for download in (
         lambda: cifar10.download(tmp_path / "data", plainly),
-        lambda: torchvision_weights(Net.on("imagenet", "resnet-18-B")),
+        lambda: torchvision_weights(IMAGENET.net("resnet-18-B")),
     ):
         with pytest.raises(BadInputError) as caught:
             download()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from paper_tasks import IMAGENET
 from processes import killed_at_last
 from small_run import leftovers, note_updates, result, small_run, train_here, wait_for_updates
 
-from resnet_cli.data.folder import source_of
-from resnet_cli.runs.store import Store
-from resnet_cli.spec import PAPER, Net, Photos, Plateau, RunSpec, Variant
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.spec import Photos, Plateau
+from resnet_cli.storage.store import Store
+from resnet_cli.tasks.imagenet.folder import source_of
 from resnet_cli.train import checkpoint
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def test_killed_while_it_reads_photographs(photograph_root: Path, tmp_path: Path
     """
     source = source_of(photograph_root)
     variant = Variant(dataset="folder", source=source)
-    protocol = PAPER["imagenet"].model_copy(
+    protocol = IMAGENET.protocol.model_copy(
         update={
             "batch_size": 8,
             "iterations": 12,
@@ -53,7 +55,7 @@ def test_killed_while_it_reads_photographs(photograph_root: Path, tmp_path: Path
             "photos": Photos(crop=32, shorter_side=(36, 68)),
         }
     )
-    run = RunSpec(net=Net.on("imagenet", "resnet-18"), variant=variant, protocol=protocol, seed=0)
+    run = RunSpec(net=IMAGENET.net("resnet-18"), variant=variant, protocol=protocol, seed=0)
     reached = kill_again_and_again(run, tmp_path, photograph_root, kills=10, most=4)
 
     assert len(reached) > 3

@@ -16,14 +16,14 @@ from small_run import result
 
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.cli.screen import Screen
-from resnet_cli.runs.store import Store
+from resnet_cli.storage.store import Store
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-    from resnet_cli.run_folder import Status
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
+    from resnet_cli.storage.run_folder import Status
 
 PROCESSES = 8
 COMMAND = ["run", "table6", "--tiny", "--only", "resnet-20", "--device", "cpu", "--results-dir"]

@@ -14,10 +14,10 @@ import pytest
 from rank_processes import ended, run_ranks, started_ranks
 from small_run import Endings, leftovers, note_updates, result, small_run, train_here, wait_for_updates
 
-from resnet_cli.ranks import LOST, Ranks, is_loss
+from resnet_cli.device.ranks import LOST, Ranks, is_loss
 from resnet_cli.runs.execute import execute, follow
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
+from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint
 from resnet_cli.train.step import EagerStep
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data.stream import TrainStream
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 
 def run_of(updates: int, ranks: int = 2) -> RunSpec:

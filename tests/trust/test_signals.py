@@ -15,17 +15,17 @@ import torch
 from processes import PATIENCE, killed_at_last
 from small_run import Endings, leftovers, note_updates, result, small_run, train_here, wait_for_updates
 
-from resnet_cli import run_folder
 from resnet_cli.runs.execute import execute
 from resnet_cli.runs.settings import Settings
-from resnet_cli.runs.store import Store
+from resnet_cli.storage import run_folder
+from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from resnet_cli.spec import RunSpec
+    from resnet_cli.identity import RunSpec
 
 STOPPED = 75
 RUN = small_run(60)

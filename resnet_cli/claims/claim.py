@@ -1,0 +1,65 @@
+"""What every kind of claim has: its words, its metric, its nets, how it is judged and what it needs. No scipy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from resnet_cli.spec import Frozen, Net
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.power import Need
+    from resnet_cli.report.summarize import Summary
+
+MOST_NETS = 1_000
+
+Line = Annotated[str, Field(max_length=1_000)]
+Nets = Annotated[tuple[Net, ...], Field(max_length=MOST_NETS)]
+Pair = tuple[Net | float, Net | float]
+
+
+class BaseClaim(Frozen):
+    """A claim of the paper, by which an experiment is judged.
+
+    Attributes:
+        text: In words.
+        metric: What it is about.
+        has_p: Whether it is decided by chance, so that a table's other claims must be corrected for it.
+        runs_help: Whether more runs can make it reproduced.
+    """
+
+    text: Line
+    metric: str
+
+    has_p: ClassVar[bool] = True
+    runs_help: ClassVar[bool] = True
+
+    @property
+    def named(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        raise NotImplementedError
+
+    def pairs(self) -> Sequence[Pair]:
+        """What it compares, of each the side that it says is the better one first."""
+        return ()
+
+    def compare(self, summary: Summary) -> list[Comparison]:
+        """The comparisons behind its verdict."""
+        raise NotImplementedError
+
+    def needs(self, summary: Summary) -> list[Need]:
+        """How many seeds a side each comparison needs; none where it is not compared over runs."""
+        return []
+
+    def why_not_run(self, missing: str, summary: Summary) -> str:
+        """What it waits for, of these nets."""
+        from resnet_cli.analyses import analysis_with
+
+        if analysis := analysis_with(self.metric):
+            return f"no run of {missing} with its {analysis.name}; 'resnet run {summary.experiment.name}' makes it"
+        early = " with an evaluation in the first quarter" if self.metric.startswith("early_") else ""
+        return f"no finished run of {missing}{early}"

@@ -1,0 +1,131 @@
+"""Verdicts on an experiment's claims, with the figures behind them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from resnet_cli.claims.comparison import ENOUGH_RUNS, SIGNIFICANCE, Comparison, Verdict
+from resnet_cli.claims.significance import holm, p_in_words
+
+if TYPE_CHECKING:
+    from resnet_cli.claims import Claim
+    from resnet_cli.report.summarize import Summary
+
+ORDER: tuple[Verdict, ...] = ("not run", "not reproduced", "too few runs", "reproduced")
+
+RULE = (
+    "'Lower' is a one-sided t-test over runs, Welch's between two nets; a sequence has the greatest p of its pairs; "
+    "'within' is an equivalence test, two one-sided t-tests; 'no advantage' a t-test against a margin. Holm corrects "
+    f"all p of a table: reproduced if the corrected p < {SIGNIFICANCE}, not reproduced if the plain p > "
+    f"{1 - SIGNIFICANCE} or if {ENOUGH_RUNS} runs a side do not reproduce it, else too few runs; fewer than two runs a "
+    "side, or a smoke run, decide nothing (but of a constructed start each run must agree). Differences are in points, "
+    "or in the metric's own unit; g is Hedges'. A sign test compares two answers image by image and speaks of these "
+    "very nets only: an ensemble's decides, that of two single runs does not. Choose the seeds before they run "
+    "(`resnet check --power` "
+    "says how many): adding some until a claim is reproduced is not covered."
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a claim, why, the comparisons behind it, and the error that it is about.
+
+    Attributes:
+        p: The claim's, before the correction; None if no test decides it, or a part of it waits for runs.
+        corrected_p: The same by Holm's method, for all claims of the table that have one.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    reason: str
+    comparisons: tuple[Comparison, ...]
+    metric_in_words: str
+    p: float | None
+    corrected_p: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The judgement as plain values for JSON."""
+        return {
+            "claim": self.claim.text,
+            "metric": self.claim.metric,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "p": self.p,
+            "corrected_p": self.corrected_p,
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
+
+
+def judge(summary: Summary) -> list[Judgement]:
+    """A verdict for each of the experiment's claims, in the file's order.
+
+    Each claim gets a p from its own test; see its kind.
+
+    The p of all claims are corrected together by Holm's method, so that a table in which no claim is true has a
+    'reproduced' in at most one case of twenty. Corrected p < 0.05 is reproduced. Plain p > 0.95 is not reproduced: the
+    opposite is significant. What lies between is not reproduced if every side has five runs or more, or if a pair with
+    as many has p >= 0.05 by itself; else too few runs. An ensemble has no side to add runs to: not reproduced.
+
+    Welch's test is not exact. Of two equal nets with as many runs each, one is called lower in 3 to 5% of the cases
+    where one spreads at most three times as much as the other, in 5.7% at ten times; with two runs against five or
+    ten it may be 8%. So give all nets as many seeds.
+
+    A side with fewer than two runs is too few; the saved answers of two such nets are compared image by image, but
+    that test knows nothing of how runs differ, and decides nothing. If no side varies, the values themselves are
+    compared, and there is no p. A claim about a net without a finished run is not run. A smoke run reproduces nothing
+    and refutes nothing: too few runs.
+    """
+    compared = [(claim, claim.compare(summary)) for claim in summary.experiment.claims]
+    plain = [_greatest_p(comparisons) for _, comparisons in compared]
+    corrections = iter(holm([p for p in plain if p is not None]))
+    corrected = [None if p is None else next(corrections) for p in plain]
+    return [
+        _judgement(claim, comparisons, p, corrected_p, summary)
+        for (claim, comparisons), p, corrected_p in zip(compared, plain, corrected, strict=True)
+    ]
+
+
+def _greatest_p(comparisons: list[Comparison]) -> float | None:
+    """The p of a claim that all of these hold; None if one has none, unless it needed none to be reproduced."""
+    if any(comparison.p is None and comparison.verdict != "reproduced" for comparison in comparisons):
+        return None
+    return max((comparison.p for comparison in comparisons if comparison.p is not None), default=None)
+
+
+def _judgement(
+    claim: Claim, comparisons: list[Comparison], p: float | None, corrected_p: float | None, summary: Summary
+) -> Judgement:
+    if summary.variant.tiny:
+        comparisons = [
+            comparison if comparison.verdict == "not run" else replace(comparison, verdict="too few runs")
+            for comparison in comparisons
+        ]
+    verdict = min((comparison.verdict for comparison in comparisons), key=ORDER.index)
+    if verdict == "reproduced" and corrected_p is not None and corrected_p >= SIGNIFICANCE:
+        sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
+        more_runs_help = claim.runs_help and any(0 < side.n < ENOUGH_RUNS for side in sides)
+        verdict = "too few runs" if more_runs_help else "not reproduced"
+    reason = _reason(verdict, claim, comparisons, summary)
+    if p is not None and corrected_p is not None and not summary.variant.tiny:
+        correction = f"{p_in_words(p)}, corrected {corrected_p:.2g}" if f"{p:.2g}" != f"{corrected_p:.2g}" else ""
+        reason = "; ".join(part for part in (reason, correction) if part)
+    return Judgement(claim, verdict, reason, tuple(comparisons), summary.in_words(claim.metric), p, corrected_p)
+
+
+def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Summary) -> str:
+    """What a reader must know beside the figures; empty where they say it all."""
+    sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
+    if verdict == "not run":
+        missing = dict.fromkeys(side.name for side in sides if side.mean is None)
+        return claim.why_not_run(", ".join(missing), summary)
+    if summary.variant.tiny:
+        return "smoke run"
+    if verdict == "too few runs" and summary.nobody_reached(claim):
+        return f"no run reached {summary.experiment.reach:g}%"
+    if verdict == "too few runs":
+        have = dict.fromkeys(f"{side.name} has {side.n}" for side in sides if 0 < side.n < ENOUGH_RUNS)
+        reason = f"{ENOUGH_RUNS} runs decide (--seeds {ENOUGH_RUNS}); {', '.join(have)}"
+        problems = dict.fromkeys(each.not_by_image for each in comparisons if each.not_by_image)
+        return f"{reason}; not compared by image: {'; '.join(problems)}" if problems else reason
+    return ""

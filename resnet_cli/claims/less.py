@@ -1,0 +1,62 @@
+"""One net is better than another, or than a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator as validates
+
+from resnet_cli.claims.claim import BaseClaim, Pair
+from resnet_cli.spec import Net, Percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.power import Need
+    from resnet_cli.report.summarize import Summary
+
+
+class Less(BaseClaim):
+    """Claim: the left net is better than the right one, or than a number, by a metric of which less is better.
+
+    Between two nets it is decided by the one-sided Welch t-test over runs, against a number by the one-sample t-test.
+    """
+
+    kind: Literal["less"]
+    metric: str = "test_error"
+    left: Net | Percent
+    right: Net | Percent
+
+    @validates(mode="after")
+    def _compares_a_net(self) -> Self:
+        if not self.named:
+            raise ValueError("left and right are both numbers; one must be a net")
+        return self
+
+    @property
+    def named(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return tuple(side for side in (self.left, self.right) if isinstance(side, Net))
+
+    def pairs(self) -> Sequence[Pair]:
+        """The two sides."""
+        return [(self.left, self.right)]
+
+    def compare(self, summary: Summary) -> list[Comparison]:
+        """One."""
+        from resnet_cli.claims.comparison import better
+
+        return [better(summary, self, self.left, self.right)]
+
+    def needs(self, summary: Summary) -> list[Need]:
+        """One."""
+        from resnet_cli.claims.power import need_better
+
+        return [need_better(summary, self, self.left, self.right)]
+
+
+class Better(Less):
+    """The same by any metric: of an accuracy more is better."""
+
+    kind: Literal["better"]  # type: ignore[assignment]  # fields of a model may be narrowed

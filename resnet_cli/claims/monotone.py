@@ -1,0 +1,51 @@
+"""A sequence of nets, each better than the one before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from resnet_cli.claims.claim import BaseClaim, Nets, Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.power import Need
+    from resnet_cli.report.summarize import Summary
+    from resnet_cli.spec import Net
+
+
+class Monotone(BaseClaim):
+    """Claim: each net is better than the net before it.
+
+    Decided as `Less` for every neighbouring pair. Its p is the greatest of theirs, for the claim says that all of
+    them hold: an intersection-union test, which needs no correction within.
+    """
+
+    kind: Literal["monotone"]
+    metric: str = "test_error"
+    nets: Nets = Field(min_length=2)
+
+    @property
+    def named(self) -> tuple[Net, ...]:
+        """The nets it speaks of."""
+        return self.nets
+
+    def pairs(self) -> Sequence[Pair]:
+        """Each net, and the one before it."""
+        return [(later, former) for former, later in pairwise(self.nets)]
+
+    def compare(self, summary: Summary) -> list[Comparison]:
+        """One for each pair."""
+        from resnet_cli.claims.comparison import better
+
+        return [better(summary, self, *pair) for pair in self.pairs()]
+
+    def needs(self, summary: Summary) -> list[Need]:
+        """One for each pair, and it needs them all."""
+        from resnet_cli.claims.power import need_better
+
+        return [need_better(summary, self, *pair) for pair in self.pairs()]

@@ -1,0 +1,258 @@
+"""How many seeds a claim needs: the power of its test, before the runs are made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special, stats
+
+from resnet_cli.claims.comparison import ENOUGH_RUNS, SIGNIFICANCE
+from resnet_cli.claims.significance import DECIMALS, Sample
+from resnet_cli.spec import Net
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resnet_cli.claims.claim import BaseClaim
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.report.summarize import Summary
+
+POWER = 0.8
+MINUS = "−"  # noqa: RUF001  a minus sign
+MOST_SEEDS = 1_000
+CERTAIN = 1e5  # standard errors; far beyond, the series for the noncentral t does not converge
+
+RULE = (
+    "Under p< the seeds a side for 80% power, if gap and std over runs (points) are the true ones: p < 0.05 is for "
+    "a table's only claim, the other is Holm's strictest. Under n= the power of so many seeds a side at that level. A "
+    "sequence needs all its pairs, so at least the most seeds that one of them needs. 'paper': its own numbers, of "
+    "which one is a std, ResNet-110's on CIFAR-10; 'ours': our runs at this scale."
+)
+
+# Points and weights of an integral over the shares of a distribution, from 0 to 1.
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+SHARES, WEIGHTS = (_POINTS + 1) / 2, _WEIGHTS / 2
+
+
+def power_between_nets(gap: float, std: float, seeds: int, alpha: float) -> float:
+    """The power of the one-sided Welch test between two nets of `seeds` runs each, with the same spread.
+
+    Exact. At equal n the t of Welch's test is that of the pooled one: noncentral, with 2(n-1) degrees of freedom. Its
+    critical value is not, for Welch's degrees of freedom depend on how the variance seen is shared between the two
+    nets; that share is independent of t, has a beta distribution, and is integrated over.
+
+    Args:
+        gap: By how much the left net's true mean is lower; points.
+        std: The standard deviation of either net's runs; points.
+        seeds: Runs a side, two or more.
+        alpha: The level of the test.
+    """
+    df = seeds - 1
+    share = stats.beta.ppf(SHARES, df / 2, df / 2)
+    critical = special.stdtrit(df / (share**2 + (1 - share) ** 2), 1 - alpha)
+    return float(WEIGHTS @ stats.nct.sf(critical, 2 * df, min(gap / std * np.sqrt(seeds / 2), CERTAIN)))
+
+
+def power_against_number(gap: float, std: float, seeds: int, alpha: float) -> float:
+    """The power of the one-sided one-sample t-test; arguments as of `power_between_nets`. Exact."""
+    critical = special.stdtrit(seeds - 1, 1 - alpha)
+    return float(stats.nct.sf(critical, seeds - 1, min(gap / std * np.sqrt(seeds), CERTAIN)))
+
+
+def power_within(gap: float, std: float, seeds: int, alpha: float, *, tolerance: float) -> float:
+    """The power of the equivalence test for a net whose true mean is `gap` away from the value. Exact.
+
+    Both one-sided tests reject where the mean is closer to the value than the tolerance less the critical t standard
+    errors; the mean's probability of that is integrated over the spread that the runs may show.
+    """
+    df, root = seeds - 1, np.sqrt(seeds) / std
+    critical = special.stdtrit(df, 1 - alpha)
+    greatest = special.chdtr(df, df * (tolerance * root / critical) ** 2)  # share of the spreads that leave any room
+    seen = np.sqrt(stats.chi2.ppf(greatest * SHARES, df) / df)
+    room = tolerance * root - critical * seen
+    return float(greatest * (WEIGHTS @ (special.ndtr(room - gap * root) - special.ndtr(-room - gap * root))))
+
+
+def fewest_seeds(power: Callable[[int], float]) -> int | None:
+    """The least number of seeds, of two and more, with 80% power; None if 1,000 do not do."""
+    enough = 2
+    while power(enough) < POWER:
+        if enough == MOST_SEEDS:
+            return None
+        enough = min(2 * enough, MOST_SEEDS)
+    few = max(1, enough // 2)  # too few, or a number below two
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if power(middle) >= POWER else (middle, enough)
+    return enough
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many seeds a side one comparison of a claim needs.
+
+    Attributes:
+        claim: The claim in words.
+        comparison: `resnet-32 < resnet-20`.
+        metric: Which error.
+        metric_in_words: The same, as people say it.
+        gap: By how much the claim is expected to hold, in points: of 'within' how far from the value the mean is; None
+            if nobody knows.
+        gap_from: Whose numbers say so.
+        std: The expected standard deviation over runs, points; None if nobody knows.
+        std_from: Whose it is.
+        seeds: For 80% power as the table's only claim; None if more than 1,000 or unknown.
+        strict_seeds: The same at the strictest level of Holm's correction.
+        power: By number of seeds, at the strictest level; empty if unknown.
+        problem: Why there is no number of seeds; empty if there is one.
+    """
+
+    claim: str
+    comparison: str
+    metric: str
+    metric_in_words: str
+    gap: float | None
+    gap_from: str
+    std: float | None
+    std_from: str
+    seeds: int | None
+    strict_seeds: int | None
+    power: dict[int, float]
+    problem: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return asdict(self)
+
+
+def strictest_level(experiment: Experiment) -> float:
+    """The level at which Holm's correction tests the smallest p of the experiment's claims."""
+    return SIGNIFICANCE / max(1, sum(claim.has_p for claim in experiment.claims))
+
+
+def seeds_shown(experiment: Experiment) -> list[int]:
+    """For which numbers of seeds the power is told: 2, 3, 5, and the most that the experiment's file asks for."""
+    return sorted({2, 3, ENOUGH_RUNS, max([2, *(group.seeds for group in experiment.runs)])})
+
+
+def needs(summary: Summary) -> list[Need]:
+    """What each claim about runs needs; of a sequence one for each neighbouring pair, and it needs them all."""
+    return [need for claim in summary.experiment.claims for need in claim.needs(summary)]
+
+
+def need_better(summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> Need:
+    """What it takes to show that left is better than right."""
+    sign, known = summary.sign(claim.metric), _Known.of(summary, claim, left, right)
+    gap = None if known.difference is None else -sign * known.difference
+    both = isinstance(left, Net) and isinstance(right, Net)
+    name = f"{known.left} {'<' if sign > 0 else '>'} {known.right}"
+    return known.need(name, gap, power_between_nets if both else power_against_number)
+
+
+def need_no_advantage(summary: Summary, claim: BaseClaim, left: Net, right: Net, margin: float) -> Need:
+    """What it takes to show that left is not better than right by the margin."""
+    sign, known = summary.sign(claim.metric), _Known.of(summary, claim, left, right)
+    gap = None if known.difference is None else margin + sign * known.difference
+    beyond = f"> {known.right} {MINUS}" if sign > 0 else f"< {known.right} +"
+    return known.need(f"{known.left} {beyond} {margin:g}", gap, power_between_nets)
+
+
+def need_within(summary: Summary, claim: BaseClaim, net: Net, value: float, tolerance: float) -> Need:
+    """What it takes to show that a net is within the tolerance of a value."""
+    known = _Known.of(summary, claim, net, value)
+    gap = None if known.difference is None else abs(known.difference)
+    name = f"{known.left} = {known.right} ± {tolerance:g}"
+    return known.need(name, gap, partial(power_within, tolerance=tolerance), tolerance)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is to be expected of two sides: the difference of their means and their spread, and whose they are."""
+
+    summary: Summary
+    claim: BaseClaim
+    left: str
+    right: str
+    difference: float | None
+    gap_from: str
+    std: float | None
+    std_from: str
+
+    @classmethod
+    def of(cls, summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> _Known:
+        """Of these sides."""
+        one, other = (side.name if isinstance(side, Net) else f"{side:g}" for side in (left, right))
+        difference = _difference(summary, claim, left, right)
+        std = _std(summary, claim, [side for side in (left, right) if isinstance(side, Net)])
+        return cls(summary, claim, one, other, *difference, *std)
+
+    def need(
+        self, comparison: str, gap: float | None, power: Callable[..., float], tolerance: float | None = None
+    ) -> Need:
+        """What a test of this power needs; gap, std, seeds and alpha are its arguments."""
+        claim, problem = self.claim, _problem(gap, self.gap_from, self.std, tolerance)
+        words = self.summary.in_words(claim.metric)
+        whose = (gap, self.gap_from, self.std, self.std_from)
+        known = Need(claim.text, comparison, claim.metric, words, *whose, None, None, {}, problem)
+        if gap is None or self.std is None or problem:
+            return known
+        of = partial(power, gap, self.std)
+        strictest = strictest_level(self.summary.experiment)
+        return replace(
+            known,
+            seeds=fewest_seeds(partial(of, alpha=SIGNIFICANCE)),
+            strict_seeds=fewest_seeds(partial(of, alpha=strictest)),
+            power={seeds: of(seeds, alpha=strictest) for seeds in seeds_shown(self.summary.experiment)},
+        )
+
+
+def _problem(gap: float | None, gap_from: str, std: float | None, tolerance: float | None) -> str:
+    if gap is None:
+        return "gap unknown"
+    if gap <= 0 if tolerance is None else gap >= tolerance:
+        return "the paper's own numbers say otherwise" if gap_from == "paper" else "our own numbers say otherwise"
+    return "spread unknown" if std is None else ""
+
+
+def _difference(summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> tuple[float | None, str]:
+    """The difference of means to be expected, and whose numbers it is from.
+
+    The paper's, for runs at its scale; else ours where there are any. Shorter runs differ by more or less.
+    """
+    ours = tuple(_our_mean(summary, side, claim) for side in (left, right))
+    papers = tuple(_papers_mean(summary, side, claim) for side in (left, right))
+    sources = [(papers, "paper"), (ours, "ours")]
+    for (one, other), source in sources if summary.is_paper else reversed(sources):
+        if one is not None and other is not None:
+            return round(one - other, DECIMALS), source
+    return None, ""
+
+
+def _our_mean(summary: Summary, side: Net | float, claim: BaseClaim) -> float | None:
+    return Sample.of(side.name, summary.values(side, claim.metric)).mean if isinstance(side, Net) else side
+
+
+def _papers_mean(summary: Summary, side: Net | float, claim: BaseClaim) -> float | None:
+    if not isinstance(side, Net):
+        return side
+    row = next((row for row in summary.experiment.rows if row.net == side), None)
+    metrics = {metric.key: metric for metric in summary.task.metrics}
+    if row is None or claim.metric not in metrics:
+        return None
+    is_lead = claim.metric == summary.task.metric.key
+    return row.mean if is_lead and row.mean is not None else row.paper(metrics[claim.metric])
+
+
+def _std(summary: Summary, claim: BaseClaim, nets: list[Net]) -> tuple[float | None, str]:
+    """The standard deviation to be expected, and whose it is: ours pooled, else the paper's only one, if it fits."""
+    samples = [Sample.of(net.name, summary.values(net, claim.metric)) for net in nets]
+    if all(sample.std is not None for sample in samples):
+        df = sum(sample.n - 1 for sample in samples)
+        variance = sum((sample.n - 1) * (sample.std or 0.0) ** 2 for sample in samples) / df
+        if variance:
+            return float(np.sqrt(variance)), "ours"
+    spread = summary.experiment.task.spreads.get(claim.metric)
+    return (None, "") if spread is None else (spread, "paper")

@@ -1,0 +1,85 @@
+"""One training: everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import NonNegativeInt, SerializeAsAny
+from pydantic import model_validator as validates
+
+from resnet_cli import tasks
+from resnet_cli.identity.variant import Variant
+from resnet_cli.spec import Frozen, Net, Protocol
+
+if TYPE_CHECKING:
+    from resnet_cli.tasks.task import Task
+
+
+class RunSpec(Frozen):
+    """One training: everything that decides its result. Its folder's name is its identity."""
+
+    net: SerializeAsAny[Net]
+    variant: Variant
+    protocol: Protocol
+    seed: NonNegativeInt
+
+    @validates(mode="before")
+    @classmethod
+    def _read_net(cls, content: Any) -> Any:
+        """What stands in a run's spec.json is the net of the task of its dataset, which may have fields of its own."""
+        match content:
+            case {"net": dict() as net, "variant": {"dataset": str() as dataset}}:
+                return {**content, "net": tasks.task_of(dataset).net_type.model_validate(net)}
+        return content
+
+    @validates(mode="after")
+    def _can_be_trained(self) -> Self:
+        self.task.check(self.net)
+        if self.variant.accumulate and self.protocol.batch_size % self.variant.accumulate:
+            raise ValueError(
+                f"accumulate {self.variant.accumulate}: does not divide the batch of {self.protocol.batch_size}"
+            )
+        return self
+
+    @classmethod
+    def of(cls, net: Net, variant: Variant, protocol: Protocol, seed: int) -> RunSpec:
+        """The run of one net under an experiment's (unscaled) protocol."""
+        if protocol.warmup and net.depth < protocol.warmup.from_depth:
+            protocol = protocol.model_copy(update={"warmup": None})
+        protocol = protocol.deviating(variant.deviations or ())
+        protocol = protocol.tiny() if variant.tiny else protocol.scaled(variant.schedule)
+        if net.times:
+            protocol = protocol.scaled(net.times)
+        return cls(net=net, variant=variant, protocol=protocol, seed=seed)
+
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self.variant.task
+
+    @property
+    def source(self) -> RunSpec | None:
+        """The run whose trained net this one starts from; None if it starts from scratch."""
+        if self.net.start is None:
+            return None
+        net, protocol = Net(family="plain", depth=self.net.start, shortcut=None), self.protocol
+        if protocol.warmup and net.depth < protocol.warmup.from_depth:
+            protocol = protocol.model_copy(update={"warmup": None})
+        return self.model_copy(update={"net": net, "protocol": protocol})
+
+    @property
+    def hash8(self) -> str:
+        """Eight hex digits over the canonical spec without its seed.
+
+        None is left out of the canonical form, so that a later optional field, None by default, keeps known ids.
+        """
+        content = self.model_dump(mode="json", exclude={"seed"}, exclude_none=True)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run's folder."""
+        return f"{self.net.name}-{self.variant.dataset}-{self.hash8}-s{self.seed}"

@@ -1,0 +1,388 @@
+"""How fast an update is here, beside the loop that most people write, in one process and turn by turn."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torchvision import transforms  # type: ignore[import-untyped]
+
+from resnet_cli.data import synthetic
+from resnet_cli.device.torch_device import prepare
+from resnet_cli.errors import BadInputError
+from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.train.graph_step import make_step
+from resnet_cli.train.step import EagerStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from resnet_cli.data import Dataset
+    from resnet_cli.names import Precision
+    from resnet_cli.spec import Net, Protocol
+    from resnet_cli.tasks.task import Task
+
+LOADER_WORKERS = 4
+PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready when it was let alone; they cost its turn nothing
+SPEED_SECONDS = 2.0  # of updates, or FEWEST_ROUNDS of them, are enough to judge a training's time by
+FEWEST_ROUNDS = 3
+SETTLE_SECONDS = 0.5  # in which its workers make them again
+TESTED = 2_500  # images; a batch on CUDA
+LAUNCH_SECONDS = 2.5e-6  # of a kernel inside a CUDA graph, the assumption behind the floor
+KERNELS_A_LAYER = 9  # three convolutions, and three passes of normalisation forward and backward
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of an update over the rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, rounds: list[float]) -> Timing:
+        """Of the mean update of each round, in seconds."""
+        return cls(*(round(1e3 * each, 4) for each in (statistics.median(rounds), min(rounds), max(rounds))))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one net.
+
+    Attributes:
+        update: With its batch made, as in a training.
+        first_update_seconds: Of the first update, compiling included.
+        eager: The user's loop, its loader included; None if it was not asked for.
+        ratio: Of the two medians.
+        floor: Milliseconds below which no update can be here: its arithmetic at the speed of a large matrix product,
+            or on CUDA the launches of `KERNELS_A_LAYER`, if those take longer.
+        kernels: Launched by an update; on CUDA.
+        peak_bytes: Most memory: of the device on CUDA, else of a whole process that makes two updates.
+        test_seconds: Of one pass over 10,000 test images.
+    """
+
+    net: str
+    update: Timing
+    first_update_seconds: float
+    images_per_second: float
+    eager: Timing | None
+    ratio: float | None
+    floor: float
+    kernels: int | None
+    peak_bytes: int
+    test_seconds: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a net is trained and tested here, in seconds.
+
+    Attributes:
+        update: Of an update, its batch made.
+        test: Of a test over the dataset's test set.
+        first: Of the first update, compiling included.
+        again: Of the first update of a later run of the same net, for which less is compiled anew.
+    """
+
+    net: Net
+    update: float
+    test: float
+    first: float = 0.0
+    again: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        dataset: On the device.
+        is_fast: The compiled step, or the plain one.
+        against_eager: Measure the user's loop too.
+        rounds: Turns of each.
+        updates: In each turn.
+        task: Whose nets and loss.
+        protocol: Its batch size and its optimiser's settings are taken.
+        parts: In which a batch goes through the net.
+    """
+
+    dataset: Dataset
+    precision: Precision
+    is_fast: bool
+    against_eager: bool
+    rounds: int
+    updates: int
+    task: Task
+    protocol: Protocol
+    parts: int = 1
+
+
+def measure(net: Net, plan: Plan, report: Callable[[str], None]) -> Result:
+    """Measures one net; `report` is told what is being done."""
+    device = plan.dataset.device
+    prepare(device, plan.precision)
+    report("compiling" if plan.is_fast else "warming up")
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    ours = Ours(net, plan)
+    began = time.perf_counter()
+    ours.updates(1)
+    first = time.perf_counter() - began
+    ours.updates(2)
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+    theirs = EagerLoop(net, plan) if plan.against_eager else None
+    ours_rounds, their_rounds = [], []
+    for number in range(plan.rounds):
+        report(f"round {number + 1} of {plan.rounds}")
+        if theirs:
+            theirs.updates(PREFETCHED)
+            their_rounds.append(theirs.updates(plan.updates))
+            time.sleep(SETTLE_SECONDS)
+        ours.updates(1)
+        ours_rounds.append(ours.updates(plan.updates))
+    kernels = count_kernels(lambda: ours.updates(1)) if device.type == "cuda" else None
+    report("testing")
+    test_seconds = ours.test_seconds()
+    if theirs:
+        theirs.close()
+    if device.type != "cuda":
+        report("measuring its memory")
+        peak = peak_of_a_process(net, plan)
+    mine = Timing.of(ours_rounds)
+    eager = Timing.of(their_rounds) if theirs else None
+    return Result(
+        net=net.name,
+        update=mine,
+        first_update_seconds=round(first, 3),
+        images_per_second=round(1e3 * plan.protocol.batch_size / mine.median, 1),
+        eager=eager,
+        ratio=round(eager.median / mine.median, 3) if eager else None,
+        floor=round(1e3 * floor(net, plan, device), 4),
+        kernels=kernels,
+        peak_bytes=peak,
+        test_seconds=round(test_seconds, 4),
+    )
+
+
+def speed(net: Net, plan: Plan) -> Speed:
+    """Measures in some seconds what is needed to tell how long a training takes; the mean update, as pauses count."""
+    began = time.perf_counter()
+    ours = Ours(net, plan)
+    ours.updates(1)
+    first = time.perf_counter() - began
+    ours.updates(2)
+    rounds: list[float] = []
+    while len(rounds) < FEWEST_ROUNDS or sum(rounds) * plan.updates < SPEED_SECONDS:
+        rounds.append(ours.updates(plan.updates))
+    test = ours.test_seconds() * len(plan.dataset.test_labels) / 10_000
+    began = time.perf_counter()
+    Ours(net, plan).updates(1)
+    return Speed(net, statistics.fmean(rounds), test, first, time.perf_counter() - began)
+
+
+class Ours:
+    """A training as `resnet run` makes it, without its logs."""
+
+    def __init__(self, net: Net, plan: Plan) -> None:
+        self.plan = plan
+        make, task, data = make_step if plan.is_fast else EagerStep, plan.task, plan.dataset
+        run = RunSpec(net=net, variant=Variant(dataset=task.dataset), protocol=plan.protocol, seed=0)
+        self.net = task.build(net, run.variant, 0, len(data.classes))
+        self.step = make(self.net, plan.protocol, plan.precision, data.device, plan.parts, task.loss())
+        self.stream = task.stream(data, run)
+        self.iteration = 0
+
+    def updates(self, count: int) -> float:
+        """Makes so many; seconds for each."""
+        began = time.perf_counter()
+        for _ in range(count):
+            self.iteration += 1
+            loss, _ = self.step.update(self.stream, self.iteration, self.plan.protocol.learning_rate)
+        loss.item()  # waits for the device
+        return (time.perf_counter() - began) / count
+
+    def test_seconds(self) -> float:
+        """Seconds of a test on 10,000 images, judged by some of them, after as many to warm up."""
+        whole = self.plan.dataset
+        some = replace(whole, test_images=whole.test_images[:TESTED], test_labels=whole.test_labels[:TESTED])
+        for _ in range(2):
+            began = time.perf_counter()
+            self.plan.task.test(self.net, some, self.plan.precision)
+            seconds = time.perf_counter() - began
+        return seconds * 10_000 / len(some.test_labels)
+
+
+class EagerLoop:
+    """The loop that most people write: eager fp32, NCHW, DataLoader with torchvision's transforms in 4 workers."""
+
+    def __init__(self, net: Net, plan: Plan) -> None:
+        dataset, task = plan.dataset, plan.task
+        self.device = dataset.device
+        self.batch_size = plan.protocol.batch_size
+        self.net = task.build(net, Variant(dataset=task.dataset), 0, len(dataset.classes)).to(self.device)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
+        self.batches = self._endless(AsImages(dataset))
+
+    def _endless(self, images: AsImages) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="This DataLoader will create")
+                batches = iter(
+                    DataLoader(
+                        images,
+                        batch_size=self.batch_size,
+                        shuffle=True,
+                        num_workers=LOADER_WORKERS,
+                        pin_memory=self.device.type == "cuda",
+                        drop_last=True,
+                    )
+                )
+            yield from batches
+
+    def updates(self, count: int) -> float:
+        """Makes so many; seconds for each."""
+        with _users_settings():
+            began = time.perf_counter()
+            for _ in range(count):
+                images, labels = next(self.batches)
+                images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+                logits = self.net(images)
+                loss = functional.cross_entropy(logits, labels)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                loss.item()
+                (logits.argmax(dim=1) == labels).float().mean().item()
+            return (time.perf_counter() - began) / count
+
+    def close(self) -> None:
+        """Ends its workers."""
+        self.batches.close()  # type: ignore[attr-defined]
+
+
+class AsImages(torch.utils.data.Dataset[tuple[Any, int]]):
+    """A dataset's training images as torchvision's CIFAR10 gives them, with the transforms that most people use."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.images = dataset.train_images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = dataset.train_labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomCrop(32, 4),
+                transforms.ToTensor(),
+                transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """An augmented image and its label."""
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+@contextlib.contextmanager
+def _users_settings() -> Iterator[None]:
+    """The switches of torch as most people have them, for the time being: cuDNN chooses, and may use TF32."""
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
+    torch.use_deterministic_algorithms(mode=False)
+    cudnn.benchmark = cudnn.allow_tf32 = True
+    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=before[0])
+        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
+        torch.set_flush_denormal(True)
+
+
+def floor(net: Net, plan: Plan, device: torch.device) -> float:
+    """Seconds below which no update can be: see `Result`. An update has three times a forward pass's arithmetic."""
+    size = 8_192 if device.type == "cuda" else 2_048
+    matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if plan.precision == "bf16" else torch.float32)
+    seconds = []
+    for _ in range(7):
+        began = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()
+        seconds.append(time.perf_counter() - began)
+    operations = 3 * 2 * plan.task.multiply_adds(net) * plan.protocol.batch_size
+    arithmetic = operations / (2 * size**3) * min(seconds)
+    launches = LAUNCH_SECONDS * KERNELS_A_LAYER * (net.depth + 1) if device.type == "cuda" else 0.0
+    return max(arithmetic, launches)
+
+
+def count_kernels(work: Callable[[], object]) -> int:
+    """Kernels that a piece of work launches on CUDA."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        work()
+        torch.cuda.synchronize()
+    on_device = (each for each in recorded.events() or [] if each.device_type.name == "CUDA")
+    return sum(not each.name.startswith(("Memcpy", "Memset")) for each in on_device)
+
+
+def peak_of_a_process(net: Net, plan: Plan) -> int:
+    """Most resident bytes of a fresh process that makes two updates of this net on the CPU."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_two_updates, args=(net, plan.precision, plan.is_fast, plan.task, plan.protocol, theirs), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        peak: int = ours.recv()
+    except EOFError:
+        process.join()
+        raise BadInputError(
+            f"{net.name}: a process that trains it ended with exit code {process.exitcode}, "
+            "-9 if for want of memory; measure it where there is more"
+        ) from None
+    process.join()
+    return peak
+
+
+def _two_updates(
+    net: Net,
+    precision: Precision,
+    is_fast: bool,
+    task: Task,
+    protocol: Protocol,
+    pipe: multiprocessing.connection.Connection,
+) -> None:
+    prepare(torch.device("cpu"), precision)
+    few = synthetic.load(train=protocol.batch_size, test=1)
+    plan = Plan(few, precision, is_fast, against_eager=False, rounds=0, updates=0, task=task, protocol=protocol)
+    Ours(net, plan).updates(2)
+    pipe.send(_peak())
+
+
+def _peak() -> int:
+    """Most resident bytes of this process. Linux's getrusage begins with the parent's, hence its own way."""
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -1,0 +1,152 @@
+"""How a net is trained: batch, rate, schedule, and how photographs become inputs. Sections 3.4 and 4.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, PositiveFloat
+from pydantic import model_validator as validates
+
+from resnet_cli.spec.frozen import DEEPEST, MOST_IMAGES, MOST_PIXELS, Frozen, Side, Updates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.names import Deviation
+
+
+class Warmup(Frozen):
+    """Section 4.2, n = 18: start at a lower rate until the training error is below 80%.
+
+    The paper gives no window for "training error"; ours is the mean over the last `window` updates, an assumption.
+    That nets deeper than 110 warm up too is read from "trained as described above".
+    """
+
+    from_depth: int = Field(110, gt=0, le=DEEPEST)
+    learning_rate: PositiveFloat = 0.01
+    until_train_error: float = Field(80.0, gt=0, lt=100)
+    window: Updates = 100
+
+
+FEWEST_UPDATES_OF_A_WINDOW = 1_000
+
+
+class Plateau(Frozen):
+    """Section 3.4: the rate "is divided by 10 when the error plateaus". Which error, and what a plateau is, is ours.
+
+    The error is the training error's mean over a window of updates, so that nothing is chosen on the validation set.
+    It plateaus when `patience` windows in a row are not better than the best before by `improvement` (percent).
+    """
+
+    window: Updates = 5_005  # an epoch of ImageNet
+    patience: Updates = 3
+    improvement: float = Field(0.5, ge=0, lt=100)
+    drops: Updates = 3
+
+
+class Photos(Frozen):
+    """How photographs become inputs (section 3.4). Sizes in pixels.
+
+    Attributes:
+        crop: Side of the square input.
+        shorter_side: Range from which a training image's shorter side is drawn.
+        cropping: `scale` is the paper's; `random-resized` fb.resnet.torch's: 8 to 100% of the area, aspect 3:4 to 4:3.
+        mean: Subtracted per pixel, or per channel.
+        colour_std: Standard deviation of AlexNet's colour (PCA) augmentation.
+    """
+
+    crop: int = Field(224, ge=32, le=MOST_PIXELS)
+    shorter_side: tuple[Side, Side] = (256, 480)
+    cropping: Literal["scale", "random-resized"] = "scale"
+    mean: Literal["pixel", "channel"] = "pixel"
+    colour_std: float = Field(0.1, ge=0)
+
+    @validates(mode="after")
+    def _crop_fits(self) -> Self:
+        low, high = self.shorter_side
+        if not self.crop <= low <= high:
+            raise ValueError(f"shorter_side must be two sizes, the lesser first, none below the crop of {self.crop}")
+        return self
+
+    @property
+    def test_side(self) -> int:
+        """Shorter side for 1-crop and 10-crop testing: 256 for a crop of 224."""
+        return round(256 * self.crop / 224)
+
+    @property
+    def dense_sides(self) -> tuple[int, ...]:
+        """Shorter sides of the fully convolutional test: section 3.4's for a crop of 224, else in proportion."""
+        return tuple(round(side * self.crop / 224) for side in (224, 256, 384, 480, 640))
+
+
+class Protocol(Frozen):
+    """How a net is trained. The defaults are section 4.2, to the update.
+
+    Attributes:
+        milestones: Updates after which the rate is a tenth.
+        plateau: The rate is a tenth when the error plateaus, besides.
+        photos: How photographs become inputs; None for what is held in memory.
+    """
+
+    batch_size: int = Field(128, ge=2, le=MOST_IMAGES)
+    learning_rate: PositiveFloat = 0.1
+    milestones: tuple[Updates, ...] = (32_000, 48_000)
+    iterations: Updates = 64_000
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup: Warmup | None = Warmup.model_construct()  # as `Warmup()`, but builds no validator yet
+    plateau: Plateau | None = None
+    photos: Photos | None = None
+
+    @validates(mode="after")
+    def _milestones_never_fall(self) -> Self:
+        # In a very short schedule several milestones may meet at one update.
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones must not fall: {list(self.milestones)}")
+        return self
+
+    def scaled(self, schedule: float) -> Protocol:
+        """The same schedule, `schedule` times as long."""
+        return self.model_copy(
+            update={
+                "milestones": tuple(max(1, round(m * schedule)) for m in self.milestones),
+                "iterations": max(1, round(self.iterations * schedule)),
+                "plateau": self.plateau
+                and self.plateau.model_copy(update={"window": self._scaled_window(self.plateau.window, schedule)}),
+            }
+        )
+
+    @staticmethod
+    def _scaled_window(window: int, schedule: float) -> int:
+        """A plateau's window in a shorter schedule; but in few updates no error falls far enough to be judged."""
+        return max(round(window * schedule), min(window, FEWEST_UPDATES_OF_A_WINDOW))
+
+    def tiny(self) -> Protocol:
+        """A smoke run: eight updates of 16 images, every phase of the schedule included; photographs at 32 pixels."""
+        return self.model_copy(
+            update={
+                "batch_size": 16,
+                "milestones": self.milestones and (4, 6),
+                "iterations": 8,
+                "warmup": self.warmup and self.warmup.model_copy(update={"window": 2}),
+                "plateau": self.plateau and self.plateau.model_copy(update={"window": 2, "patience": 1}),
+                "photos": self.photos and self.photos.model_copy(update={"crop": 32, "shorter_side": (36, 68)}),
+            },
+        )
+
+    def deviating(self, deviations: Sequence[Deviation]) -> Protocol:
+        """The protocol with these deviations from the paper; `stride-3x3` is about the net and changes nothing here."""
+        changes: dict[str, Any] = {}
+        if "fixed-steps" in deviations:
+            changes.update(plateau=None, milestones=FIXED_STEPS)
+        photos = {}
+        if "channel-mean" in deviations:
+            photos["mean"] = "channel"
+        if "random-resized-crop" in deviations:
+            photos["cropping"] = "random-resized"
+        if photos:
+            changes["photos"] = (self.photos or Photos()).model_copy(update=photos)
+        return self.model_copy(update=changes)
+
+
+FIXED_STEPS = (150_000, 300_000, 450_000)  # every 30 epochs, as fb.resnet.torch

@@ -1,0 +1,1 @@
+"""What is kept on disk: a run's folder, and the results folder that holds them."""

@@ -1,0 +1,208 @@
+"""The results folder: which runs exist, how far they are, what they measured. The only module that knows results/."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+
+from resnet_cli.errors import BadInputError
+from resnet_cli.identity import RunSpec
+from resnet_cli.names import Precision
+from resnet_cli.storage import run_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from resnet_cli.analyses.analysis import Analysis
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results folder: `runs/` with one folder a run, `tables/` and `figures/` with what was made of them."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, results_dir: Path | None) -> Store:
+        """The store at `--results-dir`, else at RESNET_RESULTS, else at `results/` here. Creates nothing."""
+        return cls(results_dir or Path(os.environ.get("RESNET_RESULTS") or "results"))
+
+    @property
+    def proofs(self) -> Path:
+        """Where it is noted that the fast step was seen to agree with the plain one."""
+        return self.root / "proofs"
+
+    @property
+    def speeds(self) -> Path:
+        """Where `resnet bench` notes what it measured."""
+        return self.root / "speeds"
+
+    @property
+    def tables(self) -> Path:
+        """Where tables are written."""
+        return self.root / "tables"
+
+    @property
+    def figures(self) -> Path:
+        """Where figures are written."""
+        return self.root / "figures"
+
+    def folder(self, run: RunSpec) -> Path:
+        """The run's folder, whether it exists or not."""
+        return self.root / "runs" / run.run_id
+
+    def create_folder(self, run: RunSpec) -> Path:
+        """Makes the run's folder and writes its spec.json, under the run's lock as all that is written there.
+
+        Raises:
+            BadInputError: The results folder cannot be written.
+        """
+        import filelock
+
+        folder = self.folder(run)
+        path, content = folder / run_folder.SPEC, (run.model_dump_json(indent=1) + "\n").encode()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run_folder.sync_folder(folder.parent)
+            run_folder.sync_folder(self.root)
+            if not path.exists() or path.read_bytes() != content:
+                # Where another process has the lock it writes the same, or has.
+                with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+                    run_folder.replace_file(path, content)
+        except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
+            reason = getattr(error, "strerror", None) or error
+            raise BadInputError(f"{folder}: cannot be written: {reason}; choose another --results-dir") from error
+        return folder
+
+    def status(self, run: RunSpec) -> run_folder.Status:
+        """Where the run stands."""
+        return run_folder.read_status(self.folder(run))
+
+    def is_done(self, run: RunSpec, after: str | None = None) -> bool:
+        """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
+        if self.status(run).state != "done":
+            return False
+        if after is None or after == run.task.views[0]:
+            return True
+        if after in run.task.analyses:
+            return _is_whole(self.folder(run) / run_folder.analysis_file(after))
+        return self.test_result(run, after) is not None
+
+    def is_done_at_any_precision(self, run: RunSpec, after: str | None = None) -> bool:
+        """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
+        # `resnet list` asks this of every run, and three hashes of a spec, or a glob, take their time.
+        try:
+            folders = os.listdir(self.root / "runs")  # noqa: PTH208  a Path for each takes its time, too
+        except OSError:
+            return False
+        start, end = f"{run.net.name}-{run.variant.dataset}-", f"-s{run.seed}"
+        if not any(folder.startswith(start) and folder.endswith(end) for folder in folders):
+            return False
+        variants = [run.variant.model_copy(update={"precision": each}) for each in get_args(Precision)]
+        return any(self.is_done(run.model_copy(update={"variant": variant}), after) for variant in variants)
+
+    def is_complete(self, run: RunSpec, after: str | None) -> bool:
+        """Whether all is there that is made of the run: of a test over several views the scores too."""
+        if after in run.task.views[1:] and not (self.folder(run) / run_folder.scores_file(str(after))).is_file():
+            return False
+        return self.is_done(run, after)
+
+    def test_result(self, run: RunSpec, views: str) -> run_folder.TestResult | None:
+        """What the run's final weights gave over these views of each image; None if there is none, or none whole."""
+        try:
+            content = run_folder.read_checked(self.folder(run) / run_folder.test_file(views))
+            return run_folder.TestResult.model_validate_json(content)
+        except (OSError, ValidationError, BadInputError):
+            return None
+
+    def scores(self, run: RunSpec, views: str) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of such a test: the log of the averaged probabilities (N, C) float32, and the labels (N,).
+
+        Raises:
+            BadInputError: They are missing or damaged.
+        """
+        return run_folder.read_scores(self.folder(run) / run_folder.scores_file(views))
+
+    def predictions(self, run: RunSpec) -> tuple[np.ndarray, np.ndarray] | None:
+        """The finished run's logits on the test set (N, C) float32, and the labels (N,) int64.
+
+        Returns:
+            None if the file is not there, as in most published runs, or holds no labels, as those of earlier versions.
+
+        Raises:
+            BadInputError: The file is damaged.
+        """
+        path = self.folder(run) / run_folder.PREDICTIONS
+        return run_folder.read_predictions(path) if path.exists() else None
+
+    def runs(self) -> list[RunSpec]:
+        """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
+        specs = []
+        for path in sorted((self.root / "runs").glob(f"*/{run_folder.SPEC}")):
+            try:
+                spec = RunSpec.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError):
+                continue
+            if spec.run_id == path.parent.name:  # not a copy, and no digit of it has changed
+                specs.append(spec)
+        return specs
+
+    def replicates(self, run: RunSpec) -> list[RunSpec]:
+        """The runs in the store that differ from this one in nothing but the seed, by seed."""
+        prefix = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s"
+        seeds = [folder.name.removeprefix(prefix) for folder in (self.root / "runs").glob(f"{prefix}*")]
+        return [
+            run.model_copy(update={"seed": seed}) for seed in sorted(int(seed) for seed in seeds if seed.isdecimal())
+        ]
+
+    def environment(self, run: RunSpec) -> dict[str, Any]:
+        """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""
+        return run_folder.read_environment(self.folder(run)) or {}
+
+    def train_log(self, run: RunSpec) -> pd.DataFrame:
+        """The run's log, a row an update, columns `Task.train_columns`; on augmented batches, before the update."""
+        return self._read_csv(run, run_folder.TRAIN_CSV, run.task.train_columns)
+
+    def eval_log(self, run: RunSpec) -> pd.DataFrame:
+        """The run's evaluations, columns `Task.eval_columns`; a net whose outputs overflow has no loss."""
+        return self._read_csv(run, run_folder.EVAL_CSV, run.task.eval_columns, ("test_loss",))
+
+    def analysis(self, run: RunSpec, analysis: Analysis) -> pd.DataFrame:
+        """What an analysis of the run's net found, columns `Analysis.columns`."""
+        return self._read_csv(run, run_folder.analysis_file(analysis.name), analysis.columns, analysis.may_be_nan)
+
+    def _read_csv(
+        self, run: RunSpec, name: str, columns: tuple[str, ...], may_be_nan: tuple[str, ...] = ()
+    ) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.folder(run) / name
+        try:
+            frame = pd.read_csv(io.BytesIO(run_folder.read_checked(path)))
+        except OSError as error:
+            raise BadInputError(f"{path}: {error.strerror}") from error
+        except (ValueError, pd.errors.ParserError) as error:
+            raise BadInputError(f"{path}: not a table: {str(error).splitlines()[0]}") from error
+        if tuple(frame.columns) != columns:
+            raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
+        for column in frame.columns.difference(["weights", "name"]):
+            has_nan = frame[column].isna().any() and column not in may_be_nan
+            if not pd.api.types.is_numeric_dtype(frame[column]) or has_nan:
+                raise BadInputError(f"{path}: column {column}: not a number in every row")
+        return frame
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file that was made of a finished run is there, and as it was written."""
+    try:
+        run_folder.read_checked(path)
+    except (OSError, BadInputError):
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""The tasks, the only rooms that know a dataset by name; the rest of the program asks them. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resnet_cli.tasks.cifar10 import Cifar10
+from resnet_cli.tasks.imagenet import ImageNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from resnet_cli.identity import Variant
+    from resnet_cli.tasks.task import Data, Task
+
+# A new task stands in a file or folder here, and in this list.
+TASKS: list[Task] = [Cifar10(), ImageNet()]
+
+
+def task_of(dataset: str) -> Task:
+    """The task that has a dataset.
+
+    Raises:
+        ValueError: None has.
+    """
+    for task in TASKS:
+        if dataset in task.datasets:
+            return task
+    *known, last = (f"'{name}'" for task in TASKS for name in task.datasets)
+    raise ValueError(f"dataset: Input should be {', '.join(known)} or {last}, not '{dataset}'")
+
+
+def titles(has: Callable[[Task], object]) -> str:
+    """The tasks of which this is true, in words."""
+    return " and ".join(task.title for task in TASKS if has(task)) or "no task"
+
+
+def obstacle(variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+    """What keeps a run's dataset from being used, as one line; None if it is whole."""
+    return task_of(variant.dataset).obstacle(variant, data_dir, dataset_root)
+
+
+def open_dataset(variant: Variant, data_dir: Path, **how: Any) -> Data:
+    """Opens a run's dataset on the CPU; see `Task.open`."""
+    return task_of(variant.dataset).open(variant, data_dir, **how)

@@ -1,0 +1,271 @@
+"""What the rest of the program asks of a task. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from resnet_cli.spec import Net
+from resnet_cli.spec.net import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from resnet_cli import spec
+    from resnet_cli.data.stream import Stream
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.names import Deviation, Precision, Split
+    from resnet_cli.nets.complexity import Layer
+    from resnet_cli.nets.loss import Loss
+    from resnet_cli.tasks.metric import Metric
+
+
+class Data(Protocol):
+    """A dataset on a device: training examples in the source's own order, and test examples."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+
+    @property
+    def checksum(self) -> str:
+        """Identifies its content, for environment.json."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+
+    @property
+    def train_labels(self) -> Tensor:
+        """One for each training example."""
+
+    @property
+    def test_labels(self) -> Tensor:
+        """One for each test example."""
+
+    def to(self, device: torch.device) -> Data:
+        """The same dataset on the device."""
+
+    def prepare(self) -> object:
+        """Makes what a pass over the training set must make before a training; what it gives serves other ranks too."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a test gave.
+
+    Attributes:
+        loss: Mean over the test set.
+        metrics: The task's, by key.
+        images: Test examples.
+        kept: What predictions.npz holds, for ensembles and pairs.
+    """
+
+    loss: float
+    metrics: Mapping[str, float]
+    images: int
+    kept: Mapping[str, np.ndarray]
+
+
+class Task:
+    """A net, its data, its loss and its metrics. Methods that need torch load it.
+
+    Attributes:
+        name: A word, for keys and options.
+        title: What its paper's dataset is called.
+        section: Of the paper, which has the protocol.
+        protocol: The paper's.
+        datasets: What can be learned from, the paper's own first; each of the others in words.
+        embedded: The dataset of smoke runs; it needs no download.
+        folder: The dataset that is a folder of the user's own, if there is one.
+        splits: Ways to part training and test set.
+        deviations: From the paper's protocol, by name.
+        views: Ways to test an example; the first is that of each evaluation during the training.
+        analyses: What can be looked at in trained nets (`analyses`).
+        metrics: Of a test, the one that tables lead with first.
+        trained: What train.csv says of each update beside its loss; counted before the update.
+        training_images: In the paper's training set.
+        test_bytes: Of predictions.npz, at most.
+        net_type: Of its nets' specs.
+        spreads: Standard deviations over runs that the paper gives, by metric.
+        depth_colours: Of the nets in figures, about the paper's.
+        tables: The experiments with the paper's numbers for each way to test, the fuller one first.
+    """
+
+    name: str
+    title: str
+    section: str
+    protocol: spec.Protocol
+    datasets: Mapping[str, str]
+    embedded: str
+    folder: str | None = None
+    splits: tuple[Split, ...] = ("full",)
+    deviations: tuple[Deviation, ...] = ()
+    views: tuple[str, ...] = ("1-crop",)
+    analyses: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...]
+    trained: Metric
+    training_images: int
+    test_bytes: int
+    net_type: type[Net] = Net
+    spreads: Mapping[str, float] = {}
+    depth_colours: Mapping[int, str] = {}
+    tables: Mapping[str, tuple[str, ...]] = {}
+
+    @property
+    def dataset(self) -> str:
+        """The paper's own dataset."""
+        return next(iter(self.datasets))
+
+    @property
+    def metric(self) -> Metric:
+        """The one that tables lead with."""
+        return self.metrics[0]
+
+    @property
+    def train_columns(self) -> tuple[str, ...]:
+        """Of train.csv, a row an update."""
+        return "iteration", "lr", "loss", self.trained.key
+
+    @property
+    def eval_columns(self) -> tuple[str, ...]:
+        """Of eval.csv, a row a test."""
+        return "iteration", "test_loss", *(metric.key for metric in self.metrics), "images"
+
+    def is_higher_better(self, key: str) -> bool:
+        """Which way a metric is better, or one that is made of it: `early_...`."""
+        metrics = (*self.metrics, self.trained)
+        return any(metric.higher_is_better for metric in metrics if key.removeprefix("early_") == metric.key)
+
+    def parse(self, name: str) -> Net:
+        """The net that a name means, whether it can be built or not.
+
+        Raises:
+            ValueError: It is not the name of a net.
+        """
+        return self.net_type.model_validate(parsed(name))
+
+    def net(self, name: str) -> Net:
+        """The net of a name.
+
+        Raises:
+            ValueError: It is none of this task's.
+        """
+        net = self.parse(name)
+        self.check(net)
+        return net
+
+    def short_name(self, net: Net) -> str:
+        """A net's name with what goes without saying in this task unsaid."""
+        return net.name
+
+    def check(self, net: Net) -> None:
+        """Whether there is such a net.
+
+        Raises:
+            ValueError: There is none.
+        """
+        self.parse(net.name)
+
+    def layers(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> Sequence[Layer]:
+        """A net's layers, on inputs of a dataset, by default the paper's."""
+        raise NotImplementedError
+
+    def parameters(self, net: Net) -> int:
+        """Learned parameters of a net: weights, biases, and the scales and shifts of batch normalisation."""
+        return sum(layer.parameters for layer in self.layers(net))
+
+    def multiply_adds(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> int:
+        """Multiply-adds of one example's forward pass; what the paper calls FLOPs."""
+        return sum(layer.multiply_adds for layer in self.layers(net, dataset, stride_3x3=stride_3x3))
+
+    def work(self, run: RunSpec) -> int:
+        """Multiply-adds of a run's forward passes; backward passes and evaluation are in proportion."""
+        variant, protocol = run.variant, run.protocol
+        each = self.multiply_adds(run.net, variant.dataset, stride_3x3=variant.stride_3x3)
+        return protocol.iterations * protocol.batch_size * each
+
+    def build(self, net: Net, variant: Variant, seed: int, classes: int) -> nn.Module:
+        """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
+        raise NotImplementedError
+
+    def classes_of(self, state: Mapping[str, Tensor]) -> int:
+        """How many classes a net with these weights tells apart.
+
+        Raises:
+            KeyError: They are not a net's of this task.
+        """
+        return len(state["fc.bias"])
+
+    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+        """What keeps a run's dataset from being used, as one line; None if it is whole, or embedded."""
+        raise NotImplementedError
+
+    def open(
+        self,
+        variant: Variant,
+        data_dir: Path,
+        *,
+        protocol: spec.Protocol | None = None,
+        dataset_root: Path | None = None,
+        workers: int = 2,
+        decode: str = "cpu",
+        known: object = None,
+        report: Callable[[str], None] | None = None,
+    ) -> Data:
+        """Opens a run's dataset on the CPU.
+
+        Args:
+            variant: Names the dataset, its split, and whether it is the smoke run's few examples.
+            data_dir: The folder of datasets, in torchvision's layouts.
+            protocol: The run's; by default the paper's, or a smoke run's.
+            dataset_root: The user's own folder, or the paper's dataset where it is not in `data_dir`.
+            workers: Threads that read files.
+            decode: What decodes photographs for training, `cpu` or `cuda`.
+            known: What `Data.prepare` gave in another process of the same training.
+            report: Told of passes over the training set, one line at a time.
+
+        Raises:
+            BadInputError: The dataset is missing or not the one that is asked for.
+        """
+        raise NotImplementedError
+
+    def stream(self, data: Any, run: RunSpec, share: tuple[int, int] = (0, 1)) -> Stream:
+        """The batches that a run trains on, or this share of each; see `data.stream.Epochs`."""
+        raise NotImplementedError
+
+    def loss(self) -> Loss:
+        """What an update makes smaller, with what `trained` counts; see `nets.loss.Loss`."""
+        raise NotImplementedError
+
+    def test(
+        self,
+        net: nn.Module,
+        data: Any,
+        precision: Precision,
+        views: str | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+        ranks: Ranks | None = None,
+    ) -> Scores:
+        """Tests a net.
+
+        Args:
+            net: On the data's device.
+            data: Its test set is used.
+            precision: Arithmetic of the forward pass.
+            views: One of `views`; by default the first.
+            progress: Called with the number of inputs done so far.
+            ranks: Each tests its share and has the whole result; of the first of `views` only.
+        """
+        raise NotImplementedError
