@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import print_verdicts
+from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.options import (
     Accumulate,
     Asked,
@@ -45,6 +46,7 @@ def check(
     split: SplitOption = None,
     precision: PrecisionOption = None,
     dataset_root: DatasetRoot = None,
+    _val_labels: ValLabels = None,
     deviation: Deviations = None,
     accumulate: Accumulate = None,
     depths: Depths = None,

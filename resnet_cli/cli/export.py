@@ -9,6 +9,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.cli.labels import ValLabels
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def export(
     ] = None,
     data_dir: options.DataDir = None,
     dataset_root: options.DatasetRoot = None,
+    _val_labels: ValLabels = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Write a finished run's weights for other programs, and print the file's path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ from resnet_cli.tasks import task_of
 from resnet_cli.weights.convention import CONVENTIONS, find_convention, net_under
 
 if TYPE_CHECKING:
+    from resnet_cli.data.dataset import Constants
     from resnet_cli.names import ConventionName, GivenDataset, Precision
     from resnet_cli.spec import Net, Photos
     from resnet_cli.tasks.task import Task
@@ -30,6 +32,7 @@ class Question:
 
     Attributes:
         run: The run whose weights they are, if it is one of ours.
+        constants: Mean and standard deviation of each channel, where they were given in place of the convention's.
         sides: Shorter sides of the fully convolutional test, where they were asked for.
     """
 
@@ -38,6 +41,7 @@ class Question:
     run: RunSpec | None
     variant: Variant
     convention: ConventionName
+    constants: Constants | None
     views: str
     photos: Photos | None
     sides: tuple[int, ...] | None
@@ -65,6 +69,8 @@ def ask(
     crops: Literal["1", "10"] | None,
     scales: str | None,
     precision: Precision | None,
+    mean: str | None = None,
+    std: str | None = None,
 ) -> Question:
     """The options together, and what they leave unsaid.
 
@@ -101,6 +107,7 @@ def ask(
         run=run,
         variant=variant.model_copy(update={"precision": precision or (run.variant.precision if run else "fp32")}),
         convention=convention,
+        constants=_constants(mean, std),
         views=_views(photos, crops, scales),
         photos=photos,
         sides=_sides(scales, photos) if scales is not None and photos else None,
@@ -152,3 +159,26 @@ def _sides(scales: str, photos: Photos) -> tuple[int, ...]:
     if max(sides) > MOST_PIXELS:
         raise BadInputError(f"--scales {max(sides)}: no side may be above {MOST_PIXELS:,}")
     return sides
+
+
+def _constants(mean: str | None, std: str | None) -> Constants | None:
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise BadInputError(f"--{'std' if mean is None else 'mean'}: goes with --{'mean' if mean is None else 'std'}")
+    means, stds = _three("mean", mean), _three("std", std)
+    if max(*means, *stds) > 1:
+        raise BadInputError("--mean, --std: of pixels on the scale 0 to 1; divide those of pixels from 0 to 255 by 255")
+    if min(stds) <= 0:
+        raise BadInputError(f"--std {std}: must be above 0")
+    return means, stds
+
+
+def _three(option: str, text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.strip("()[] ").replace(",", " ").split())
+    except ValueError:
+        red = green = blue = math.nan
+    if not math.isfinite(red + green + blue):
+        raise BadInputError(f"--{option} '{text}': write three numbers with commas, red, green, blue: 0.49,0.48,0.45")
+    return red, green, blue

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.options import (
     Accumulate,
     Asked,
@@ -50,6 +51,7 @@ def plot(
     split: SplitOption = None,
     precision: PrecisionOption = None,
     dataset_root: DatasetRoot = None,
+    _val_labels: ValLabels = None,
     deviation: Deviations = None,
     accumulate: Accumulate = None,
     depths: Depths = None,

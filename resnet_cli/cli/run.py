@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.minutes import Question, check_measured, measured_variant
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
 from resnet_cli.device.ranks import Ranks
@@ -51,6 +52,7 @@ def run(
     split: options.SplitOption = None,
     precision: options.PrecisionOption = None,
     dataset_root: options.DatasetRoot = None,
+    _val_labels: ValLabels = None,
     deviation: options.Deviations = None,
     accumulate: options.Accumulate = None,
     device: options.Device = "auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 NARROWEST = 100  # times as long as it is wide; ResNet's inputs are square
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of whole files
+PILLOW = re.compile(r"PIL\.")
 AHEAD = 16  # results that wait for whoever asked for them, besides those in work
 
 
@@ -78,7 +81,8 @@ class Photographs:
             return decode(self.content(number))
         except ValueError as error:
             raise BadInputError(
-                f"{self.name(number)}: {error}; get the file again, or remove it from the folder"
+                f"{self.name(number)}: {error}; get the file again: a folder without it is another data set, on which "
+                "every run begins at 0"
             ) from error
 
 
@@ -92,6 +96,7 @@ def decode(content: bytes) -> Tensor:
     Raises:
         ValueError: It is cut short, or no image, or so narrow that it would fill the memory once it is resized.
     """
+    _hush()
     try:
         with Image.open(io.BytesIO(content)) as image:
             _check_shape(*image.size)
@@ -102,12 +107,49 @@ def decode(content: bytes) -> Tensor:
                 opaque = image.convert("RGBA") if "transparency" in image.info else image
                 pixels = np.array(opaque.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise ValueError("not an image, or of an unknown format") from error
+        raise ValueError(_no_image(content)) from error
     except MemoryError:  # is not the image's fault
         raise
     except Exception as error:  # a damaged image can raise nearly anything
         raise ValueError(str(error) or type(error).__name__) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def seems_whole(path: Path) -> bool:
+    """Whether an image's header can be read, and its file ends as its format's do; of other formats, never.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    _hush()
+    with path.open("rb") as stream:
+        try:
+            with Image.open(stream) as image:
+                _check_shape(*image.size)
+                end = ENDS.get(image.format or "")
+        except Exception:  # noqa: BLE001  a damaged image can raise nearly anything
+            return False
+        stream.seek(0, os.SEEK_END)
+        stream.seek(-min(stream.tell(), 16), os.SEEK_END)
+        return end is not None and stream.read().endswith(end)
+
+
+def _hush() -> None:
+    """Keeps Pillow from warning, of damaged Exif data, say: what it prints names a line of its own, not the photograph.
+
+    In every call, for the filters are the process's, and others replace them.
+    """
+    if not any(action == "ignore" and module == PILLOW for action, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW.pattern)
+
+
+def _no_image(content: bytes) -> str:
+    """What a file is that no image can be made of."""
+    if not content:
+        return "is empty"
+    if content.lstrip()[:1] == b"<":
+        return "a web page, not an image"
+    return "not an image, or of an unknown format"
 
 
 def _check_shape(width: int, height: int) -> None:

@@ -13,6 +13,7 @@ from resnet_cli.data import statistics
 from resnet_cli.data.crops import center_crop, resized, ten_crops
 from resnet_cli.data.dataset import standardize
 from resnet_cli.data.decode import in_order
+from resnet_cli.data.verify import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,7 +125,13 @@ class PhotoDataset:
         return torch.from_numpy(shift.astype(np.float32)).to(self.device)
 
     def prepare(self) -> Statistics:
-        """Makes the training set's statistics, a pass that may take an hour."""
+        """Looks at the test photographs, and makes the training set's statistics, a pass that may take an hour."""
+        return self._prepared
+
+    @cached_property
+    def _prepared(self) -> Statistics:
+        if self.known_statistics is None:  # else the first rank has looked
+            look_at(self.test, self.workers, self.report or (lambda _text: None))
         return self.statistics
 
     def test_views(self, views: str, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""What weights assume of the net and the pixels: the paper, and three families of weights that others gave out.
+"""What weights assume of the net and the pixels: the paper, and four families of weights that others gave out.
 
 Imports no torch.
 """
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 IMAGENET_CONSTANTS: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FB_CIFAR10_CONSTANTS: Constants = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
+# Copied from kuangliu/pytorch-cifar into many training scripts. The deviations are means over images of each image's
+# own deviation, not those of all pixels.
+KUANGLIU_CONSTANTS: Constants = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+# Other pixels that weights are found to want: -1 to 1, and 0 to 1.
+PIXELS_WITHOUT_NAME: tuple[Constants, ...] = (
+    ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ CONVENTIONS: dict[ConventionName, dict[str, Convention]] = {
     "akamaster": {
         "cifar10": Convention("akamaster/pytorch_resnet_cifar10's", zeros="both", constants=IMAGENET_CONSTANTS)
     },
+    "kuangliu": {"cifar10": Convention("kuangliu/pytorch-cifar's", constants=KUANGLIU_CONSTANTS)},
 }
 
 

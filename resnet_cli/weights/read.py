@@ -1,37 +1,29 @@
-"""Weights from files, ours or others': reading them, and matching their names with ours. Executes nothing in them."""
+"""Weights of ours and of others: torchvision's, and matching names with ours."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 import urllib.request
-import warnings
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import safetensors.torch
 import torch
-from torch import Tensor
 
 from resnet_cli.data.download import https_opener
 from resnet_cli.errors import BadInputError
-from resnet_cli.storage import run_folder
+from resnet_cli.weights.weight_files import COUNTER, read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
     from resnet_cli.nets.resnet import ResNet
     from resnet_cli.spec import Net
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-DEEPEST_WRAPPING = 10
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 TORCHVISION = {"resnet-18-B": 18, "resnet-34-B": 34, "resnet-50-B": 50, "resnet-101-B": 101, "resnet-152-B": 152}
-NOT_WEIGHTS = {
-    b"<": "a web page, not weights; download the file itself",
-    b"version https://git-lfs": "a Git LFS pointer, not weights; 'git lfs pull' gets the file itself",
-}
 
 # A layer's kind, by the dimensions of its `weight`, and the tensors that it has with us.
 KINDS = {4: "convolution", 2: "linear layer", 1: "batch normalization"}
@@ -40,46 +32,6 @@ TENSORS = {
     "linear layer": {"weight", "bias"},
     "batch normalization": {"weight", "bias", "running_mean", "running_var"},
 }
-COUNTER = "num_batches_tracked"  # BN's, optional: testing does not use it
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file, a file of torch.save's, or the final weights in a run's folder, onto the CPU.
-
-    Of a checkpoint the state dict is taken, under `state_dict`, `model` or `net`; what stands beside it, an epoch or an
-    optimiser, is no weight. A prefix that all names share (`module.`) goes.
-
-    Returns:
-        The tensors by name, in the file's order.
-
-    Raises:
-        BadInputError: There is no such file, it is damaged, it would run code, or it holds other than tensors.
-    """
-    if path.is_dir():
-        if not (path / run_folder.WEIGHTS).is_file():
-            raise BadInputError(
-                f"{path}: a folder without {run_folder.WEIGHTS}; give a file, or a finished run's folder"
-            )
-        path /= run_folder.WEIGHTS
-    try:
-        if (path.parent / run_folder.SPEC).is_file():  # a run's own
-            run_folder.read_checked(path)
-        with path.open("rb") as stream:
-            head = stream.read(100)
-    except OSError as error:
-        raise BadInputError(f"{path}: {error.strerror}") from error
-    if not head:
-        raise BadInputError(f"{path}: is empty")
-    for start, what in NOT_WEIGHTS.items():
-        if head.lstrip().startswith(start):
-            raise BadInputError(f"{path}: is {what}")
-    # A safetensors file begins with the length of its header, eight bytes, and the header, which is JSON.
-    content = _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path)
-    state = _without_prefix(_state_dict(content, path))
-    for name, tensor in state.items():
-        if not tensor.float().isfinite().all():
-            raise BadInputError(f"{path}: {name} has values that are not finite; these weights answer nothing")
-    return state
 
 
 def torchvision_weights(net: Net) -> dict[str, Tensor]:
@@ -145,64 +97,6 @@ def match(state: Mapping[str, Tensor], net: ResNet, source: object = "weights") 
         raise BadInputError(f"{source}: {error}") from None
     net.load_state_dict({name: found[other] for name, other in names.items()}, strict=False)
     return how
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        state = safetensors.torch.load_file(path)
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise BadInputError(f"{path}: not whole: {_one_line(error)}") from error
-    # The format keeps no order. By name, numbers by value, comes nearest to the one in which layers are written down.
-    return {name: state[name] for name in sorted(state, key=_natural)}
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with path.open("rb") as stream, warnings.catch_warnings():  # a stream: a path's suffix would mean something
-            warnings.simplefilter("ignore")  # what torch finds odd in a file is an error below, or nothing
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise nearly anything
-        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error), re.IGNORECASE)
-        if forbidden:
-            raise BadInputError(
-                f"{path}: holds {forbidden[1]}, which is no tensor and could run code, so it was not loaded; "
-                "save the state dict alone"
-            ) from error
-        raise BadInputError(f"{path}: neither a safetensors file nor a whole file of torch.save's") from error
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict in what a file holds."""
-    for _ in range(DEEPEST_WRAPPING):  # one may hold itself
-        if not isinstance(content, Mapping):
-            break
-        inner = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
-        if len(inner) > 1:
-            raise BadInputError(f"{path}: holds {' and '.join(inner)}; save one of them alone")
-        if not inner:
-            break
-        content = content[inner[0]]
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise BadInputError(f"{path}: holds no tensors by name; save net.state_dict()")
-    for name, value in content.items():
-        plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-        if not isinstance(name, str) or not plain or not _is_of_its_kind(name, value):
-            raise BadInputError(f"{path}: {name} is not a tensor of floating-point numbers; save net.state_dict()")
-        if value.nbytes > value.untyped_storage().nbytes():  # a few numbers that stand for terabytes
-            raise BadInputError(f"{path}: {name} says that it is {tuple(value.shape)}, but has not so many numbers")
-    return dict(content)
-
-
-def _is_of_its_kind(name: str, value: Tensor) -> bool:
-    return value.is_floating_point() or (name.endswith(COUNTER) and not value.is_complex())
-
-
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without the prefixes that wrappers put before every name, however many."""
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()})
-    return state
 
 
 def _by_order(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:
@@ -290,11 +184,6 @@ def _hint(convolutions: int, own: Mapping[str, Tensor]) -> str:
     plain = sum(tensor.ndim == 4 and ".downsample." not in name for name, tensor in own.items())  # noqa: PLR2004
     option = {0: "A", stages - 1: "B", stages: "B", len(blocks): "C"}.get(convolutions - plain)
     return f"try resnet-{plain + 1}-{option}" if option else "is it another depth?"
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names with the numbers in them by value."""
-    return [(int(number or -1), text) for text, number in re.findall(r"(\D+)|(\d+)", name)]
 
 
 def _one_line(error: Exception) -> str:

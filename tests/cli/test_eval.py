@@ -17,7 +17,7 @@ import torchvision
 from paper_tasks import CIFAR10, IMAGENET
 from PIL import Image
 
-from resnet_cli.cli.eval import _papers
+from resnet_cli.cli.eval_answer import papers
 from resnet_cli.cli.given import ask
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
@@ -26,6 +26,7 @@ from resnet_cli.evaluate.scores import average, top_errors
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks import open_dataset
+from resnet_cli.tasks.imagenet.folder import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,64 @@ def test_foreign_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert (wanted.top1_error, wanted.top5_error) == (got["top1_error"], got["top5_error"])
     assert wanted.images == got["images"]
     assert got["paper"] is None
+
+
+def test_given_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mean and deviation that have no name are taken in place of a convention's; the rest of it stays."""
+    net = CIFAR10.make(CIFAR10.net("resnet-8"), 3, zeros="both")
+    torch.save({"model": net.state_dict(), "model_ema": net.state_dict()}, tmp_path / "r8.pt")
+    monkeypatch.setattr(synthetic, "load", partial(synthetic.load, train=64, test=64))
+    data = open_dataset(Variant(dataset="synthetic"), tmp_path)
+    wanted = evaluate(net, replace(data, constants=((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))), "fp32")
+    pixels = ("--convention", "akamaster", "--mean", "0.4,0.5,0.6", "--std", "0.1,0.2,0.3")
+    got = answer(capsys, "resnet-8", "--weights", "r8.pt", "--dataset", "synthetic", "--key", "model_ema", *pixels)
+
+    assert "option A's zero channels half on each side, mean 0.4 0.5 0.6, std 0.1 0.2 0.3)" in str(got["convention"])
+    assert "by name; model_ema of it" == got["matched"]
+    assert (wanted.top1_error, wanted.top5_error) == (got["top1_error"], got["top5_error"])
+    assert str(got["hint"]).startswith("the error is near chance's")
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Path:
+    """A folder of twelve classes named by numbers, a photograph each of a colour of its own."""
+    for split in ("train", "val"):
+        for number in range(12):
+            folder = tmp_path / "numbered" / split / str(number)
+            folder.mkdir(parents=True)
+            Image.new("RGB", (64, 64), (20 * number, 250 - 20 * number, number**2)).save(folder / "flat.png")
+    return tmp_path / "numbered"
+
+
+def test_classes_named_by_numbers(numbered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights of others have numbered classes in the order of the numbers, which is said; text's can be asked for."""
+    net = IMAGENET.make(IMAGENET.net("resnet-18-B"), 0, 12, stride_3x3=True).eval()
+    features = []
+    net.fc.register_forward_hook(lambda _net, inputs, _output: features.append(inputs[0]))
+    dataset = open_dataset(
+        Variant(dataset="folder", source=source_of(numbered)), numbered.parent, dataset_root=numbered, workers=0
+    )
+    evaluate(net, replace(dataset, constants=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))), "fp32")
+    inputs = torch.cat(features).double()
+    ordered = torch.tensor([int(dataset.classes[label]) for label in dataset.test_labels])
+    with torch.no_grad():  # what answers each colour by its number, sure of it
+        net.fc.bias.zero_()
+        net.fc.weight.copy_((torch.linalg.pinv(inputs) @ (10 * torch.eye(12, dtype=torch.float64)[ordered])).T)
+    torch.save(net.state_dict(), "r18.pt")
+    safetensors.torch.save_file(net.state_dict(), "exported.safetensors", {"run_id": "resnet-18-B-x"})
+    command = ("resnet-18", "--convention", "torchvision", "--dataset-root", numbered, "--workers", 0, "--weights")
+    got = answer(capsys, *command, "r18.pt")
+
+    assert 0 == got["top1_error"]
+    assert got["classes"] == (
+        "folders named by numbers, in the order of their numbers; --class-order text takes that of text"
+    )
+    assert "hint" not in got
+    text = answer(capsys, *command, "r18.pt", "--class-order", "text")
+    assert 80 < float(str(text["top1_error"]))
+    assert "--class-order number fits better: 0.00% on 12 of the images" in str(text["hint"])
+    ours = answer(capsys, *command, "exported.safetensors")
+    assert (text["top1_error"], text["classes"]) == (ours["top1_error"], ours["classes"])
 
 
 def test_the_interval_is_wilsons(
@@ -290,16 +349,16 @@ def test_the_papers_number(
     net: str, dataset: str, crops: str | None, scales: str | None, numbers: tuple[object, ...] | None
 ) -> None:
     """The paper's number for this net and this test, comparable on the paper's data only; none where it gives none."""
-    paper = _papers(ask(net, "w.pt", dataset, None, None, crops, scales, None))  # type: ignore[arg-type]
+    paper = papers(ask(net, "w.pt", dataset, None, None, crops, scales, None))  # type: ignore[arg-type]
 
     assert numbers == (paper and tuple(paper.values()))
 
 
-def test_a_short_run_is_not_the_papers(own_run: Callable[..., tuple[RunSpec, Path]]) -> None:
+def test_a_short_run_is_not_thepapers(own_run: Callable[..., tuple[RunSpec, Path]]) -> None:
     """A twentieth of the schedule, tested on all of CIFAR-10, stands marked beside the paper's number."""
     for variant, comparable in [(Variant(), True), (Variant(schedule=0.05), False)]:
         _, folder = own_run("resnet-20", variant)
-        paper = _papers(ask("resnet-20", str(folder), None, None, None, None, None, None))
+        paper = papers(ask("resnet-20", str(folder), None, None, None, None, None, None))
 
         assert paper is not None
         assert comparable == paper["comparable"]
@@ -343,6 +402,14 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
             "resnet-20 --weights w.pt --dataset cifar10 --convention torchvision",
             "--convention torchvision: of weights for ImageNet only; add --dataset imagenet",
         ),
+        ("resnet-20 --weights w.pt --mean 0.5,0.5,0.5", "--mean: goes with --std"),
+        ("resnet-20 --weights w.pt --std 0.5,0.5,0.5", "--std: goes with --mean"),
+        ("resnet-20 --weights w.pt --mean 0.5 --std 1,1,1", "--mean '0.5': write three numbers with commas"),
+        ("resnet-20 --weights w.pt --mean 0,0,x --std 1,1,1", "--mean '0,0,x': write three numbers with commas"),
+        ("resnet-20 --weights w.pt --mean 0,0,0 --std 1,nan,1", "--std '1,nan,1': write three numbers with commas"),
+        ("resnet-20 --weights w.pt --mean 0,0,0 --std 1,0,1", "--std 1,0,1: must be above 0"),
+        ("resnet-20 --weights w.pt --mean 125,123,114 --std 63,62,67", "--mean, --std: of pixels on the scale 0 to 1"),
+        ("resnet-20 --weights r20.pt --key model_ema", "r20.pt: --key model_ema: there is one state dict only"),
         ("resnet-20 --weights w.pt --crops 10", "--crops 10: of ImageNet's nets; CIFAR-10's are tested on the single"),
         ("resnet-20 --weights w.pt --scales 224", "--scales: of ImageNet's nets; CIFAR-10's are tested on the single"),
         ("resnet-18 --weights w.pt --crops 10 --scales 224", "--scales: a test of its own; leave out --crops"),
@@ -430,7 +497,7 @@ def test_the_papers_number_beside_another_precision(own_run: Callable[..., tuple
     """A run by the paper's protocol may stand beside the paper's number whatever its arithmetic."""
     _, folder = own_run("resnet-20", Variant(precision="bf16"))
     question = ask("resnet-20", str(folder), None, None, None, None, None, None)
-    papers = _papers(question)
+    found = papers(question)
 
-    assert papers
-    assert papers["comparable"]
+    assert found
+    assert found["comparable"]

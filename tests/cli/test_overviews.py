@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from resnet_cli import __version__
 from resnet_cli.cli.main import _exit_code
@@ -174,11 +175,14 @@ def test_verify_looks_at_the_folder_that_is_given(
     for part in ("train", "val"):
         for label in "ab":
             (tmp_path / "mine" / part / label).mkdir(parents=True)
-            (tmp_path / "mine" / part / label / "1.jpg").write_bytes(b"")
+            Image.new("RGB", (8, 8)).save(tmp_path / "mine" / part / label / "1.jpg")
+    counts = ": 2 classes, 2 training and 2 validation images, each of them decoded\n"
     assert 0 == _exit_code(["data", "verify", "--dataset-root", str(tmp_path / "mine")])
-    assert capsys.readouterr().out.startswith("mine-")
+    out = capsys.readouterr().out
+    assert out.startswith("mine-")
+    assert out.endswith(f" can be used{counts}")
 
     monkeypatch.setattr(folder.Folder, "is_imagenet", True)
 
     assert 0 == _exit_code(["data", "verify", "--dataset-root", str(tmp_path / "mine")])
-    assert f"ImageNet is whole in {tmp_path / 'mine'}\n" == capsys.readouterr().out
+    assert f"ImageNet is whole in {tmp_path / 'mine'}{counts}" == capsys.readouterr().out

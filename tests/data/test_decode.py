@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,9 +104,10 @@ def test_orientation_is_ignored(encode: Callable[..., bytes]) -> None:
         (lambda content: content[: len(content) // 2], "image file is truncated"),
         (lambda content: content[:-2], "image file is truncated"),
         (lambda _: b"no image at all", "not an image, or of an unknown format"),
-        (lambda _: b"", "not an image, or of an unknown format"),
+        (lambda _: b"", "is empty"),
+        (lambda _: b"\n<!DOCTYPE html>", "a web page, not an image"),
     ],
-    ids=["half", "no end", "text", "empty"],
+    ids=["half", "no end", "text", "empty", "web page"],
 )
 def test_damaged_file(
     tmp_path: Path, encode: Callable[..., bytes], damage: Callable[[bytes], bytes], reason: str
@@ -117,7 +119,9 @@ def test_damaged_file(
         Photographs(["a.JPEG"], np.zeros(1, np.int64), tmp_path).image(0)
 
     assert str(caught.value).startswith(f"{path}: {reason}")
-    assert str(caught.value).endswith("; get the file again, or remove it from the folder")
+    assert str(caught.value).endswith(
+        "; get the file again: a folder without it is another data set, on which every run begins at 0"
+    )
 
 
 def test_too_narrow(encode: Callable[..., bytes]) -> None:
@@ -127,13 +131,51 @@ def test_too_narrow(encode: Callable[..., bytes]) -> None:
         decode(encode(1, form="PNG", size=(505, 5)))
 
 
+def tagged(block: bytes) -> bytes:
+    """A photograph with this Exif block."""
+    content = io.BytesIO()
+    Image.new("RGB", (40, 30), (9, 99, 199)).save(content, "JPEG", exif=b"Exif\0\0" + block)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"MM\0*\0\0\0\x08\0\x05\x01\x0f\0\x02\xff\xff\xff\xff\0\0\0\0",
+        b"II*\0\x08\0\0\0\x02\0\x1a\x01\x05\0\x01\0\0\0\xff\xff\xff\x7f",
+        b"MM\0*\0\0\0\x08\0\x01\x01\x1a\0\x05\0\0\0\x01\xff\xff\xff\xff\0\0\0\0",
+        b"MM\0*",
+        b"no Exif at all",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_damaged_exif_data(block: bytes, strict: bool) -> None:
+    """A photograph whose Exif data are damaged is decoded, and nobody is warned, whatever filters there are."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error" if strict else "always")
+        image = decode(tagged(block))
+
+    assert ((3, 30, 40), []) == (tuple(image.shape), caught)
+
+
+def test_damaged_exif_data_in_threads() -> None:
+    """Nor are threads that decode at once."""
+    content = tagged(b"MM\0*\0\0\0\x08\0\x05\x01\x0f\0\x02\xff\xff\xff\xff\0\0\0\0")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images = list(in_order(decode, [content] * 50, 4))
+
+    assert (50, []) == (len(images), caught)
+
+
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     """A photograph with such a name is named by what can be shown of it: a status is UTF-8."""
     (tmp_path / "\udcff.JPEG").write_bytes(b"")
     with pytest.raises(BadInputError) as caught:
         Photographs(["\udcff.JPEG"], np.zeros(1, np.int64), tmp_path).image(0)
 
-    assert str(caught.value).startswith(f"{tmp_path}/\\xff.JPEG: not an image")
+    assert str(caught.value).startswith(f"{tmp_path}/\\xff.JPEG: is empty")
 
 
 def test_vanished_file(tmp_path: Path) -> None:

@@ -46,6 +46,33 @@ def test_scan(make_folder: MakeFolder) -> None:
     assert ([0, 1, 1], [0, 1]) == (found.train_labels.tolist(), found.val_labels.tolist())
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "train/__MACOSX/a/1.jpg", "val/b/@eaDir/3.jpg/SYNOFILE_THUMB_M.jpg", "train/@eaDir/1.jpg", "val/a/._3.jpg",
+        "val/lost+found/1.jpg", "train/b/.ipynb_checkpoints/1-checkpoint.jpg", "train/$RECYCLE.BIN/1.jpg",
+        "val/System Volume Information/1.jpg", "val/#recycle/1.jpg", "train/b/Thumbs.db", "val/desktop.ini",
+        "val/b/.thumbnails/1.png", "train/a/.AppleDouble/1.jpg", "train/a/__macosx/1.jpg", "train/.@__thumb/1.jpg",
+    ],
+)  # fmt: skip
+def test_what_systems_leave_behind(make_folder: MakeFolder, left: str) -> None:
+    """Neither a class nor an image is what systems, network drives and editors leave beside them."""
+    alone = folder.scan(make_folder(NAMES))
+    expected = alone.classes, alone.train, alone.val
+    folder._scan.cache_clear()
+    found = folder.scan(make_folder([*NAMES, left]))
+
+    assert expected == (found.classes, found.train, found.val)
+
+
+@pytest.mark.parametrize("name", ["macosx", "recycle", "thumbs", "lost", "@home", "#1", "$money", "_private"])
+def test_classes_with_odd_names(make_folder: MakeFolder, name: str) -> None:
+    """What only looks like such a name is a class."""
+    found = folder.scan(make_folder([*NAMES, f"train/{name}/1.jpg", f"val/{name}/1.jpg"]))
+
+    assert name in found.classes
+
+
 def test_class_folders_may_be_links(make_folder: MakeFolder, tmp_path: Path) -> None:
     """A class folder may be a link to one elsewhere."""
     root = make_folder([*NAMES, "elsewhere/9.jpg"])
@@ -125,7 +152,7 @@ def test_source_of_a_long_name(tmp_path: Path, make_folder: MakeFolder) -> None:
         ([*NAMES[1:3], *NAMES[4:], "val/a/x.txt"], f"/val/a: no images ({', '.join(folder.EXTENSIONS)}); add some"),
         (["train/a/x", *NAMES[0:2], *NAMES[3:]], f"/train/a: no images ({', '.join(folder.EXTENSIONS)}); add some"),
         (["train/a/1.jpg", "val/a/1.jpg"], "/train: one class only, a; classifying takes two"),
-        ([*NAMES[:3], "val/1.jpg", "val/2.jpg"], f"/val: no class folders, 2 images outside of one; {LAYOUT}"),
+        (["train/a/1.jpg", "train/b/2.jpg", "val/1.txt"], f"/val: no class folders, 0 images outside of one; {LAYOUT}"),
         (["train/x", *NAMES[3:]], f"/train: no class folders, 0 images outside of one; {LAYOUT}"),
     ],
     ids=["nothing", "no train", "no val", "extra", "missing", "empty val", "empty train", "one", "loose", "no images"],

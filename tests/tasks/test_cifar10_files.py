@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -409,6 +411,96 @@ def test_download_into_a_file(tmp_path: Path) -> None:
     path.write_bytes(b"")
 
     assert f"{path}: CIFAR-10 cannot be stored: File exists" == failed_download(path)
+
+
+@pytest.mark.parametrize("place", ["{}", "{}/cifar-10-batches-py", "{}/cifar-10-batches-py/test_batch", "{}/renamed"])
+def test_data_dir_that_is_the_folder_itself(data_dir: Path, place: str) -> None:
+    """The folder of the files may be given itself, under any name, or a file in it."""
+    if place.endswith("renamed"):
+        (data_dir / cifar10.FOLDER).rename(data_dir / "renamed")
+    given = type(data_dir)(place.format(data_dir))
+
+    assert cifar10.problem(given) is None
+    assert cifar10.is_there(given)
+    assert 3 * 5 == len(cifar10.load(given).train_labels)
+
+
+def test_data_dir_is_where_one_stands(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor need the folder be named."""
+    monkeypatch.chdir(data_dir / cifar10.FOLDER)
+
+    assert cifar10.problem(type(data_dir)()) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-10-python.tar.gz", "cifar-10-python (1).tar.gz", "cifar10.tgz", "cifar-10.tar"]
+)
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_an_archive_that_is_there(
+    tmp_path: Path, contents: dict[str, bytes], site: Site, name: str, given: str
+) -> None:
+    """An archive that lies there is said to be there, and is unpacked without the network; then it is no problem."""
+    content = official(contents)
+    site.serve(content)
+    path = tmp_path / name
+    path.write_bytes(gzip.decompress(content) if name.endswith(".tar") else content)
+    data_dir = tmp_path if given == "folder" else path
+    problem = str(cifar10.problem(data_dir))
+    cifar10.download(data_dir, plainly)
+
+    command = shlex.join(["resnet", "data", "download", "--data-dir", str(data_dir)])
+    assert problem.endswith(f"{path} is there; this unpacks it, without the network: {command}")
+    assert [] == site.requests
+    assert cifar10.problem(data_dir) is None
+    assert sorted([name, cifar10.FOLDER]) == left_behind(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "cifar-10-python.tar"])
+def test_an_archive_that_is_damaged(tmp_path: Path, contents: dict[str, bytes], site: Site, name: str) -> None:
+    """Nothing comes out of an archive that is not the official one, and what to do is said."""
+    site.serve(official(contents))
+    other = official({**contents, "test_batch": b"another"})
+    (tmp_path / name).write_bytes(gzip.decompress(other) if name.endswith(".tar") else other)
+
+    assert "not the official file" in failed_download(tmp_path)
+    assert ([], [name]) == (site.requests, left_behind(tmp_path))
+
+
+def test_what_is_not_ours_is_left_alone(data_dir: Path, contents: dict[str, bytes], site: Site) -> None:
+    """Where a folder of another name holds damaged files, the download stands beside them and removes nothing."""
+    renamed = (data_dir / cifar10.FOLDER).rename(data_dir / "mine")
+    (renamed / "test_batch").write_bytes(b"damaged")
+    (renamed / "notes.txt").write_text("mine")
+    site.serve(official(contents))
+    cifar10.download(renamed, plainly)
+
+    assert cifar10.problem(renamed) is None
+    assert "mine" == (renamed / "notes.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [
+        (["cifar-10-batches-bin/data_batch_1.bin"], "cifar-10-batches-bin is the binary version of CIFAR-10"),
+        (["data_batch_1.bin"], "data_batch_1.bin is the binary version of CIFAR-10"),
+        (["cifar-10-binary.tar.gz"], "cifar-10-binary.tar.gz is the binary version of CIFAR-10"),
+        (["cifar-10-matlab.tar.gz"], "cifar-10-matlab.tar.gz is the version of CIFAR-10 for Matlab"),
+        (["cifar-10-batches-mat/test_batch.mat"], "cifar-10-batches-mat is the version of CIFAR-10 for Matlab"),
+        (["cifar-100-python.tar.gz"], "cifar-100-python.tar.gz is CIFAR-100"),
+        (["cifar-100-python/train"], "cifar-100-python is CIFAR-100"),
+    ],
+)
+@pytest.mark.parametrize("given", ["folder", "inside"])
+def test_other_versions(tmp_path: Path, names: list[str], version: str, given: str) -> None:
+    """Of another version it is said which it is, and what is wanted."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    data_dir = tmp_path if given == "folder" else tmp_path / names[0].partition("/")[0]
+
+    assert str(cifar10.problem(data_dir)).endswith(
+        f"; {version}; wanted is the version for Python, {cifar10.FOLDER}/, which 'resnet data download' gets"
+    )
 
 
 def test_real_cifar10(cifar10_dir: Path) -> None:

@@ -16,7 +16,7 @@ from resnet_cli.storage import run_folder
 from resnet_cli.storage.store import Store
 from resnet_cli.train import checkpoint, loop
 from resnet_cli.train.checkpoint import UnreadableCheckpointError
-from resnet_cli.weights.read import read_weights
+from resnet_cli.weights.weight_files import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

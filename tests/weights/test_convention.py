@@ -117,6 +117,14 @@ def test_an_option_that_is_said_holds() -> None:
                 "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
             ),
         ),
+        (
+            "kuangliu",
+            "cifar10",
+            (
+                "kuangliu/pytorch-cifar's: option A's zero channels last, "
+                "mean 0.4914 0.4822 0.4465, std 0.2023 0.1994 0.201"
+            ),
+        ),
     ],
 )
 def test_meaning_in_words(name: ConventionName, benchmark: str, meaning: str) -> None:

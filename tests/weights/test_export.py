@@ -31,8 +31,9 @@ from resnet_cli.weights.export import (
     obstacle_to_torchvision,
     read_finished,
 )
-from resnet_cli.weights.read import match, read_weights
+from resnet_cli.weights.read import match
 from resnet_cli.weights.trained import trained_net
+from resnet_cli.weights.weight_files import read_weights
 
 if TYPE_CHECKING:
     from conftest import AddRun

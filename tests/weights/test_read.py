@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.storage import run_folder
-from resnet_cli.weights.read import match, read_weights, torchvision_weights
+from resnet_cli.weights.read import match, torchvision_weights
+from resnet_cli.weights.weight_files import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -352,13 +353,13 @@ GOOD_SAFE = safetensors.torch.save({"fc.weight": torch.ones(100, 100)})
         (as_torch({"acc": 3.0}), "holds no tensors by name; save net.state_dict()"),
         (as_torch([torch.zeros(3)]), "holds no tensors by name"),
         (as_torch(torch.zeros(3)), "holds no tensors by name"),
-        (as_torch({"net": {"a": torch.zeros(1)}, "model": {"a": torch.zeros(1)}}), "holds model and net; save one"),
+        (as_torch({"net": {"a": torch.zeros(1)}, "model": {"a": torch.zeros(1)}}), "holds net and model; say by --key"),
         (as_torch({"fc.bias": torch.zeros(3), "epoch": 3}), "epoch is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3, dtype=torch.int8)}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3), 7: torch.zeros(3)}), "7 is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3).to_sparse()}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.tensor([1.0, float("nan")])}), "fc.bias has values that are not finite"),
-        (as_torch({"state_dict": {}, "args": argparse.Namespace()}), "holds argparse.Namespace, which is no tensor"),
+        (as_torch({"state_dict": {}, "args": argparse.Namespace()}), "holds no tensors by name; save net.state_dict()"),
         (as_torch(nn.Linear(2, 2)), "holds torch.nn.modules.linear.Linear, which is no tensor and could run code"),
     ],
 )

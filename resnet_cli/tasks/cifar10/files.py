@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
 import pickle
+import re
+import shlex
 import shutil
 import tarfile
 import urllib.error
@@ -36,6 +39,13 @@ FILES = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
+ARCHIVE_ENDS = (".tar.gz", ".tgz", ".tar")
+ARCHIVE_NAME = re.compile(r"cifar.?10(?![0-9])", re.IGNORECASE)
+OTHER_VERSIONS = {  # by what is in the names of their files and folders
+    r"cifar-10-(binary|batches-bin)|^(data_batch_[1-5]|test_batch)\.bin$": "the binary version of CIFAR-10",
+    r"cifar-10-(matlab|batches-mat)|^(data_batch_[1-5]|test_batch)\.mat$": "the version of CIFAR-10 for Matlab",
+    r"cifar-100": "CIFAR-100",
 }
 PART = ".cifar-10.part"  # where it is downloaded and unpacked, a folder beside the final one
 LOCK = ".cifar-10.lock"
@@ -75,14 +85,44 @@ def problem(data_dir: Path) -> str | None:
 
 def is_there(data_dir: Path) -> bool:
     """Whether all files of CIFAR-10 are at `data_dir`; their content is not looked at."""
-    return all((data_dir / FOLDER / name).is_file() for name in FILES)
+    return all((folder_of(data_dir) / name).is_file() for name in FILES)
+
+
+def folder_of(data_dir: Path) -> Path:
+    """The folder of the official files: in `data_dir`, or that itself, or beside or around the file that it is."""
+    if _is_archive(data_dir.name) or data_dir.name in FILES:
+        return folder_of(data_dir.absolute().parent)
+    names = _names(data_dir)
+    if FOLDER not in names and ("data_batch_1" in names or data_dir.absolute().name == FOLDER):
+        return data_dir.absolute()
+    return data_dir / FOLDER
+
+
+def archive_at(data_dir: Path) -> Path | None:
+    """The archive of the official files: `data_dir` itself, or in it, by its name; None if there is none."""
+    if data_dir.is_file():
+        return data_dir if _is_archive(data_dir.name) else None
+    there = (folder / name for folder in (data_dir, folder_of(data_dir).parent) for name in _names(folder))
+    return next((path for path in there if ARCHIVE_NAME.search(path.name) and _is_archive(path.name)), None)
+
+
+def _is_archive(name: str) -> bool:
+    return name.endswith(ARCHIVE_ENDS) and _other_version(name) is None
+
+
+def _names(folder: Path) -> list[str]:
+    """The names in a folder; none if it cannot be looked into."""
+    with contextlib.suppress(OSError):
+        return sorted(path.name for path in folder.iterdir())
+    return []
 
 
 def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
     """Downloads CIFAR-10 from its official source; what is already complete is left alone.
 
-    Nothing is unpacked before its checksum is right, and nothing gets its final name before it is complete. Another
-    process that downloads to the same place is waited for; what a killed one left behind goes.
+    Where the archive lies at `data_dir` already, it is unpacked, and no network is asked. Nothing is unpacked before
+    its checksum is right, and nothing gets its final name before it is complete. Another process that downloads to the
+    same place is waited for; what a killed one left behind goes.
 
     Args:
         data_dir: Where `cifar-10-batches-py/` goes.
@@ -93,38 +133,44 @@ def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
     """
     if problem(data_dir) is None:
         return
+    folder, archive = folder_of(data_dir), archive_at(data_dir)
+    if folder.name != FOLDER:  # of another name, so it may hold what is not ours
+        folder /= FOLDER
+    place, source = folder.parent, archive or URL
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(data_dir / LOCK):
-            shutil.rmtree(data_dir / PART, ignore_errors=True)
+        place.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(place / LOCK):
+            shutil.rmtree(place / PART, ignore_errors=True)
             if problem(data_dir) is not None:  # another process may have downloaded it since
-                _download(data_dir, wrap)
+                _download(folder, archive, wrap)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {data_dir}") from error
+        raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {place}") from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RecursionError) as error:
-        raise BadInputError(f"{URL}: the archive cannot be unpacked: {error}") from error
+        raise BadInputError(f"{source}: the archive cannot be unpacked: {error}") from error
     except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
         reason = getattr(error, "strerror", None) or error
-        raise BadInputError(f"{data_dir}: CIFAR-10 cannot be stored: {reason}") from error
+        raise BadInputError(f"{place}: CIFAR-10 cannot be stored: {reason}") from error
 
 
-def _download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
-    free = shutil.disk_usage(data_dir).free
+def _download(folder: Path, archive: Path | None, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
+    free = shutil.disk_usage(folder.parent).free
     if free < DISK_BYTES:
-        raise BadInputError(f"{data_dir}: {free:,} bytes free, CIFAR-10 needs {DISK_BYTES:,} to download")
-    temporary = data_dir / PART
+        raise BadInputError(f"{folder.parent}: {free:,} bytes free, CIFAR-10 needs {DISK_BYTES:,} to download")
+    temporary = folder.parent / PART
     temporary.mkdir()
     try:
-        archive = temporary / "archive.part"
-        with https_opener().open(URL, timeout=60) as response, archive.open("wb") as target:
-            shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
-        _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
+        if archive is None:
+            archive = temporary / "archive.part"
+            with https_opener().open(URL, timeout=60) as response, archive.open("wb") as target:
+                shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
+            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
+        elif archive.suffix != ".tar":  # a browser may have taken the compression off; each file in it is checked too
+            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "delete it, and it is downloaded anew")
         _unpack(archive, temporary / FOLDER)
-        target_folder = data_dir / FOLDER
-        if target_folder.exists():
-            target_folder.rename(temporary / "replaced")
-        (temporary / FOLDER).rename(target_folder)
+        if folder.exists():
+            folder.rename(temporary / "replaced")
+        (temporary / FOLDER).rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -144,16 +190,31 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _checked_bytes(data_dir: Path, name: str) -> bytes:
-    path = data_dir / FOLDER / name
+    path = folder_of(data_dir) / name
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadInputError(
-            f"{path}: {error.strerror}; get CIFAR-10 by 'resnet data download', "
-            "or say where it is by --data-dir or RESNET_DATA"
-        ) from error
+        raise BadInputError(f"{path}: {error.strerror}; {_how_to_get(data_dir)}") from error
     _check_md5(path, content, FILES[name], "delete the folder and run 'resnet data download'")
     return content
+
+
+def _how_to_get(data_dir: Path) -> str:
+    """What to do where a file is missing, by what is there in its place."""
+    if archive := archive_at(data_dir):
+        command = f"resnet data download --data-dir {shlex.quote(str(data_dir))}"
+        return f"{archive} is there; this unpacks it, without the network: {command}"
+    for name in (data_dir.absolute().name, *_names(data_dir)):
+        if version := _other_version(name):
+            return (
+                f"{name} is {version}; wanted is the version for Python, {FOLDER}/, which 'resnet data download' gets"
+            )
+    return "get CIFAR-10 by 'resnet data download', or say where it is by --data-dir or RESNET_DATA"
+
+
+def _other_version(name: str) -> str | None:
+    """Which other version of the data set, if any, a file's or a folder's name is of."""
+    return next((version for pattern, version in OTHER_VERSIONS.items() if re.search(pattern, name)), None)
 
 
 def _check_md5(path: Path, content: bytes, expected: str, advice: str) -> None:

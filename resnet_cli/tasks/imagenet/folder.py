@@ -1,6 +1,7 @@
 """A folder of photographs by class, on disk: ImageNet, or any other in torchvision's layouts. Needs no torch.
 
-    ROOT/train/CLASS/**.jpg    ROOT/val/CLASS/**.jpg    (Tiny ImageNet: ROOT/val/images/ and val_annotations.txt)
+    ROOT/train/CLASS/**.jpg    ROOT/val/CLASS/**.jpg    (Tiny ImageNet: ROOT/val/images/ and val_annotations.txt;
+                               ILSVRC's own archive: ROOT/val/*.JPEG, whose classes `flat` reads from a file)
 
 Classes are numbered in the order of their names. Only names and sizes are looked at; an image is read when it is used.
 """
@@ -18,11 +19,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnet_cli.errors import BadInputError
+from resnet_cli.tasks.imagenet import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's
+# What systems, network drives and editors leave beside photographs, in lower case; and all hidden names.
+LEFT_BEHIND = {
+    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "lost+found",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information", "found.000",
+    "network trash folder", "temporary items", "__pycache__", "icon\r",
+}  # fmt: skip
+VAL_LABELS = "RESNET_VAL_LABELS"  # in the environment, where --val-labels puts it
 ANNOTATIONS = "val_annotations.txt"
 IMAGENET_CLASSES, IMAGENET_TRAIN, IMAGENET_VAL = 1_000, 1_281_167, 50_000
 
@@ -33,7 +42,10 @@ _LAYOUT = "a folder of classes has train/<class>/*.jpg and val/<class>/*.jpg"
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder of classes holds: names relative to `root`, sorted within each class, and labels (N,) int64."""
+    """What a folder of classes holds: names relative to `root`, sorted within each class, and labels (N,) int64.
+
+    Where it is flat, no validation image's name says its class.
+    """
 
     root: Path
     classes: tuple[str, ...]
@@ -41,6 +53,7 @@ class Folder:
     train_labels: np.ndarray
     val: tuple[str, ...]
     val_labels: np.ndarray
+    is_flat: bool = False
 
     @property
     def is_imagenet(self) -> bool:
@@ -51,7 +64,7 @@ class Folder:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the sorted names and the sizes of all images."""
+        """SHA-256 over the sorted names and the sizes of all images; and over labels that no names say."""
         digest = hashlib.sha256()
         for name in sorted(self.train + self.val):
             try:
@@ -61,6 +74,8 @@ class Folder:
                     f"{self.root / name}: {error.strerror}; get the file again, or remove it"
                 ) from error
             digest.update(os.fsencode(name) + f"\0{size}\n".encode())
+        if self.is_flat:
+            digest.update(self.val_labels.tobytes() + "\0".join(self.val).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     @property
@@ -70,14 +85,23 @@ class Folder:
         return f"{name}-{self.sha256[:8]}"
 
 
+def is_left_behind(name: str) -> bool:
+    """Whether a file or a folder of this name cannot be meant to be an image or a class."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
+
+
 def scan(root: Path) -> Folder:
     """Looks through a folder of classes, once in a process.
+
+    The file that --val-labels gave is in the environment, where the processes and the jobs that a command starts find
+    it too.
 
     Raises:
         BadInputError: It is not one.
     """
+    labels = os.environ.get(VAL_LABELS)
     try:
-        return _scan(root.resolve())
+        return _scan(flat.images_root(root.resolve()), Path(labels) if labels else None)
     except (OSError, RuntimeError) as error:  # the latter for a loop of links, before Python 3.13
         raise BadInputError(f"{root}: {getattr(error, 'strerror', None) or error}; {_LAYOUT}") from error
 
@@ -115,19 +139,26 @@ def imagenet(root: Path) -> Folder:
 
 
 @lru_cache(maxsize=4)
-def _scan(root: Path) -> Folder:
+def _scan(root: Path, labels: Path | None) -> Folder:
     if not root.is_dir():
         raise BadInputError(f"{root}: no such folder; {_LAYOUT}")
     try:
         train = _by_class(root, "train")
         annotations = root / "val" / ANNOTATIONS
-        val = _annotated(annotations, set(train)) if annotations.is_file() else _by_class(root, "val")
+        loose = [] if annotations.is_file() else _loose(root)
+        if labels and not loose:
+            raise BadInputError(f"{labels}: is not needed, for {root / 'val'} says its classes; leave out --val-labels")
+        if loose:
+            by_class = flat.labelled(root, loose, sorted(train), labels)
+            val = {label: [f"val/{name}" for name in names] for label, names in by_class.items()}
+        else:
+            val = _annotated(annotations, set(train)) if annotations.is_file() else _by_class(root, "val")
     except OSError as error:
         raise BadInputError(f"{error.filename or root}: {error.strerror or error}; {_LAYOUT}") from error
     _check_classes(root, train, val)
     train_names, train_labels = _laid_out(train)
     val_names, val_labels = _laid_out(val)
-    return Folder(root, tuple(sorted(train)), train_names, train_labels, val_names, val_labels)
+    return Folder(root, tuple(sorted(train)), train_names, train_labels, val_names, val_labels, bool(loose))
 
 
 def _by_class(root: Path, part: str) -> dict[str, list[str]]:
@@ -136,11 +167,20 @@ def _by_class(root: Path, part: str) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise BadInputError(f"{folder}: no such folder; {_LAYOUT}")
     with os.scandir(folder) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not is_left_behind(entry.name))
     if not classes:
         loose = len(_images_in(folder, ""))
         raise BadInputError(f"{folder}: no class folders, {loose:,} images outside of one; {_LAYOUT}")
     return {name: _images_in(folder / name, f"{part}/{name}/") for name in classes}
+
+
+def _loose(root: Path) -> list[str]:
+    """The names of the images in val/, where it has no class folders."""
+    if not (root / "val").is_dir():
+        return []
+    with os.scandir(root / "val") as entries:
+        names = {entry.name: entry.is_dir() for entry in entries if not is_left_behind(entry.name)}
+    return [] if any(names.values()) else sorted(name for name in names if name.lower().endswith(EXTENSIONS))
 
 
 def _images_in(folder: Path, prefix: str) -> list[str]:
@@ -156,7 +196,7 @@ def _images_below(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -
     above |= {(its.st_dev, its.st_ino)}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):  # what systems and editors leave behind
+            if is_left_behind(entry.name):
                 continue
             if entry.is_dir():
                 yield from _images_below(entry.path, f"{prefix}{entry.name}/", above)

@@ -1,0 +1,102 @@
+"""What `resnet eval` answers: errors with their intervals, the paper's numbers, and the words for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from resnet_cli.cli.given import Question
+    from resnet_cli.identity import RunSpec, Variant
+
+
+def data_in_words(variant: Variant, name: str, classes: int) -> str:
+    """The data, and that they are not the paper's where they are not."""
+    title = variant.task.title
+    if variant.dataset == variant.task.dataset:
+        return title if variant.split == "full" else f"{title}, the 5k held out of training"
+    embedded = "embedded synthetic set" if variant.source is None else f"{name}, {classes:,} classes"
+    return f"{embedded}, not {title}"
+
+
+def errors(top1: float, top5: float, images: int) -> dict[str, Any]:
+    """Both errors in percent, each with its 95% interval (Wilson) over images drawn like these."""
+    from scipy.stats import binomtest
+
+    result: dict[str, Any] = {"images": images}
+    for key, error in (("top1", top1), ("top5", top5)):
+        interval = binomtest(round(error * images / 100), images).proportion_ci(method="wilson")
+        result[f"{key}_error"] = error
+        result[f"{key}_interval"] = [100 * interval.low, 100 * interval.high]
+    return result
+
+
+def papers(question: Question) -> dict[str, Any] | None:
+    """The paper's numbers for this net and test, and whether ours may stand beside them; None if it gives none."""
+    from resnet_cli.experiment import load_experiment
+
+    if question.sides and question.photos and question.sides != question.photos.dense_sides:
+        return None
+    for table in question.variant.task.tables.get(question.views, ()):
+        for row in load_experiment(table).rows:
+            if row.net == question.net and row.error is not None:
+                return {
+                    "table": f"Table {table.removeprefix('table')}",
+                    "top1_error": row.error,
+                    "top5_error": row.top5,
+                    "comparable": question.variant.is_paper and _is_papers(question.run),
+                }
+    return None
+
+
+def _is_papers(run: RunSpec | None) -> bool:
+    """Whether a run followed the paper; others' weights do for all that we know."""
+    from resnet_cli.identity import RunSpec, Variant
+
+    return run is None or run == RunSpec.of(
+        run.net,
+        Variant(dataset=run.variant.dataset, precision=run.variant.precision),
+        run.task.protocol,
+        run.seed,
+    )
+
+
+def print_answer(answer: dict[str, Any]) -> None:
+    """Writes it for people."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    for label, text in _lines(answer):
+        console.print(Text.assemble((f"{label:<13}", "dim"), text), soft_wrap=True)
+
+
+def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    if "members" in answer:
+        for member in answer["members"]:
+            yield "member", f"{member['path']}: top-1 {member['top1_error']:.2f}, top-5 {member['top5_error']:.2f}"
+        yield "ensemble", f"of {len(answer['members'])}, probabilities averaged"
+    else:
+        yield "net", f"{answer['net']}, {answer['parameters']:,} parameters"
+        yield "weights", f"{answer['weights']}, matched {answer['matched']}"
+        yield "convention", answer["convention"]
+        yield "data", answer["data"]
+        if "classes" in answer:
+            yield "classes", answer["classes"]
+        yield "test", f"{answer['views']}, {answer['precision']}"
+    for key, label in (("top1", "top-1 error"), ("top5", "top-5 error")):
+        low, high = answer[f"{key}_interval"]
+        yield label, f"{answer[f'{key}_error']:.2f}%  (n = {answer['images']:,} images; 95%: {low:.2f} to {high:.2f})"
+    if "hint" in answer:
+        yield "hint", answer["hint"]
+    if "paper" in answer:
+        yield "paper", _paper_in_words(answer["paper"])
+
+
+def _paper_in_words(paper: dict[str, Any] | None) -> str:
+    if paper is None:
+        return "no number for this net and test"
+    top5 = "" if paper["top5_error"] is None else f", top-5 {paper['top5_error']:.2f}"
+    mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained otherwise"
+    return f"top-1 {paper['top1_error']:.2f}{top5} ({paper['table']}){mark}"

@@ -1,0 +1,41 @@
+"""The option for the classes of validation images that lie in one folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnet_cli.cli.options import reachable
+from resnet_cli.errors import BadInputError
+
+VARIABLE = "RESNET_VAL_LABELS"  # data.folder reads it
+
+
+def _remember(path: Path | None) -> Path | None:
+    """Puts the file where the processes and the jobs that this command starts find it: into the environment.
+
+    Raises:
+        BadInputError: There is no such file.
+    """
+    path = reachable(path)
+    if path is None:
+        os.environ.pop(VARIABLE, None)
+    elif path.is_file():
+        os.environ[VARIABLE] = str(path.absolute())
+    else:
+        raise BadInputError(f"--val-labels {path}: no such file")
+    return path
+
+
+ValLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--val-labels",
+        callback=_remember,
+        help="Of validation images that lie in one folder: a file with 'NAME CLASS' a line, or ILSVRC's or Kaggle's "
+        "(default: theirs, where it lies beside).",
+    ),
+]

@@ -1,0 +1,146 @@
+"""Looks at photographs before they are used: at the beginning and the end of each file, or by decoding each."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from resnet_cli.data.decode import decode, in_order, seems_whole
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from resnet_cli.data.decode import Photographs
+    from resnet_cli.tasks.imagenet.folder import Folder
+
+NAMED = 5  # photographs; of more the number is given
+REPORT_SECONDS = 10.0
+SAVE_SECONDS = 1.0
+
+
+def look_at(photographs: Photographs, workers: int, report: Callable[[str], None]) -> None:
+    """Looks at each file's header and end, which takes a fiftieth of decoding; what seems odd there is decoded.
+
+    Args:
+        photographs: Files; those in memory are believed.
+        workers: Threads.
+        report: Told of a look that takes long, one line at a time.
+
+    Raises:
+        BadInputError: Some cannot be read or decoded.
+    """
+    told = time.monotonic()
+
+    def look(file: str | bytes) -> str | None:
+        return None if isinstance(file, bytes) else _fault(photographs.root, file, quickly=True)
+
+    faults = []
+    with contextlib.closing(in_order(look, photographs.files, workers)) as results:
+        for number, fault in enumerate(results, start=1):
+            faults += [fault] if fault else []
+            if time.monotonic() - told >= REPORT_SECONDS:
+                report(f"looking at the validation photographs: {number:,} of {len(photographs):,}")
+                told = time.monotonic()
+    if faults:
+        raise BadInputError(in_words(photographs.root, faults, len(photographs)))
+
+
+def decode_all(folder: Folder, records: Path, workers: int, progress: Callable[[int], None]) -> list[str]:
+    """Decodes every photograph of a folder; returns what is wrong, a photograph an item.
+
+    What was decoded and found right is written down by size and time of change, and not decoded again after an
+    interruption, or after others have been replaced. Once all are right, the next call begins anew.
+
+    Args:
+        folder: With its training and validation images.
+        records: The folder in which that is written down.
+        workers: Threads.
+        progress: Told how many are done.
+    """
+    names = folder.train + folder.val
+    path = records / f"{re.sub('[^A-Za-z0-9_.-]', '-', folder.root.name)}-{_digest(folder.root)}.txt"
+    known = set(path.read_bytes().split(b"\n")) if path.is_file() else set()
+    faults: list[str] = []
+
+    def look(name: str) -> tuple[bytes, str | None]:
+        line = _line(folder.root / name, name)
+        return line, None if line in known else _fault(folder.root, name, quickly=False)
+
+    with _appending(path) as append, contextlib.closing(in_order(look, names, workers)) as results:
+        for number, (line, fault) in enumerate(results, start=1):
+            if fault:
+                faults.append(fault)
+            elif line not in known:
+                append(line)
+            progress(number)
+    if not faults:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            records.rmdir()  # unless another folder's is there
+    return faults
+
+
+def in_words(root: Path, faults: list[str], count: int) -> str:
+    """Names the first photographs that cannot be used, says how many there are, and what to do."""
+    first = "; ".join(faults[:NAMED])
+    more = f"; and {len(faults) - NAMED:,} more" if len(faults) > NAMED else ""
+    return (
+        f"{root}: {len(faults):,} of {count:,} photographs cannot be used: {first}{more}; get the files again: a "
+        "folder without them is another data set, on which every run begins at 0"
+    )
+
+
+def _fault(root: Path, name: str, *, quickly: bool) -> str | None:
+    """What is wrong with a photograph, after its name; None if nothing is."""
+    try:
+        if quickly and seems_whole(root / name):
+            return None
+        decode((root / name).read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return None
+    return f"{os.fsencode(name).decode(errors='backslashreplace')}: {reason}"
+
+
+def _digest(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+
+
+def _line(path: Path, name: str) -> bytes:
+    """What a file is known by: size, time of change, name."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(name)
+    return b"gone"
+
+
+@contextlib.contextmanager
+def _appending(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Writes lines to the end of a file, and each second to the disk; nothing where it cannot be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = stack.enter_context(path.open("ab"))
+        except OSError:  # a folder of datasets that cannot be written; then nothing is resumed
+            yield lambda _line: None
+            return
+        stream.write(b"\n")  # the last line may have been cut short
+        saved = time.monotonic()
+
+        def append(line: bytes) -> None:
+            nonlocal saved
+            stream.write(line + b"\n")
+            if time.monotonic() - saved >= SAVE_SECONDS:
+                stream.flush()
+                saved = time.monotonic()
+
+        yield append
