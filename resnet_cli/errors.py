@@ -6,6 +6,7 @@ EXIT_SOME_FAILED = 3
 EXIT_LOCKED = 4
 EXIT_STOPPED = 75  # resumable: sysexits.h calls it a temporary failure
 EXIT_CTRL_C = 130
+EXIT_READER_GONE = 141  # as who is ended by SIGPIPE
 
 
 class BadInputError(Exception):

@@ -78,7 +78,7 @@ def test_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b'title = "\xff"')
 
-    assert f"{path}: not UTF-8 text: invalid start byte at byte 9" == error_of(path)
+    assert f"{path}: not UTF-8 text: invalid start byte at byte 9; save it as UTF-8" == error_of(path)
 
 
 @pytest.mark.parametrize(

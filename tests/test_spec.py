@@ -437,7 +437,7 @@ def test_deviations(deviation: Any, path: str, value: object) -> None:
     assert not variant.is_paper
     assert f"paper scale; ImageNet; {deviation}; fp32" == variant.label
     assert f"-{deviation}" == variant.slug
-    assert f" --deviation {deviation}" == flags(variant, "imagenet")
+    assert ["--deviation", deviation] == flags(variant, "imagenet")
     assert imagenet_run("resnet-18").hash8 != imagenet_run("resnet-18", variant).hash8
 
 
@@ -480,7 +480,7 @@ def test_variants_of_imagenet() -> None:
     assert "" == ON_IMAGENET.slug
     assert "paper scale; flowers-01234567, not ImageNet; batch in 4 parts; fp32" == folder.label
     assert "-flowers-01234567-accumulate-4" == folder.slug
-    assert " --dataset-root DIR --accumulate 4" == flags(folder, "imagenet")
+    assert ["--dataset-root", "DIR", "--accumulate", "4"] == flags(folder, "imagenet")
     assert not folder.is_paper
     assert "not ImageNet" in Variant(dataset="synthetic-photos", tiny=True).label
 

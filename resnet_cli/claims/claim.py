@@ -60,6 +60,6 @@ class BaseClaim(Frozen):
         from resnet_cli.analyses import analysis_with
 
         if analysis := analysis_with(self.metric):
-            return f"no run of {missing} with its {analysis.name}; 'resnet run {summary.experiment.name}' makes it"
+            return f"no run of {missing} with its {analysis.name}; 'resnet run' makes it"
         early = " with an evaluation in the first quarter" if self.metric.startswith("early_") else ""
         return f"no finished run of {missing}{early}"

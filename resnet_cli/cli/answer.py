@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
@@ -27,7 +28,7 @@ def present(
     *,
     console: Console,
 ) -> list[Path]:
-    """Prints the table and the verdicts; writes the table as csv and md, and the figure as png if there is one to draw.
+    """Writes the table as csv and md, and the figure as png if there is one to draw; prints the table and the verdicts.
 
     Returns:
         The files written.
@@ -39,11 +40,6 @@ def present(
 
     summary = summarize(store, experiment, variant)
     table = make_table(summary)
-    console.print(rich_table(table))
-    if experiment.claims:
-        console.print()
-        print_verdicts(judge(summary), console)
-        console.print(RULE, style="dim", highlight=False, markup=False)
     name = f"{experiment.stem}{variant.slug}"
     written = [
         write_file(store.tables / f"{name}.csv", render(table, "csv").encode()),
@@ -52,6 +48,11 @@ def present(
     figure = draw(store, summary)
     if figure:
         written.append(write_file(store.figures / f"{name}.png", figure_bytes(figure, "png")))
+    console.print(rich_table(table))
+    if experiment.claims:
+        console.print()
+        print_verdicts(judge(summary), console)
+        console.print(RULE, style="dim", highlight=False, markup=False)
     return written
 
 
@@ -69,6 +70,35 @@ def print_verdicts(judgements: list[Judgement], console: Console) -> None:
             for indent, line in zip((4, 8), lines, strict=True):
                 if line:
                     console.print(Padding(Text(line, style="dim"), (0, 0, 0, indent)))
+
+
+def say(console: Console, line: str, *, label: int = 0) -> None:
+    """Prints a line. On a terminal it is broken between words, so that no number is; elsewhere it stays one line.
+
+    Args:
+        console: Where.
+        line: What.
+        label: Its first characters that name what follows: they are dim, and further lines begin after them.
+    """
+    from rich.text import Text
+
+    if console.is_terminal:
+        lines = textwrap.wrap(
+            line,
+            console.width,
+            subsequent_indent=" " * label,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        line = "\n".join(lines)
+    text = Text(line)
+    text.stylize("dim", 0, label)
+    console.print(text, soft_wrap=True)
+
+
+def say_commands(console: Console, line: str) -> None:
+    """Prints a line with commands that are to be pasted: nothing in it is broken or replaced."""
+    console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def check_writable(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import say
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def bench(
     prepare(place, chosen_precision)
     step: StepName = "compiled" if compiled else "plain"
     if compiled and (in_the_way := graph_step.obstacle(place)):
-        progress.print(f"Measuring the plain step: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
+        say(progress, f"Measuring the plain step: {in_the_way}")
         step = "captured" if graph_step.takes_a_graph(place, is_alone=True) else "plain"
     dataset = _dataset(options.data_folder(data_dir)).to(place)
     plan = timing.Plan(
@@ -93,7 +94,7 @@ def bench(
     results = []
     proofs: dict[str, Proof] = {}
     for net in chosen:
-        with progress.status(net.name) as status:
+        with progress.status(net.name, spinner="line") as status:
 
             def report(text: str, status: Status = status, net: Net = net) -> None:
                 status.update(f"{net.name}: {text}")
@@ -119,7 +120,7 @@ def bench(
         console = Console()
         _print(results, plan, step, place, console)
         for name, proof in proofs.items():
-            console.print(f"{name}: {summary(proof)}.", markup=False, highlight=False)
+            say(console, f"{name}: {summary(proof)}.")
 
 
 def _note(
@@ -205,21 +206,16 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
 
 
 def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.device, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration
 
     title = f"An update of {plan.protocol.batch_size} images of {plan.dataset.name} on {place.type}"
     columns = ["net", "ms", "images/s", "floor ms", "GB", "test s"]
     beside = ["eager ms", "ratio"] if plan.against_eager else []
     kernels = ["kernels"] if place.type == "cuda" else []
-    table = Table(*columns, *kernels, *beside, box=SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0))
-    for column in table.columns:
-        column.justify = "left" if column.header == "net" else "right"
-        column.no_wrap = True
+    rows = []
     for result in results:
-        table.add_row(
+        row = [
             result.net,
             f"{result.update.median:.3g} ({result.update.lowest:.3g} to {result.update.highest:.3g})",
             f"{result.images_per_second:,.0f}",
@@ -228,8 +224,9 @@ def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.d
             f"{result.test_seconds:.2f}",
             *([str(result.kernels)] if kernels else []),
             *([f"{result.eager.median:.3g}", f"{result.ratio:.2f}"] if result.eager else []),
-        )
-    console.print(table)
+        ]
+        rows.append(row)
+    console.print(Grid([*columns, *kernels, *beside], rows, title=title))
     console.print(
         f"ms: the {step} step, {plan.precision}, its batch made: median over {plan.rounds} rounds of {plan.updates} "
         "updates (lowest to highest). floor: its arithmetic at the speed of a large matrix product here, or its "

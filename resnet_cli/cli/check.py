@@ -26,6 +26,8 @@ from resnet_cli.cli.options import (
     parse_depths,
     shown_variant,
 )
+from resnet_cli.cli.paths import leading_to
+from resnet_cli.shell import command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,7 +94,10 @@ def check(
     if shown:
         console.print(Text(powers.RULE if power else claims.RULE, style="dim"))
     if idle:
-        console.print(Text(f"not run: every claim of {', '.join(idle)}; 'resnet run NAME' trains what is missing"))
+        train = command("run", "NAME", *leading_to(results_dir))
+        console.print(
+            Text(f"not run: every claim of {', '.join(idle)}; to train what is missing: {train}"), soft_wrap=True
+        )
 
 
 def _header(summary: Summary) -> dict[str, object]:
@@ -139,12 +144,11 @@ def _power_as_json(summary: Summary) -> dict[str, object]:
 
 
 def _print_power(summary: Summary, console: Console) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     from resnet_cli.claims.comparison import SIGNIFICANCE
     from resnet_cli.claims.power import needs, seeds_shown, strictest_level
+    from resnet_cli.report.terminal import Grid
 
     found = needs(summary)
     if not found:
@@ -152,10 +156,8 @@ def _print_power(summary: Summary, console: Console) -> None:
         return
     alphas = {f"{alpha:.2g}": None for alpha in (SIGNIFICANCE, strictest_level(summary.experiment))}
     shown = seeds_shown(summary.experiment)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("claimed")
-    for heading in ["gap", "std", *(f"p<{alpha}" for alpha in alphas), *(f"n={seeds}" for seeds in shown)]:
-        table.add_column(heading, justify="right", no_wrap=True)
+    headers = ["claimed", "gap", "std", *(f"p<{alpha}" for alpha in alphas), *(f"n={seeds}" for seeds in shown)]
+    rows = []
     problems: dict[str, list[str]] = {}
     for need in found:
         claimed = need.comparison
@@ -166,9 +168,10 @@ def _print_power(summary: Summary, console: Console) -> None:
             continue
         seeds = [_count(each) for each in (need.seeds, need.strict_seeds)][-len(alphas) :]
         powers = [f"{need.power[each]:.2f}" for each in shown]
-        table.add_row(claimed, f"{need.gap:z.2f} {need.gap_from}", f"{need.std:z.2f} {need.std_from}", *seeds, *powers)
-    if table.row_count:
-        console.print(table)
+        gap, std = f"{need.gap:z.2f} {need.gap_from}", f"{need.std:z.2f} {need.std_from}"
+        rows.append([claimed, gap, std, *seeds, *powers])
+    if rows:
+        console.print(Grid(headers, rows, prose=(0,)))
     for problem, claims in problems.items():
         console.print(Text(f"{problem}: {'; '.join(claims)}", style="yellow"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
-from resnet_cli.cli.options import Depths, parse_depths, reachable
+from resnet_cli.cli.options import Depths, parse_depths
+from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
+from resnet_cli.streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +36,8 @@ METRIC_NAMES = {"test_error": "test", "train_error": "training"}
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", callback=reachable, help="A results folder.")],
-    b: Annotated[Path, typer.Argument(metavar="B", callback=reachable, help="Another.")],
+    a: Annotated[Path, typer.Argument(metavar="A", parser=path_given, help="A results folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=path_given, help="Another.")],
     name: Annotated[
         str | None,
         typer.Argument(metavar="EXPERIMENT", help="Its runs only, tested as it says (default: every run)."),
@@ -47,7 +50,9 @@ def compare(
         ComparisonFormat | None,
         typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Write to this file instead.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", parser=path_given, metavar="<path>", help="Write to this file instead.")
+    ] = None,
     depths: Depths = None,
 ) -> None:
     """Compare two results folders: errors, their difference with its interval, logs, and what else differs."""
@@ -66,9 +71,9 @@ def compare(
     from resnet_cli.report.compare import compare as compare_stores
 
     comparison = compare_stores(Store(a), Store(b), experiment, any_precision=any_precision)
-    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "rich")
     if form == "rich":
-        console = Console(width=FILE_WIDTH, color_system=None) if output else Console()
+        console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None) if output else Console()
         if output is None:
             console.print(_rich(comparison, a, b))
             return
@@ -160,12 +165,7 @@ def _environment_cells(comparison: Comparison) -> pd.DataFrame:
 def _values(values: Sequence[str]) -> str:
     values = [value[:COMMIT_DIGITS] if COMMIT.fullmatch(value) else value for value in values]
     more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
-    return ", ".join(map(_printable, values[:MOST_VALUES])) + more or NOTHING
-
-
-def _printable(text: str) -> str:
-    """A text from a file, so that it does nothing to the terminal."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return ", ".join(map(printable, values[:MOST_VALUES])) + more or NOTHING
 
 
 def _rich(comparison: Comparison, a: Path, b: Path) -> RenderableType:
@@ -176,22 +176,16 @@ def _rich(comparison: Comparison, a: Path, b: Path) -> RenderableType:
     for scale, rows in comparison.frame.groupby("scale", sort=False):
         parts += [Text(str(scale), style="bold"), _grid(_cells(rows), texts=2), Text()]
     if len(comparison.environments):
-        parts += [_grid(_environment_cells(comparison), texts=3), Text()]
+        parts += [_grid(_environment_cells(comparison), texts=3, prose=(1, 2)), Text()]
     return Group(*parts, *(Text(note, style="dim") for note in _notes(comparison)))
 
 
-def _grid(cells: pd.DataFrame, texts: int) -> RenderableType:
-    """A table for a terminal; the first columns, so many, are texts."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _grid(cells: pd.DataFrame, texts: int, prose: Sequence[int] = ()) -> RenderableType:
+    """A table for a terminal; the first columns, so many, are texts, and some are prose."""
+    from resnet_cli.report.terminal import Grid
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for position, header in enumerate(cells.columns):
-        table.add_column(header, justify="left" if position < texts else "right", overflow="fold")
-    for row in cells.itertuples(index=False):
-        table.add_row(*(Text(cell.replace(" ± ", "±")) for cell in row))
-    return table
+    rows = [[cell.replace(" ± ", "±") for cell in row] for row in cells.itertuples(index=False)]
+    return Grid(list(cells.columns), rows, range(texts), prose)
 
 
 def _csv(comparison: Comparison) -> str:

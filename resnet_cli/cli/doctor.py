@@ -13,7 +13,9 @@ import typer
 
 from resnet_cli import __version__
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import say
 from resnet_cli.errors import BadInputError
+from resnet_cli.streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +44,7 @@ def doctor(
 
     obstacles = []
     store = Store.open(results_dir)
-    typer.echo(f"resnet {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    _say(f"resnet {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     try:
         _show_devices(prove=prove)
     except BadInputError as error:
@@ -58,7 +60,7 @@ def doctor(
     obstacles += _disk_obstacles(store.root)
     if obstacles:
         raise BadInputError("; ".join(obstacles))
-    typer.echo("Nothing stands in the way.")
+    _say("Nothing stands in the way.")
 
 
 def _show_devices(*, prove: bool) -> None:
@@ -69,22 +71,22 @@ def _show_devices(*, prove: bool) -> None:
     from resnet_cli.device.torch_device import choose_device
     from resnet_cli.train import graph_step
 
-    typer.echo(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
-    typer.echo(f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    _say(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+    _say(f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     device = choose_device("auto")
     if torch.cuda.is_available():
-        typer.echo(f"cuda: {torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB")
-    typer.echo(f"cuda: {torch.cuda.is_available()}, mps: {torch.backends.mps.is_available()}")
+        _say(f"cuda: {torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB")
+    _say(f"cuda: {torch.cuda.is_available()}, mps: {torch.backends.mps.is_available()}")
     plain = graph_step.obstacle(device)
     is_graph = graph_step.takes_a_graph(device, is_alone=True)
     instead = "as a CUDA graph" if is_graph else "which is slower"
-    typer.echo(f"compiled step: {f'no, the plain one, {instead}: {plain}' if plain else 'yes'}")
+    _say(f"compiled step: {f'no, the plain one, {instead}: {plain}' if plain else 'yes'}")
     steps: list[StepName] = [] if plain else ["compiled"]
     if is_graph:
         steps.append("captured")
     for precision in ("fp32", "bf16") if prove and steps else ():
         for line in _agreement(device, precision, steps):
-            typer.echo(line)
+            _say(line)
 
 
 def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: list[StepName]) -> Iterator[str]:
@@ -114,27 +116,32 @@ def _data_obstacles(folder: Path) -> list[str]:
 
     problems = [cifar10.problem(folder)]
     if problems[0] is None:
-        typer.echo(f"CIFAR-10: whole, in {folder}")
+        _say(f"CIFAR-10: whole, in {folder}")
     if (folder / "imagenet").is_dir():
         problems.append(obstacle(Variant(dataset="imagenet"), folder))
         if problems[1] is None:
-            typer.echo(f"ImageNet: whole, in {folder / 'imagenet'}")
+            _say(f"ImageNet: whole, in {folder / 'imagenet'}")
     else:
-        typer.echo(f"ImageNet: not in {folder / 'imagenet'}; its experiments have --tiny and --dataset-root without it")
+        _say(f"ImageNet: not in {folder / 'imagenet'}; its experiments have --tiny and --dataset-root without it")
     return [each for each in problems if each]
 
 
 def _run_obstacles(store: Store) -> list[str]:
-    """Runs that could not go on. One that another process is training is left alone."""
+    """Runs that are damaged or could not go on. One that another process is training is left alone."""
+    from resnet_cli.runs.left_out import left_out
+    from resnet_cli.storage import run_folder
     from resnet_cli.train import checkpoint
 
     obstacles = []
+    for found in left_out(store):
+        _say(printable(f"{found.path}: in no table: {found.why}; {found.advice}"))
     for run in store.runs():
-        folder = store.folder(run)
-        if store.is_done(run):
+        folder, status = store.folder(run), store.status(run)
+        if status.state == "done":
+            obstacles += _damage(folder)
             continue
-        if _is_held(folder):
-            typer.echo(f"{run.run_id}: another process is training it")
+        if run_folder.is_held(folder):
+            _say(f"{run.run_id}: another process is training it")
             continue
         try:
             _, problems = checkpoint.load(folder)
@@ -142,24 +149,29 @@ def _run_obstacles(store: Store) -> list[str]:
             obstacles.append(str(error))
         else:
             for each in problems:
-                typer.echo(f"{run.run_id}: goes on from the checkpoint before: {each}")
+                _say(f"{run.run_id}: goes on from the checkpoint before: {each}")
+            if status.iteration and status.state in ("interrupted", "failed", "running"):
+                far = f"{status.iteration:,} of {run.protocol.iterations:,} updates"
+                _say(f"{run.run_id}: {status.state} after {far}; the command that began it goes on with it")
     return obstacles
 
 
-def _is_held(folder: Path) -> bool:
-    import filelock
-
+def _damage(folder: Path) -> list[str]:
+    """What is wrong with a finished run's files; those that are not there may be kept elsewhere, but for the logs."""
     from resnet_cli.storage import run_folder
 
-    if not (folder / run_folder.LOCK).exists():
-        return False
-    try:
-        with filelock.FileLock(folder / run_folder.LOCK, timeout=0):
-            return False
-    except filelock.Timeout:
-        return True
-    except OSError:
-        return False  # a folder that cannot be written, or a disk without locks, is told for all runs
+    problems = []
+    for name in run_folder.RESULTS:
+        try:
+            run_folder.read_checked(folder / name)
+        except FileNotFoundError:
+            if name in (run_folder.TRAIN_CSV, run_folder.EVAL_CSV):
+                problems.append(f"{folder / name}: missing; restore it, or delete {folder} and run it again")
+        except OSError as error:
+            problems.append(f"{folder / name}: {error.strerror or error}")
+        except BadInputError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _disk_obstacles(results: Path) -> list[str]:
@@ -170,7 +182,7 @@ def _disk_obstacles(results: Path) -> list[str]:
         reason = getattr(error, "strerror", None) or error
         return [f"{results}: cannot be written and locked: {reason}; choose another --results-dir"]
     free = shutil.disk_usage(there).free
-    typer.echo(f"results: {results}, {free / 1e9:.0f} GB free")
+    _say(f"results: {results}, {free / 1e9:.0f} GB free")
     return [f"{results}: {free:,} bytes free, {ENOUGH_DISK:,} wanted"] if free < ENOUGH_DISK else []
 
 
@@ -195,3 +207,9 @@ def _try_out(folder: Path) -> None:
     finally:
         for path in (probe, lock):
             path.unlink(missing_ok=True)
+
+
+def _say(line: str) -> None:
+    from rich.console import Console
+
+    say(Console(), line)

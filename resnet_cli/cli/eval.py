@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.cli.answer import check_writable, say, write_file
 from resnet_cli.cli.eval_answer import data_in_words, errors, papers, print_answer
 from resnet_cli.cli.eval_ensemble import test_ensemble
 from resnet_cli.cli.labels import ValLabels
+from resnet_cli.cli.paths import path_given, weights_given
 from resnet_cli.errors import BadInputError
 from resnet_cli.names import ClassOrder, ConventionName, GivenDataset, Precision
 
@@ -32,11 +34,20 @@ def evaluate_weights(
     *,
     weights: Annotated[
         str | None,
-        typer.Option("--weights", help="A file (safetensors, or torch.save's), a run's folder, or torchvision."),
+        typer.Option(
+            "--weights",
+            callback=weights_given,
+            help="A file (safetensors, or torch.save's), a run's folder, or torchvision.",
+        ),
     ] = None,
     ensemble: Annotated[
         list[Path] | None,
-        typer.Option("--ensemble", help="In place of NET: a file of scores, or a run's folder; two or more times."),
+        typer.Option(
+            "--ensemble",
+            parser=path_given,
+            metavar="<path>",
+            help="In place of NET: a file of scores, or a run's folder; two or more times.",
+        ),
     ] = None,
     dataset: Annotated[
         GivenDataset | None,
@@ -76,7 +87,10 @@ def evaluate_weights(
     ] = None,
     workers: options.Workers = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write the scores to this npz, for ensembles.")
+        Path | None,
+        typer.Option(
+            "--output", parser=path_given, metavar="<path>", help="Write the scores to this npz, for ensembles."
+        ),
     ] = None,
     form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
 ) -> None:
@@ -147,7 +161,7 @@ def _test(
         protocol=task.protocol.model_copy(update={"photos": question.photos}),
         dataset_root=dataset_root,
         workers=workers,
-        report=lambda line: progress.print(line, markup=False, highlight=False, soft_wrap=True),
+        report=partial(say, progress),
     )
     data, order = _in_order(data, class_order or ("text" if ours else "number"))
     classes = len(data.classes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from resnet_cli.cli.answer import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -65,11 +67,10 @@ def _is_papers(run: RunSpec | None) -> bool:
 def print_answer(answer: dict[str, Any]) -> None:
     """Writes it for people."""
     from rich.console import Console
-    from rich.text import Text
 
     console = Console()
     for label, text in _lines(answer):
-        console.print(Text.assemble((f"{label:<13}", "dim"), text), soft_wrap=True)
+        say(console, f"{label:<13}{text}", label=13)
 
 
 def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resnet_cli.cli import options
 from resnet_cli.cli.eval_answer import errors
 from resnet_cli.errors import BadInputError
+from resnet_cli.shell import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,6 @@ def _scores_file(path: Path) -> Path:
     """A file of scores, itself or in a run's folder: of its dense test, else of its 10-crop test."""
     from resnet_cli.storage import run_folder
 
-    options.reachable(path)
     if not path.is_dir():
         return path
     names = [run_folder.scores_file(views) for views in ("dense", "10-crop")]
@@ -53,5 +52,6 @@ def _scores_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise BadInputError(
-        f"{path}: has neither {' nor '.join(names)}; 'resnet eval NET --weights {path} --output FILE' makes one"
+        f"{path}: has neither {' nor '.join(names)}; to make one: "
+        + command("eval", "NET", "--weights", path, "--output", "FILE")
     )

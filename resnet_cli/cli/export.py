@@ -10,6 +10,7 @@ import typer
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.cli.labels import ValLabels
+from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", help="In place of <results>/exports/<run>.<suffix>.")
+        Path | None,
+        typer.Option(
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            help="In place of <results>/exports/<run>.<suffix>.",
+        ),
     ] = None,
     data_dir: options.DataDir = None,
     dataset_root: options.DatasetRoot = None,
@@ -90,9 +97,8 @@ def _folder(name: str, store: Store) -> Path:
     """The folder of the run that is meant."""
     from resnet_cli.storage import run_folder
 
-    options.reachable(Path(name))
-    by_name = store.root / "runs" / name
-    for folder in (by_name, Path(name)):
+    path = path_given(name)
+    for folder in (store.root / "runs" / name, path):
         if (folder / run_folder.SPEC).is_file():
             return folder
     raise BadInputError(f"'{name}': neither a run's folder nor the name of one in {store.root / 'runs'}")

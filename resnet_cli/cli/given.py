@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from resnet_cli.cli import options
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.spec import MOST_PIXELS, Net, first_problem
@@ -50,7 +49,6 @@ class Question:
 def _run_of(weights: str) -> RunSpec | None:
     if weights == TORCHVISION:
         return None
-    options.reachable(Path(weights))
     path = Path(weights) / run_folder.SPEC
     if not path.is_file():
         return None

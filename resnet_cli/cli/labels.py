@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.cli.options import reachable
+from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
 
 VARIABLE = "RESNET_VAL_LABELS"  # data.folder reads it
@@ -20,7 +20,6 @@ def _remember(path: Path | None) -> Path | None:
     Raises:
         BadInputError: There is no such file.
     """
-    path = reachable(path)
     if path is None:
         os.environ.pop(VARIABLE, None)
     elif path.is_file():
@@ -34,7 +33,9 @@ ValLabels = Annotated[
     Path | None,
     typer.Option(
         "--val-labels",
+        parser=path_given,
         callback=_remember,
+        metavar="<path>",
         help="Of validation images that lie in one folder: a file with 'NAME CLASS' a line, or ILSVRC's or Kaggle's "
         "(default: theirs, where it lies beside).",
     ),

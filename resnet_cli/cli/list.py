@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import say_commands
+from resnet_cli.cli.paths import leading_to
+from resnet_cli.shell import command
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     """Show every experiment: its question, its runs, those done at paper scale, and the time the rest takes here."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
     from resnet_cli.experiment import experiment_names, load_experiment
     from resnet_cli.identity import Variant
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
     from resnet_cli.runs.plan import plan
     from resnet_cli.storage.store import Store
@@ -20,9 +22,7 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
 
     store = Store.open(results_dir)
     measured = {task: measured_speed(store, Variant(dataset=task.dataset)) for task in TASKS}
-    table = Table(
-        "experiment", "question", "runs", "done", "time left here", box=SIMPLE_HEAD, title="Experiments at paper scale"
-    )
+    rows = []
     for name in experiment_names():
         experiment = load_experiment(name)
         runs = plan(experiment, Variant(dataset=experiment.dataset))
@@ -30,10 +30,15 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
         here = measured[experiment.task]
         left = duration(seconds_left(missing, store, here.speed)) if here else "unknown yet"
         done = len(runs) - len(missing)
-        table.add_row(name, experiment.question, str(len(runs)), str(done), left if missing else "-")
+        rows.append([name, experiment.question, str(len(runs)), str(done), left if missing else "-"])
     console = Console()
-    console.print(table)
-    console.print("Next: resnet show table6, resnet run table6 --tiny, resnet run table6", highlight=False)
+    headers = ["experiment", "question", "runs", "done", "time left here"]
+    console.print(Grid(headers, rows, (0, 1), (1,), title="Experiments at paper scale"))
+    here_too = leading_to(results_dir)
+    steps = [
+        command(*words, *here_too) for words in (("show", "table6"), ("run", "table6", "--tiny"), ("run", "table6"))
+    ]
+    say_commands(console, f"Next: {', '.join(steps)}")
     for task, here in measured.items():
         basis = f"by {here.basis}" if here else "by runs made here; 50 updates or 30 seconds of any run are enough"
         console.print(f"The time of {task.title}'s nets is judged {basis}.", highlight=False)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from resnet_cli import __version__
-from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_UNEXPECTED, BadInputError
+from resnet_cli import __version__, streams
+from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_READER_GONE, EXIT_UNEXPECTED, BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +76,8 @@ def _options(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its code (the README lists them)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    code = _exit_code(arguments)
+    streams.install()
+    code = _exit_code(arguments) or (EXIT_READER_GONE if streams.reader_gone() else 0)
     if "torch" not in sys.modules:  # whose libraries complain at exit of objects that were not collected
         gc.freeze()  # else Python searches all objects for cycles before it ends, a seventh of `list`'s time
     sys.exit(code)
@@ -86,7 +87,8 @@ def _exit_code(arguments: list[str]) -> int:
     try:
         app = make_app(_needed(arguments))
         outcome = app(args=arguments, prog_name="resnet", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed
+            sys.stdout.flush()
     except Exception as error:
         if "--debug" in arguments[:1]:
             raise
@@ -108,10 +110,6 @@ def _report(error: Exception) -> int:
 
     if isinstance(error, typer.Abort):
         return EXIT_CTRL_C
-    if isinstance(error, BrokenPipeError):
-        # The reader of our output has gone; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if isinstance(error, BadInputError):
         message, code = str(error), EXIT_BAD_INPUT
     elif in_the_way := explanation(error):
@@ -131,5 +129,7 @@ def _report(error: Exception) -> int:
 
 def _one_line(message: str) -> str:
     """A message on one line that does nothing to the terminal, its middle left out if it is longer than a screen."""
-    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(message.split()))
+    # Spaces stay as they are: they may be of a path that is to be pasted.
+    joined = re.sub(r"\s*[\n\r]\s*", " ", message.strip())
+    line = streams.printable(joined)
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 400]} ... {line[-400:]}"

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resnet_cli.cli.answer import say
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ def _fitting_variant(question: Question, store: Store, settings: Settings, conso
     try:
         kept = kept_choice(store.root, asked)
     except BadInputError as error:
-        _say(console, f"{error}; measuring anew")
+        say(console, f"{error}; measuring anew")
         kept = None
     if kept:
-        _say(console, f"{question.option}: schedule {kept.variant.schedule:g}, as kept in {store.root / CHOICES}.")
+        say(console, f"{question.option}: schedule {kept.variant.schedule:g}, as kept in {store.root / CHOICES}.")
         return kept.variant
     chosen = asked.scheduled(_choose(question, store, settings, device, console, began))
     if keep:
@@ -139,9 +140,9 @@ def _say_estimate(question: Question, store: Store, settings: Settings, console:
         return
     measured = _measure(question, {schedule: missing}, settings, device, console, began)
     beside = f", {settings.jobs} side by side" if settings.jobs > 1 else ""
-    _say(console, f"Milliseconds an update here{beside}: {_speeds_in_words(missing, measured)}.")
+    say(console, f"Milliseconds an update here{beside}: {_speeds_in_words(missing, measured)}.")
     seconds = fit.seconds_needed(missing, measured, settings.jobs)
-    _say(console, f"{len(missing)} runs: about {duration(seconds)} here, longer if other programs need the machine.")
+    say(console, f"{len(missing)} runs: about {duration(seconds)} here, longer if other programs need the machine.")
 
 
 def _check(question: Question, settings: Settings, device: torch.device) -> None:
@@ -204,10 +205,10 @@ def _choose(
             f"Milliseconds an update{beside}: {_speeds_in_words(due[shortest], measured)}"
         )
     if due[schedule]:
-        _say(console, f"Milliseconds an update here{beside}: {_speeds_in_words(due[schedule], measured)}.")
+        say(console, f"Milliseconds an update here{beside}: {_speeds_in_words(due[schedule], measured)}.")
     longer = fit.next_longer(schedule)
     beyond = f"; {longer:g} would take {duration(seconds[longer])}" if longer else ""
-    _say(
+    say(
         console,
         f"--minutes {question.minutes:g}: schedule {schedule:g}: about {duration(seconds[schedule])} after "
         f"{duration(spent)} of measuring, and {fit.MARGIN - 1:.0%} for what else the machine does{beyond}.",
@@ -246,7 +247,7 @@ def _measure(
     like = question.runs(1.0)[0]
     nets = fit.nets_to_measure(question.experiment.task, (run.net for run in question.runs(1.0)))
     names = ", ".join(net.name for net in nets)
-    with console.status(f"measuring {names}"):
+    with console.status(f"measuring {names}", spinner="line"):
         plain = measure(nets, like, settings, is_compiled=False)
         measured = fit.Measured(plain.speeds, plain.speeds, plain.start, plain.train_images, plain.test_images)
         best = measured.at_best(fit.MOST_GAIN.get(device.type, 1.0))
@@ -276,7 +277,3 @@ def _speeds_in_words(due: list[Due], measured: Measured) -> str:
         step = "compiled" if each.is_compiled else "plain"
         words[each.run.net] = f"{each.run.net.name} {estimated}{1e3 * times * speed.update:.3g} ({step})"
     return ", ".join(words.values())
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

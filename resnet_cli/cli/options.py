@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from resnet_cli.cli.answer import say
+from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
 from resnet_cli.names import DatasetName, Deviation, Precision, Split
+from resnet_cli.shell import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,34 +23,22 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
 
 
-def reachable(path: Path | None) -> Path | None:
-    """A path that may be looked at, whether anything is there or not.
-
-    Raises:
-        BadInputError: It cannot be: a name that is too long, a loop of links, a folder that is closed to us.
-    """
-    try:
-        if path is not None:
-            path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        raise BadInputError(f"{path}: {error.strerror}") from error
-    return path
-
-
 ExperimentName = Annotated[str, typer.Argument(help="An experiment ('resnet list') or a .toml file of your own.")]
 ResultsDir = Annotated[
     Path | None,
     typer.Option(
-        "--results-dir", callback=reachable, help="Where results are kept (default: RESNET_RESULTS, else results/)."
+        "--results-dir",
+        parser=path_given,
+        metavar="<path>",
+        help="Where results are kept (default: RESNET_RESULTS, else results/).",
     ),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        callback=reachable,
+        parser=path_given,
+        metavar="<path>",
         help="Where datasets are, in torchvision's layout (default: RESNET_DATA, else data/).",
     ),
 ]
@@ -59,7 +50,8 @@ DatasetRoot = Annotated[
     Path | None,
     typer.Option(
         "--dataset-root",
-        callback=reachable,
+        parser=path_given,
+        metavar="<path>",
         help="A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/.",
     ),
 ]
@@ -129,7 +121,7 @@ PrecisionOption = Annotated[
 
 def data_folder(data_dir: Path | None) -> Path:
     """The folder of datasets: `--data-dir`, else RESNET_DATA, else `data/` here."""
-    return data_dir or Path(os.environ.get("RESNET_DATA") or "data")
+    return data_dir or Path(expanded(os.environ.get("RESNET_DATA") or "data"))
 
 
 def parse_depths(text: str | None) -> tuple[int, ...] | None:
@@ -171,7 +163,7 @@ def chosen_precision(
     else:
         return chosen
     if console:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     return chosen
 
 

@@ -25,7 +25,9 @@ from resnet_cli.cli.options import (
     parse_depths,
     shown_variant,
 )
+from resnet_cli.cli.paths import leading_to, path_given
 from resnet_cli.errors import BadInputError
+from resnet_cli.shell import command
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
@@ -44,7 +46,10 @@ def plot(
         FigureFormat | None,
         typer.Option("--format", help="Kind of file (default: by the suffix of --output, else png)."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="In place of <results>/figures/<name>.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", parser=path_given, metavar="<path>", help="In place of <results>/figures/<name>."),
+    ] = None,
     schedule: Schedule = None,
     tiny: Tiny = False,
     dataset: DatasetOption = None,
@@ -67,11 +72,15 @@ def plot(
     experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)
     asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
-    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "png")
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "png")
     if experiment.figure is None:
-        raise BadInputError(f"{source}: has no [figure]; 'resnet table {source}' shows its numbers")
+        raise BadInputError(
+            f"{source}: has no [figure]; its numbers: {command('table', source, *leading_to(results_dir))}"
+        )
     figure = draw(store, summarize(store, experiment, variant))
     if figure is None:
-        raise BadInputError(f"{source}: no run in {store.root} has data yet; run 'resnet run {source}' first")
+        raise BadInputError(
+            f"{source}: no run in {store.root} has data yet; first: {command('run', source, *leading_to(results_dir))}"
+        )
     content = figure_bytes(figure, form)
     typer.echo(write_file(output or store.figures / f"{experiment.stem}{variant.slug}.{form}", content))

@@ -9,12 +9,17 @@ import typer
 
 from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
+from resnet_cli.cli.paths import leading_to, path_given
 from resnet_cli.errors import BadInputError
+from resnet_cli.shell import command
 
 
 def report(
     *,
-    output: Annotated[Path | None, typer.Option("--output", help="In place of <results>/report.html.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", parser=path_given, metavar="<path>", help="In place of <results>/report.html."),
+    ] = None,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -36,7 +41,8 @@ def report(
     summaries = [summarize(store, experiment, variant_to_show(store, experiment)) for experiment in experiments]
     if all(summary.runs.empty for summary in summaries):
         raise BadInputError(
-            f"{store.root}: no run of any experiment is finished; 'resnet run fig1 --tiny' takes seconds"
+            f"{store.root}: no run of any experiment is finished; this takes seconds: "
+            + command("run", "fig1", "--tiny", *leading_to(results_dir))
         )
     sections = [make_section(store, each) for each in summaries if len(each.runs) or each.only_describes]
     typer.echo(write_file(output or store.root / "report.html", render_page(sections).encode()))

@@ -29,7 +29,7 @@ def reproduce(
     """Run every experiment whose data is there, say which are left out and why, and write the report."""
     from rich.console import Console
 
-    from resnet_cli.cli.answer import present
+    from resnet_cli.cli.answer import present, say
     from resnet_cli.device.torch_device import default_jobs
     from resnet_cli.experiment import experiment_names, load_experiment
     from resnet_cli.runs.plan import plan
@@ -66,7 +66,7 @@ def reproduce(
         code = ending if ending == EXIT_SOME_FAILED else code or ending
         present(store, question, variant, console=Console())
     for line in left_out:
-        progress.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(progress, line)
     if len(left_out) < len(experiment_names()):
         report(results_dir=results_dir)
     raise typer.Exit(code)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import say, say_commands
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.minutes import Question, check_measured, measured_variant
+from resnet_cli.cli.paths import leading_to
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
 from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import BadInputError
+from resnet_cli.shell import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,15 +144,13 @@ def run(
         code = train_missing(question, runs, store, progress, settings())
     written = present(store, question, variant, console=Console())
     for path in [*written, store.root / "runs"]:
-        progress.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
-    where = "" if results_dir is None else f" --results-dir {results_dir}"
-    swept = "" if depths is None else f" --depths {depths}"
-    same = f"{swept}{flags(variant, question.dataset)}{where}".replace(
-        "--dataset-root DIR", f"--dataset-root {dataset_root}"
-    )
-    draw = f"resnet plot {experiment}{same} --format pdf, " if question.figure else ""
-    next_steps = f"Next: {draw}resnet table {experiment}{same} --format latex, resnet report{swept}{where}"
-    progress.print(next_steps, markup=False, highlight=False, soft_wrap=True)
+        say_commands(progress, f"  {path}")
+    where = leading_to(results_dir)
+    swept = [] if depths is None else ["--depths", depths]
+    same = [experiment, *swept, *flags(variant, question.dataset, str(dataset_root)), *where]
+    draw = [command("plot", *same, "--format", "pdf")] if question.figure else []
+    steps = [*draw, command("table", *same, "--format", "latex"), command("report", *swept, *where)]
+    say_commands(progress, f"Next: {', '.join(steps)}")
     raise typer.Exit(code)
 
 
@@ -163,7 +164,7 @@ def _auto_dataset(benchmark: str, data_dir: Path, console: Console, *, may_downl
         in_the_way = obstacle(Variant(dataset="imagenet"), data_dir)
         if in_the_way is None:
             return "imagenet"
-        console.print(f"ImageNet is not to be had: {in_the_way}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"ImageNet is not to be had: {in_the_way}")
         console.print("Using the embedded synthetic photographs instead; nothing they show is about ImageNet.")
         return "synthetic-photos"
     is_there = cifar10.is_there(data_dir)
@@ -171,31 +172,28 @@ def _auto_dataset(benchmark: str, data_dir: Path, console: Console, *, may_downl
         try:
             fetch_cifar10(data_dir, console)
         except BadInputError as error:
-            console.print(f"CIFAR-10 is not to be had: {error}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"CIFAR-10 is not to be had: {error}")
         else:
             is_there = True
     if is_there:
-        console.print(f"Using CIFAR-10 in {data_dir}.", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Using CIFAR-10 in {data_dir}.")
         return "cifar10"
     console.print("Using the embedded synthetic set instead; nothing it shows is about CIFAR-10.")
     return "synthetic"
 
 
 def _print_plan(runs: Sequence[RunSpec], store: Store, scale: str) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration, measured_speed, seconds_left
 
     console = Console()
     if not runs:
         console.print("Nothing to train: it describes nets.", highlight=False)
         return
-    table = Table("run", "updates", "state", box=SIMPLE_HEAD, title=f"{len(runs)} runs; {scale}")
-    for each in runs:
-        table.add_row(each.run_id, f"{each.protocol.iterations:,}", store.status(each).state)
-    console.print(table)
+    rows = [[each.run_id, f"{each.protocol.iterations:,}", store.status(each).state] for each in runs]
+    console.print(Grid(["run", "updates", "state"], rows, (0, 2), title=f"{len(runs)} runs; {scale}"))
     measured = measured_speed(store, runs[0].variant)
     missing = sum(not store.is_done(each) for each in runs)
     time = (

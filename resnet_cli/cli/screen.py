@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from resnet_cli import streams
+from resnet_cli.cli.answer import say
 from resnet_cli.runs.estimate import duration
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from resnet_cli.runs.settings import Ending, Notice
     from resnet_cli.storage.run_folder import Status
 
+WIDE = 60  # columns, from which there is room for a bar
+BAR = 12  # columns of the shortest bar, the spinner and the spaces
 LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this
 
 
-def describe(run: RunSpec, status: Status) -> str:
+def describe(run: RunSpec, status: Status) -> list[str]:
     """A run's figures in words: update, rate, errors, speed."""
     parts = [f"{status.iteration:,}/{status.iterations:,}"]
     if status.learning_rate is not None:
@@ -34,7 +38,16 @@ def describe(run: RunSpec, status: Status) -> str:
         parts.append(f"test {status.test_error:.2f}%")
     if status.images_per_second:
         parts.append(f"{status.images_per_second:,.0f} images/s")
-    return ", ".join(parts)
+    return parts
+
+
+def as_many_as_fit(parts: Sequence[str], room: int) -> str:
+    """The first of these, and after it each that still fits whole."""
+    text = parts[0]
+    for part in parts[1:]:
+        if part and len(text) + len(part) + 2 <= room:
+            text += f", {part}"
+    return text
 
 
 def is_warming(run: RunSpec, status: Status) -> bool:
@@ -70,12 +83,16 @@ class Screen:
         self.warming: set[str] = set()
         self.told: set[str] = set()
         self.tasks: dict[str, TaskID] = {}
+        name, figures = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
+        left = TextColumn("{task.fields[left]}", justify="right")
+        self.is_narrow = console.width < WIDE
+        columns = (
+            (name, figures)
+            if self.is_narrow
+            else (SpinnerColumn("line"), name, BarColumn(bar_width=None), figures, left)
+        )
         self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("{task.fields[left]}", justify="right"),
+            *columns,
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -107,13 +124,19 @@ class Screen:
         if self.console.is_terminal:
             if key not in self.tasks:
                 self.tasks[key] = self.progress.add_task(_name(run), total=status.iterations, figures="", left="")
-            self.progress.update(
-                self.tasks[key], completed=status.iteration, figures=describe(run, status), left=left_text
-            )
+            figures = self._figures(run, status, left_text)
+            self.progress.update(self.tasks[key], completed=status.iteration, figures=figures, left=left_text)
             self._update_overall()
         elif time.monotonic() - self.spoke.get(key, float("-inf")) >= LINE_SECONDS:
             self.spoke[key] = time.monotonic()
-            self._say(f"{_name(run)}: {describe(run, status)}" + (f", {left_text}" if left_text else ""))
+            self._say(f"{_name(run)}: {', '.join(describe(run, status))}" + (f", {left_text}" if left_text else ""))
+
+    def _figures(self, run: RunSpec, status: Status, left: str) -> str:
+        """As much as the terminal has room for, beside the name, a short bar and the time left."""
+        updates, *others = describe(run, status)
+        if self.is_narrow:
+            return as_many_as_fit([updates, left, *others], self.console.width - len(_name(run)) - 1)
+        return as_many_as_fit([updates, *others], self.console.width - len(_name(run)) - len(left) - BAR)
 
     def noticed(self, run: RunSpec, notice: Notice) -> None:
         """A run is busy with something else than its updates."""
@@ -147,11 +170,12 @@ class Screen:
         )
 
     def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, line)
 
 
 def in_a_log(title: str, runs: Sequence[RunSpec]) -> Screen:
     """Lines on standard output, for a job's log."""
+    streams.install()
     return Screen(title, runs, Console())
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from resnet_cli.cli import options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from resnet_cli.experiment import Experiment
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import Measured
     from resnet_cli.storage.store import Store
 
@@ -78,18 +77,16 @@ def _protocol(experiment: Experiment) -> str:
     return text
 
 
-def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Grid:
     from resnet_cli.identity import Variant
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration
     from resnet_cli.runs.plan import plan
 
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
     time = ["time here"] if measured else []
-    table = Table("net", "parameters", "multiply-adds", "done", *time, "paper's error (%)", box=SIMPLE_HEAD)
+    rows = []
     for net in dict.fromkeys(run.net for run in runs):
         mine = [run for run in runs if run.net == net]
         row = paper.get(net.name)
@@ -98,15 +95,13 @@ def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Ta
             error += f" ({row.mean:.2f} ± {row.std:.2f})"
         if row and row.top5 is not None:
             error += f" / {row.top5:.2f}" if error else f"top-5 {row.top5:.2f}"
-        table.add_row(
+        cells = [
             experiment.task.short_name(net),
             f"{experiment.task.parameters(net):,}",
             f"{experiment.task.multiply_adds(net, experiment.dataset):,}",
             f"{sum(store.is_done_at_any_precision(run, experiment.after_training) for run in mine)} of {len(mine)}",
             *([duration(sum(map(experiment.task.work, mine)) / measured.speed)] if measured else []),
             error,
-        )
-    for column in table.columns[1:]:
-        column.justify = "right"
-        column.no_wrap = column.header != "paper's error (%)"
-    return table
+        ]
+        rows.append(cells)
+    return Grid(["net", "parameters", "multiply-adds", "done", *time, "paper's error (%)"], rows)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import say, say_commands
+from resnet_cli.cli.paths import leading_to
+from resnet_cli.shell import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from resnet_cli.storage.store import Store
 
 SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
 
@@ -19,12 +29,11 @@ def status(
     results_dir: options.ResultsDir = None,
 ) -> None:
     """Show progress and remaining time of every run in the results folder."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
     from resnet_cli.cli.screen import seconds_left
     from resnet_cli.experiment import load_experiment
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration
     from resnet_cli.runs.plan import plan
     from resnet_cli.runs.squeue import NoAnswerError, queued
@@ -43,10 +52,11 @@ def status(
     console = Console()
     if not runs:
         of = "" if experiment is None else f" of {experiment}"
-        next_step = f"resnet run {experiment or 'table6'} --tiny"
-        console.print(f"No runs{of} in {store.root} yet. Next: {next_step}", markup=False, highlight=False)
+        next_step = command("run", experiment or "table6", "--tiny", *leading_to(results_dir))
+        say_commands(console, f"No runs{of} in {store.root} yet. Next: {next_step}")
+        _say_left_out(store, results_dir, console)
         return
-    table = Table("run", "state", "updates", "train %", "test %", "images/s", "left", "scale", box=SIMPLE_HEAD)
+    rows = []
     states = [store.status(run) for run in runs]
     jobs = {}
     with contextlib.suppress(NoAnswerError):  # the files say what they say where there is no SLURM too
@@ -55,7 +65,7 @@ def status(
         )
     for run, state in zip(runs, states, strict=True):
         left = seconds_left(run, state) if state.state == "running" and not state.is_stale else None
-        table.add_row(
+        row = [
             f"{run.net.name} s{run.seed}",
             str(jobs.get(run.run_id) or ("stopped?" if state.is_stale else state.state)),
             f"{state.iteration:,}/{run.protocol.iterations:,}",
@@ -64,11 +74,25 @@ def status(
             "" if state.images_per_second is None else f"{state.images_per_second:,.0f}",
             "" if left is None else duration(left),
             run.variant.slug.removeprefix("-") or "paper",
-        )
-    for column in table.columns[2:7]:
-        column.justify = "right"
-    table.columns[1].overflow = "fold"  # why a job waits
-    console.print(table)
+        ]
+        rows.append(row)
+    headers = ["run", "state", "updates", "train %", "test %", "images/s", "left", "scale"]
+    console.print(Grid(headers, rows, left=(0, 1, 7), prose=(1,), spare=(5, 3)))  # the state says why a job waits
+    if any(state.state == "interrupted" for state in states):
+        say(console, "Interrupted runs go on by the command that began them.")
+    _say_left_out(store, results_dir, console)
     for run, state in zip(runs, states, strict=True):
         if state.message:
-            console.print(f"{run.run_id}: {state.message}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"{run.run_id}: {state.message}")
+
+
+def _say_left_out(store: Store, results_dir: Path | None, console: Console) -> None:
+    """Says how many folders no table counts, and what tells more."""
+    from resnet_cli.runs.left_out import left_out
+
+    count = len(left_out(store))
+    if count:
+        tells_more = command("doctor", *leading_to(results_dir))
+        say_commands(
+            console, f"Folders among the runs that are in no table: {count}. What to do with them: {tells_more}"
+        )

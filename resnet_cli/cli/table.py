@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,7 @@ from resnet_cli.cli.options import (
     parse_depths,
     shown_variant,
 )
+from resnet_cli.cli.paths import path_given
 
 TableFormat = Literal["rich", "csv", "md", "latex", "json"]
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
@@ -39,7 +41,9 @@ def table(
         TableFormat | None,
         typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Write to this file instead.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", parser=path_given, metavar="<path>", help="Write to this file instead.")
+    ] = None,
     schedule: Schedule = None,
     tiny: Tiny = False,
     dataset: DatasetOption = None,
@@ -64,12 +68,12 @@ def table(
     asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
     result = make_table(summarize(store, experiment, variant))
-    form = form or FORMAT_OF_SUFFIX.get(output.suffix if output else "", "rich")
+    form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "rich")
     if output is None and form == "rich":
         Console().print(rich_table(result))
         return
     if form == "rich":
-        console = Console(width=FILE_WIDTH, color_system=None)
+        console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None)
         with console.capture() as capture:
             console.print(rich_table(result))
         text = capture.get()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from resnet_cli.cli.answer import say
 from resnet_cli.device.ranks import LOST, LostRankError, explained, is_loss
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_LOCKED, EXIT_SOME_FAILED, EXIT_STOPPED, BadInputError
 
@@ -41,12 +42,12 @@ def train_missing(
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
     if missing and (advice := about_precision(missing, settings.device, store)):
-        _say(console, advice)
+        say(console, advice)
     with Screen(question.name, missing, console) as screen:
         try:
             report = execute(missing, store, settings, screen)
         except LostRankError as error:
-            _say(console, str(error))
+            say(console, str(error))
             report = None
     if report is None or (settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED)):
         # Before anything else: torchrun tells those that are left of a lost rank by the signal that stops them.
@@ -85,8 +86,9 @@ def _tell(line: str) -> None:
 
 def _leave(code: int) -> NoReturn:
     """Ends this process although other ranks are in the middle of something: torch would wait for them at its exit."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed
+            stream.flush()
     os._exit(code)
 
 
@@ -113,7 +115,7 @@ def train_on_cluster(
         return 0
     task = make_task(question.name, store, settings, in_a_log, workers)
     with Screen(question.name, missing, console) as screen:
-        report = launch(missing, store, task, cluster, screen, partial(_say, console))
+        report = launch(missing, store, task, cluster, screen, partial(say, console))
     still = "The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."
     return _ended(report, console, still)
 
@@ -122,14 +124,10 @@ def _missing(question: Experiment, runs: Sequence[RunSpec], store: Store) -> lis
     return [run for run in runs if not store.is_complete(run, question.after_training)]
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 def _ended(report: Report, console: Console, stopped: str) -> int:
     """The exit code; where a signal ended it, says so by this line and exits."""
     if report.stopped_by:
-        _say(console, stopped)
+        say(console, stopped)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)
     return _exit_code(report)
 

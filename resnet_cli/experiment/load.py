@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment.schema import Experiment
+from resnet_cli.shell import expanded
 from resnet_cli.spec import first_problem
 
 if TYPE_CHECKING:
@@ -32,25 +33,26 @@ def load_experiment(name_or_path: str, depths: Sequence[int] | None = None) -> E
     """Reads an experiment: one of the paper's by name, or a user's own file by its path.
 
     Args:
-        name_or_path: `table6`, or a path that ends in .toml.
+        name_or_path: `table6`, or a path that ends in .toml; `~` at its start is a home folder.
         depths: The depths of a sweep, in place of the file's.
 
     Raises:
         BadInputError: There is no such experiment, its file cannot be used, or the depths cannot; the message names
             file and field.
     """
-    own_file = name_or_path.endswith(".toml")
-    path = Path(name_or_path) if own_file else experiments_folder() / f"{name_or_path}.toml"
+    own_file = name_or_path.lower().endswith(".toml")
+    path = Path(expanded(name_or_path)) if own_file else experiments_folder() / f"{name_or_path}.toml"
     if not own_file and name_or_path not in experiment_names():
         known = ", ".join(experiment_names())
         raise BadInputError(f"unknown experiment '{name_or_path}'; there are {known}, or give a .toml file")
     try:
-        content = {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}
+        content = {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8-sig"))}
         experiment = Experiment.model_validate(content)
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+        problem = f"{error.reason} at byte {error.start}"
+        raise BadInputError(f"{path}: not UTF-8 text: {problem}; save it as UTF-8") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {first_problem(error)}") from error
     except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: a number of 5,000 digits, say

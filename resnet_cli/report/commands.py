@@ -8,16 +8,25 @@ if TYPE_CHECKING:
     from resnet_cli.identity import Variant
 
 
-def flags(variant: Variant, default: str) -> str:
-    """Command-line flags that ask for this variant of an experiment on the `default` dataset, each after a space."""
-    if variant.tiny:
-        parts = ["--tiny"]
-    else:
-        dataset = "" if variant.dataset == default else f"--dataset {variant.dataset}"
-        schedule = "" if variant.schedule == 1 else f"--schedule {variant.schedule:g}"
-        parts = ["--dataset-root DIR" if variant.source else dataset, schedule]
-    parts.append("" if variant.split == "full" else f"--split {variant.split}")
-    parts += [f"--deviation {deviation}" for deviation in variant.deviations or ()]
-    parts.append(f"--accumulate {variant.accumulate}" if variant.accumulate else "")
-    parts.append("" if variant.precision == "fp32" else f"--precision {variant.precision}")
-    return "".join(f" {part}" for part in parts if part)
+def flags(variant: Variant, default: str, dataset_root: str = "DIR") -> list[str]:
+    """The words of the options that ask for this variant of an experiment.
+
+    Args:
+        variant: The variant.
+        default: The experiment's own dataset.
+        dataset_root: Where a folder of classes lies.
+    """
+    words = ["--tiny"] if variant.tiny else []
+    if not variant.tiny and variant.source:
+        words += ["--dataset-root", dataset_root]
+    elif not variant.tiny and variant.dataset != default:
+        words += ["--dataset", variant.dataset]
+    if not variant.tiny and variant.schedule != 1:
+        words += ["--schedule", f"{variant.schedule:g}"]
+    if variant.split != "full":
+        words += ["--split", variant.split]
+    for deviation in variant.deviations or ():
+        words += ["--deviation", deviation]
+    if variant.accumulate:
+        words += ["--accumulate", str(variant.accumulate)]
+    return words if variant.precision == "fp32" else [*words, "--precision", variant.precision]

@@ -21,6 +21,7 @@ from resnet_cli.report.figures import draw_data, figure_bytes, figure_data
 from resnet_cli.report.interactive import interactive_figure
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
+from resnet_cli.shell import command
 from resnet_cli.tasks.choices import choices, departures
 
 if TYPE_CHECKING:
@@ -119,29 +120,30 @@ def render_page(sections: list[Section]) -> str:
 def _commands(summary: Summary) -> list[tuple[str, str]]:
     """What makes these runs again, trains what is missing, and shows the rest; each with its purpose."""
     experiment, variant = summary.experiment, summary.variant
-    swept = f" --depths {','.join(map(str, experiment.depths))}" if experiment.depths else ""
-    same = f"{experiment.name}{swept}{'' if summary.only_describes else flags(variant, experiment.dataset)}"
+    swept = ["--depths", ",".join(map(str, experiment.depths))] if experiment.depths else []
+    same = [experiment.name, *swept, *([] if summary.only_describes else flags(variant, experiment.dataset))]
+    table = command("table", *same, "--format", "latex")
     if summary.only_describes:
-        return [("show it", f"resnet run {same}"), ("the table for a paper", f"resnet table {same} --format latex")]
+        return [("show it", command("run", *same)), ("the table for a paper", table)]
     planned = Counter(run.net for run in plan(experiment, variant))
     seeds = summary.runs.groupby("net")["seed"].max() + 1
     here = {net: int(seeds[net.name]) for net in planned if net.name in seeds.index}
     found = []
     if here == planned:
-        found.append(("make these runs again", f"resnet run {same}"))
+        found.append(("make these runs again", command("run", *same)))
     else:
         if here.keys() == planned.keys() and len(counts := set(here.values())) == 1:
-            found.append(("make these runs again", f"resnet run {same} --seeds {counts.pop()}"))
+            found.append(("make these runs again", command("run", *same, "--seeds", counts.pop())))
         else:
             for net, count in here.items():
                 name = experiment.task.short_name(net)
-                found.append((f"make {name} again", f"resnet run {same} --only {name} --seeds {count}"))
-        found.append(("make all that it asks for", f"resnet run {same}"))
+                found.append((f"make {name} again", command("run", *same, "--only", name, "--seeds", count)))
+        found.append(("make all that it asks for", command("run", *same)))
     if experiment.figure:
-        found.append(("the figure for a paper", f"resnet plot {same} --format pdf"))
-    found.append(("the table for a paper", f"resnet table {same} --format latex"))
+        found.append(("the figure for a paper", command("plot", *same, "--format", "pdf")))
+    found.append(("the table for a paper", table))
     if experiment.claims:
-        found.append(("check the claims", f"resnet check {same}"))
+        found.append(("check the claims", command("check", *same)))
     return found
 
 

@@ -16,6 +16,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.report.ensemble import Ensemble, make_ensemble
 from resnet_cli.report.paired import Pair, make_pair, single_pairs
+from resnet_cli.runs.left_out import left_out
 from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_cli.claims.claim import BaseClaim
     from resnet_cli.experiment import Experiment
     from resnet_cli.identity import Variant
+    from resnet_cli.runs.left_out import LeftOut
     from resnet_cli.spec import Net, Protocol
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
@@ -72,6 +74,7 @@ class Summary:
             a claim, a row or a panel names, for they may have run under another name. The final metrics are of the
             experiment's test, the best and the early one of the evaluations during the training.
         unfinished: Net name and state of every run that was started and has no result.
+        left_out: Folders that hold such runs and are not counted: renamed, copied or damaged ones.
         ensembles: One for each that a row or a claim names.
         pairs: One for each two nets whose test errors a claim compares while one of them has a single run.
         finished: The runs of `runs`, by net and seed.
@@ -82,6 +85,7 @@ class Summary:
     variant: Variant
     runs: pd.DataFrame
     unfinished: tuple[tuple[str, str], ...]
+    left_out: tuple[LeftOut, ...] = ()
     ensembles: tuple[Ensemble, ...] = ()
     pairs: tuple[Pair, ...] = ()
     finished: Mapping[Net, Sequence[RunSpec]] = field(default_factory=dict)
@@ -223,9 +227,10 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         BadInputError: A finished run's files are not whole.
     """
     measured: dict[Net, dict[RunSpec, dict[str, object]]] = {}
-    unfinished, logs = [], {}
+    unfinished, logs, ids = [], {}, set()
     for net, planned_run in planned(experiment, variant).items():
         measured[net] = {}
+        ids.add(planned_run.run_id.removesuffix("-s0"))
         for run in store.replicates(planned_run):
             status = store.status(run)
             state = "interrupted" if status.is_stale else status.state
@@ -247,6 +252,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         variant,
         pd.DataFrame(records, columns=run_columns(experiment.task)).astype(numbers),
         tuple(unfinished),
+        tuple(each for each in left_out(store) if each.run_id.rpartition("-s")[0] in ids),
         tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
         tuple(make_pair(store, nets, finished, experiment.test) for nets in pairs),
         finished,

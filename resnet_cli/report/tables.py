@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from rich import box
 from rich.console import Group
-from rich.table import Table as RichTable
 from rich.text import Text
 from scipy import special
 from tabulate import tabulate
@@ -20,6 +18,8 @@ from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
+from resnet_cli.report.terminal import Grid
+from resnet_cli.streams import printable
 from resnet_cli.tasks.classification import Classification
 
 if TYPE_CHECKING:
@@ -116,24 +116,23 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 
 def rich_table(table: ResultTable) -> RenderableType:
-    """The table for a terminal: title, variant, rows, notes. In a narrow one numbers wrap; none is cut off."""
+    """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
     grids = [renderable for part in table.parts for renderable in (_grid(part), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
     return Group(Text(table.title, style="bold"), scale, Text(), *grids, *notes)
 
 
-def _grid(cells: pd.DataFrame) -> RichTable:
+def _grid(cells: pd.DataFrame) -> Grid:
     # Without these spaces, and the deviations of all but the error, a full table fits into 80 columns.
     cells = cells.map(lambda cell: cell.replace(" ± ", "±"))
     for column in cells.columns.intersection(["train", TOP5_OURS]):
         cells[column] = [cell.partition("±")[0] for cell in cells[column]]
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for position, header in enumerate(cells.columns):
-        grid.add_column(_in_two_lines(header), justify="left" if position == 0 else "right", overflow="fold")
-    for label, *rest in cells.itertuples(index=False):
-        grid.add_row(Text(label), *(Text(cell.replace("; ", ";\n").replace("] ", "]\n")) for cell in rest))
-    return grid
+    rows = [
+        [label, *(cell.replace("; ", ";\n").replace("] ", "]\n") for cell in rest)]
+        for label, *rest in cells.itertuples(index=False)
+    ]
+    return Grid([_in_two_lines(header) for header in cells.columns], rows)
 
 
 def _in_two_lines(header: str) -> str:
@@ -220,7 +219,14 @@ def _notes(summary: Summary) -> tuple[str, ...]:
         notes.append(f"params: with {task.title}'s {task.classes:,} classes.")
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
-    return tuple(notes)
+    return (*notes, *_left_out(summary))
+
+
+def _left_out(summary: Summary) -> list[str]:
+    """Which folders hold runs of these nets and are not counted."""
+    folders = ", ".join(printable(each.path.name) for each in summary.left_out)
+    why = "Left out, for these folders were renamed, copied or damaged ('resnet doctor' says what to do)"
+    return [f"{why}: {folders}."] if folders else []
 
 
 def _chance(experiment: Experiment) -> list[str]:

@@ -195,7 +195,7 @@ def where(error: Exception) -> str:
 
 def note_ending(folder: Path, ending: Literal["failed", "diverged"], message: str) -> None:
     """Writes into a run's folder that it has failed, and why."""
-    status = run_folder.read_status(folder).model_copy(update={"state": ending, "message": message})
+    status = run_folder.read_status(folder).model_copy(update={"state": ending, "message": message, "host": ""})
     try:
         run_folder.write_status(folder, status)
     except OSError:

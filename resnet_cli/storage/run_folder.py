@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import time
 import zlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -65,7 +66,10 @@ HEARTBEAT_LIMIT = 600.0
 
 
 class Status(Frozen):
-    """Where a run stands. Errors in percent, times in seconds; `heartbeat` is Unix time."""
+    """Where a run stands. Errors in percent, times in seconds; `heartbeat` is Unix time.
+
+    `host` is the machine that trains it, while one does: there the run's lock tells whether it still does.
+    """
 
     state: State = "planned"
     iteration: Count = 0
@@ -79,6 +83,7 @@ class Status(Frozen):
     warmup_ended_at: Count | None = None
     message: str = ""
     heartbeat: NonNegativeFloat = 0.0
+    host: str = ""
 
     @property
     def is_stale(self) -> bool:
@@ -226,7 +231,7 @@ def _sums(folder: Path) -> dict[str, str] | None:
 def read_environment(folder: Path) -> dict[str, Any] | None:
     """What a run was trained with: versions, device, threads, commit; None where nothing readable is there."""
     try:
-        content = json.loads((folder / ENVIRONMENT).read_text())
+        content = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
@@ -287,6 +292,29 @@ def read_status(folder: Path) -> Status:
         return Status.model_validate_json((folder / STATUS).read_bytes())
     except (OSError, ValidationError):
         return Status()
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a process has the run's lock; it is asked, and given back at once. None where that cannot be told.
+
+    Who begins to train a run waits a second for its lock, and so is not kept from it.
+    """
+    import filelock
+
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with filelock.FileLock(folder / LOCK, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except (OSError, NotImplementedError):  # a folder that cannot be written, or a disk without locks
+        return None
+
+
+def is_trained_here(status: Status) -> bool:
+    """Whether this machine has the process that wrote this status."""
+    return status.state == "running" and status.host == platform.node() != ""
 
 
 def write_status(folder: Path, status: Status) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.names import Precision
+from resnet_cli.shell import expanded
 from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Store:
     @classmethod
     def open(cls, results_dir: Path | None) -> Store:
         """The store at `--results-dir`, else at RESNET_RESULTS, else at `results/` here. Creates nothing."""
-        return cls(results_dir or Path(os.environ.get("RESNET_RESULTS") or "results"))
+        return cls(results_dir or Path(expanded(os.environ.get("RESNET_RESULTS") or "results")))
 
     @property
     def proofs(self) -> Path:
@@ -82,12 +83,19 @@ class Store:
         return folder
 
     def status(self, run: RunSpec) -> run_folder.Status:
-        """Where the run stands."""
-        return run_folder.read_status(self.folder(run))
+        """Where the run stands; interrupted, if it says that it is running and nobody has its lock."""
+        folder = self.folder(run)
+        status = run_folder.read_status(folder)
+        if not run_folder.is_trained_here(status) or run_folder.is_held(folder) is not False:
+            return status
+        status = run_folder.read_status(folder)  # it may have ended in between, as it should
+        if not run_folder.is_trained_here(status):
+            return status
+        return status.model_copy(update={"state": "interrupted"})
 
     def is_done(self, run: RunSpec, after: str | None = None) -> bool:
         """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
-        if self.status(run).state != "done":
+        if run_folder.read_status(self.folder(run)).state != "done":
             return False
         if after is None or after == run.task.views[0]:
             return True
@@ -143,24 +151,19 @@ class Store:
         return run_folder.read_predictions(path) if path.exists() else None
 
     def runs(self) -> list[RunSpec]:
-        """Every run in the store whose spec can be read and is its folder's; others are not ours to judge."""
+        """Every run in the store whose spec can be read and is its folder's; `runs.left_out` tells of the others."""
         specs = []
         for path in sorted((self.root / "runs").glob(f"*/{run_folder.SPEC}")):
-            try:
-                spec = RunSpec.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError):
-                continue
-            if spec.run_id == path.parent.name:  # not a copy, and no digit of it has changed
+            spec = _spec_in(path.parent)
+            if spec:
                 specs.append(spec)
         return specs
 
     def replicates(self, run: RunSpec) -> list[RunSpec]:
         """The runs in the store that differ from this one in nothing but the seed, by seed."""
         prefix = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s"
-        seeds = [folder.name.removeprefix(prefix) for folder in (self.root / "runs").glob(f"{prefix}*")]
-        return [
-            run.model_copy(update={"seed": seed}) for seed in sorted(int(seed) for seed in seeds if seed.isdecimal())
-        ]
+        found = [spec for folder in (self.root / "runs").glob(f"{prefix}*") if (spec := _spec_in(folder))]
+        return sorted(found, key=lambda spec: spec.seed)
 
     def environment(self, run: RunSpec) -> dict[str, Any]:
         """What the run was trained with: versions, device, threads, commit. Empty if nothing readable is there."""
@@ -197,6 +200,15 @@ class Store:
             if not pd.api.types.is_numeric_dtype(frame[column]) or has_nan:
                 raise BadInputError(f"{path}: column {column}: not a number in every row")
         return frame
+
+
+def _spec_in(folder: Path) -> RunSpec | None:
+    """The spec in a run's folder; None if it cannot be read, or the folder is a copy, or a digit of it has changed."""
+    try:
+        spec = RunSpec.model_validate_json((folder / run_folder.SPEC).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return spec if spec.run_id == folder.name else None
 
 
 def _is_whole(path: Path) -> bool:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Self
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 class StopSignals:
@@ -19,8 +19,10 @@ class StopSignals:
         self.received: signal.Signals | None = None
 
     def __enter__(self) -> Self:
-        """Installs the handlers."""
-        self._old = {number: signal.signal(number, self._note) for number in STOPPING}
+        """Installs the handlers. A lost terminal (SIGHUP) is ignored under nohup, and stays so."""
+        is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        heard = [number for number in STOPPING if not (is_kept and number is signal.SIGHUP)]
+        self._old = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(

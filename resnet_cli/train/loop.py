@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import platform
 import time
 from collections import deque
 from functools import partial
@@ -371,6 +372,7 @@ class _Training:
             evaluate_seconds=self.state.evaluate_seconds,
             warmup_ended_at=self.state.warmup_ended_at,
             message="; ".join(self.warnings),
+            host=platform.node() if state == "running" else "",
         )
         run_folder.write_status(self.folder, status)
         self.report(status)

@@ -54,7 +54,7 @@ def test_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not run: Shortcuts cure it" in output
     assert (
         "not run: every claim of construction, demo, fig4, fig7, gradients, table2, table3, table4, table5, table6; "
-        "'resnet run NAME' trains what is" in " ".join(output.split())
+        "to train what is missing: resnet run NAME" in " ".join(output.split())
     )
 
 

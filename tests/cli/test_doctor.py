@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
+import platform
 import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ from resnet_cli.train import checkpoint, graph_step, proof
 from resnet_cli.train.proof import Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import AddRun
@@ -193,13 +197,13 @@ def unfinished(store: Store, add_run: AddRun) -> Path:
 
 
 def test_a_whole_checkpoint_is_no_matter(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stopped run that can go on is not spoken of, and nothing in its folder changes."""
+    """A stopped run that can go on is told of, is no obstacle, and nothing in its folder changes."""
     folder = unfinished(store, add_run)
     before = sorted(folder.iterdir())
     code, out, _ = ask(capsys, "--results-dir", str(store.root))
 
     assert 0 == code
-    assert folder.name not in out
+    assert f"{folder.name}: interrupted after 320 of 640 updates; the command that began it goes on with it\n" in out
     assert before == sorted(folder.iterdir())
 
 
@@ -250,3 +254,163 @@ def test_an_old_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     assert 2 == code
     assert "error: torch 2.9.1: too old, 2.10 or later is wanted; install the pair in constraints.txt: " in err
     assert "GB free" in out
+
+
+def renamed(folder: Path) -> str:
+    """As a user keeps an old run."""
+    folder.rename(folder.with_name("my best run"))
+    return f"my best run: in no table: holds {folder.name}, not the run of its name; if it was renamed: mv '"
+
+
+def copied(folder: Path) -> str:
+    """As a copy that was made in place."""
+    shutil.copytree(folder, folder.with_name(f"{folder.name} (copy)"))
+    return f"(copy): in no table: holds {folder.name}, not the run of its name; {folder.name} is there too, so move"
+
+
+def another_seed(folder: Path) -> str:
+    """A copy under another seed, which would count as a run of its own."""
+    shutil.copytree(folder, folder.with_name(f"{folder.name[:-1]}7"))
+    return f"-s7: in no table: holds {folder.name}, not the run of its name; {folder.name} is there too, so move"
+
+
+def cut(name: str) -> Callable[[Path], str]:
+    """A file of which half is there."""
+
+    def damage(folder: Path) -> str:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        return f"{folder.name}: in no table: {name}: damaged"
+
+    return damage
+
+
+def without_spec(folder: Path) -> str:
+    """A spec that was lost."""
+    (folder / run_folder.SPEC).unlink()
+    return f"{folder.name}: in no table: spec.json: No such file or directory; restore the file, or remove the folder"
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (renamed, 2),
+        (copied, 3),
+        (another_seed, 3),
+        (cut(run_folder.SPEC), 2),
+        (cut(run_folder.STATUS), 2),
+        (without_spec, 2),
+    ],
+    ids=["renamed", "copied", "another seed", "half a spec", "half a status", "no spec"],
+)
+def test_folders_that_no_table_counts(
+    damage: Callable[[Path], str],
+    left: int,
+    store: Store,
+    add_run: AddRun,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A renamed, copied or damaged run is listed with what to do, and the table says that it is left out."""
+    monkeypatch.setenv("COLUMNS", "300")
+    runs = [add_run("resnet-20", [50.0, 9.0], seed=seed) for seed in range(3)]
+    (store.root / "runs" / ".DS_Store").touch()
+    (store.root / "runs" / "@eaDir").mkdir()
+    words = damage(store.folder(runs[1]))
+    code, out, _ = ask(capsys, "--results-dir", str(store.root))
+    told = [line for line in out.splitlines() if "in no table" in line]
+
+    assert 0 == code
+    assert 1 == len(told)
+    assert words in told[0]
+    assert 0 == _exit_code(["table", "table6", "--schedule", "0.01", "--results-dir", str(store.root)])
+    table = capsys.readouterr().out
+    assert f" {left} " in next(line for line in table.splitlines() if "269,722" in line)
+    assert "Left out, for these folders were renamed, copied or damaged ('resnet doctor' says what to do): " in table
+    assert 0 == _exit_code(["status", "--results-dir", str(store.root)])
+    assert "Folders among the runs that are in no table: 1. " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\nb", "a_b & 50% #1 {x}", "<b>", "a|b", "深"])
+def test_names_of_folders_do_no_harm(
+    name: str, store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder's name does nothing to a terminal, and is escaped in every form of the table."""
+    folder = store.folder(add_run("resnet-20", [50.0, 9.0]))
+    add_run("resnet-32", [50.0, 9.0])
+    folder.rename(folder.with_name(name))
+    said = ask(capsys, "--results-dir", str(store.root))[1]
+    for form in ("rich", "md", "latex", "json"):
+        command = ["table", "table6", "--schedule", "0.01", "--results-dir", str(store.root), "--format", form]
+        assert 0 == _exit_code(command)
+        said += capsys.readouterr().out
+
+    assert "\x1b" not in said
+    assert "a\nb" not in said
+    assert r"a\_b \& 50\% \#1 \{x\}" in said or "&" not in name
+    assert 1 == sum("in no table" in line for line in said.splitlines())
+
+
+def test_nothing_is_left_out_of_a_whole_store(
+    store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither doctor nor table speaks of folders that are as they should be."""
+    add_run("resnet-20", [50.0, 9.0])
+    _, out, _ = ask(capsys, "--results-dir", str(store.root))
+    _exit_code(["table", "table6", "--results-dir", str(store.root)])
+
+    assert "no table" not in out
+    assert "Left out" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [run_folder.TRAIN_CSV, run_folder.EVAL_CSV, run_folder.WEIGHTS])
+def test_a_finished_run_that_is_damaged(
+    name: str, store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result that is not what the run wrote is an obstacle, with what to do; one that was never there is none."""
+    folder = store.folder(add_run("resnet-20", [50.0, 9.0]))
+    (folder / run_folder.WEIGHTS).write_bytes(b"weights")
+    results = [each for each in run_folder.RESULTS if (folder / each).exists()]
+    run_folder.write_sums(folder, {each: hashlib.sha256((folder / each).read_bytes()).hexdigest() for each in results})
+    whole = ask(capsys, "--results-dir", str(store.root))
+    (folder / name).write_bytes(b"rubbish")
+    code, _, err = ask(capsys, "--results-dir", str(store.root))
+
+    assert 0 == whole[0]
+    assert 2 == code
+    assert f"{folder / name}: damaged: its SHA-256 is not in SHA256SUMS; restore it, or delete {folder}" in err
+
+
+@pytest.mark.parametrize("name", [run_folder.TRAIN_CSV, run_folder.EVAL_CSV])
+def test_a_finished_run_without_its_logs(
+    name: str, store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No table can be made of it."""
+    folder = store.folder(add_run("resnet-20", [50.0, 9.0]))
+    (folder / name).unlink()
+    code, _, err = ask(capsys, "--results-dir", str(store.root))
+
+    assert 2 == code
+    assert f"{folder / name}: missing; restore it, or delete" in err
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize("host", [platform.node(), "another", ""], ids=["here", "another", "unknown"])
+def test_a_run_whose_process_has_gone(
+    host: str, is_held: bool, store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that says it is running is interrupted at once where its machine is this one and nobody has its lock.
+
+    Of another machine, or one that is not known, only the heartbeat tells.
+    """
+    run = add_run("resnet-20", [50.0, 40.0], state="running")
+    folder = store.folder(run)
+    run_folder.write_status(folder, run_folder.read_status(folder).model_copy(update={"host": host}))
+    content = (folder / run_folder.STATUS).read_bytes()
+    with filelock.FileLock(folder / run_folder.LOCK) if is_held else contextlib.nullcontext():
+        seen = store.status(run).state
+        assert 0 == _exit_code(["status", "--results-dir", str(store.root)])
+
+    assert ("interrupted" if host == platform.node() and not is_held else "running") == seen
+    assert seen in capsys.readouterr().out
+    assert content == (folder / run_folder.STATUS).read_bytes()  # who only looks writes nothing

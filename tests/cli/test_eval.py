@@ -440,7 +440,7 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
         ),
         (
             "--ensemble a.npz --ensemble runless",
-            "runless: has neither scores-dense.npz nor scores-10-crop.npz; 'resnet eval NET --weights runless --output",
+            "runless: has neither scores-dense.npz nor scores-10-crop.npz; to make one: resnet eval NET --weights",
         ),
     ],
 )

@@ -52,7 +52,7 @@ def test_output_suffix(tmp_path: Path, add_run: AddRun, capsys: pytest.CaptureFi
     ("arguments", "message"),
     [
         (["plot", "cifar"], "fig6: no run in "),
-        (["plot", "table3"], "table3: has no [figure]; 'resnet table table3' shows its numbers"),
+        (["plot", "table3"], "table3: has no [figure]; its numbers: resnet table table3"),
         (["plot", "fig9"], "unknown experiment 'fig9'"),
     ],
 )

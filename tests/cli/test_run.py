@@ -138,7 +138,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytes
         (["table", "fig1", "--dataset", "imagenet"], "--dataset imagenet: fig1 is about other nets"),
         (["list", "--results-dir", 300 * "r"], "rrr: File name too long"),
         (["data", "where", "--data-dir", 300 * "d"], "ddd: File name too long"),
-        (["table", "fig1", "--output", f"{300 * 'o'}.csv"], "ooo.csv: cannot be written: File name too long"),
+        (["table", "fig1", "--output", f"{300 * 'o'}.csv"], "ooo.csv: File name too long"),
         (["doctor"], "data_batch_1: No such file"),
     ],
 )
@@ -233,6 +233,8 @@ def test_a_failed_run_is_exit_code_3(
     [
         (signal.SIGTERM, 75, 2),
         (signal.SIGINT, 130, 1),
+        (signal.SIGHUP, 75, 1),
+        pytest.param(signal.SIGHUP, 75, 2, marks=pytest.mark.long),
         pytest.param(signal.SIGTERM, 75, 1, marks=pytest.mark.long),
         pytest.param(signal.SIGINT, 130, 2, marks=pytest.mark.long),
     ],
@@ -240,9 +242,9 @@ def test_a_failed_run_is_exit_code_3(
 def test_a_signal_saves_what_is_in_hand(
     number: signal.Signals, code: int, jobs: int, group_ends: Callable[[int], bool], tmp_path: Path, own_file: Path
 ) -> None:
-    """SIGTERM ends with 75, Ctrl-C with 130; the runs in hand are interrupted, and no process is left.
+    """SIGTERM and SIGHUP end with 75, Ctrl-C with 130; the runs in hand are interrupted, and no process is left.
 
-    One signal to one process and one to two; in `make test-all` the other way round.
+    One signal to one process and one to two; in `make test-all` the others.
     """
     own_file.write_text(OWN_FILE.format(more="protocol = {batch_size = 16, iterations = 3000, milestones = []}"))
     options = ["--device", "cpu", "--no-compile", "--jobs", str(jobs)]

@@ -31,7 +31,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks.cifar10 import files as cifar10
 from resnet_cli.train import checkpoint
-from resnet_cli.weights.read import read_weights, torchvision_weights
+from resnet_cli.weights.read import torchvision_weights
 from resnet_cli.weights.weight_files import read_weights
 
 if TYPE_CHECKING:

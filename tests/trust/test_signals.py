@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and SIGUSR2 at any moment: one more update at most, all saved, no process left."""
+"""SIGTERM, Ctrl-C, SIGUSR2 and a lost terminal at any moment: one more update at most, all saved, no process left."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def interrupt(process: BaseProcess, number: signal.Signals) -> float:
 @pytest.mark.parametrize(
     "moments", [2, pytest.param(5, marks=pytest.mark.long), pytest.param(50, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_signals_at_random_moments(number: signal.Signals, moments: int, tmp_path: Path) -> None:
     """A signal stops the run after the update in hand, saved; run again, it ends as if there had been none.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resnet_cli.nets.resnet import ResNet
     from resnet_cli.weights.convention import Convention
 
-PAPERS = find_convention("paper", "cifar10")
+PAPERS = find_convention("paper", CIFAR10)
 
 
 def images() -> Dataset:
@@ -42,7 +42,7 @@ def evaluated(net: ResNet, data: Dataset | PhotoDataset) -> Evaluation:
 
 def expert(data: Dataset, convention: Convention) -> tuple[ResNet, Dataset]:
     """A net, and the data with the labels that it gives them under a convention."""
-    net = foreign.foreign_net(CIFAR10.net("resnet-8"), "cifar10", 10, convention).eval()
+    net = foreign.foreign_net(CIFAR10.net("resnet-8"), CIFAR10, 10, convention).eval()
     data = replace(data, constants=convention.constants)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -69,12 +69,12 @@ def expert(data: Dataset, convention: Convention) -> tuple[ResNet, Dataset]:
 )  # fmt: skip
 def test_the_convention_that_fits(name: ConventionName, constants: Constants | None, options: str) -> None:
     """Of weights under a convention that is not the one asked for, the options that ask for it are found."""
-    right = find_convention(name, "cifar10")
+    right = find_convention(name, CIFAR10)
     net, data = expert(images(), replace(right, constants=constants or right.constants))
     data = replace(data, constants=None)
     logits = evaluate(foreign_as_asked(net), data, "fp32").logits
     hint = foreign.better_convention(
-        net.state_dict(), CIFAR10.net("resnet-8"), "cifar10", data, ("paper", PAPERS), logits, evaluated
+        net.state_dict(), CIFAR10.net("resnet-8"), CIFAR10, data, ("paper", PAPERS), logits, evaluated
     )
 
     assert f"the error is near chance's; {options} fits better: 0.00% on 800 of the images" == hint
@@ -82,7 +82,7 @@ def test_the_convention_that_fits(name: ConventionName, constants: Constants | N
 
 def foreign_as_asked(net: ResNet) -> ResNet:
     """The same weights under the paper's convention."""
-    other = foreign.foreign_net(CIFAR10.net("resnet-8"), "cifar10", 10, PAPERS)
+    other = foreign.foreign_net(CIFAR10.net("resnet-8"), CIFAR10, 10, PAPERS)
     other.load_state_dict(net.state_dict())
     return other
 
@@ -91,10 +91,10 @@ def test_no_convention_fits() -> None:
     """Where all conventions are as wrong as the one asked for, what else may be wrong is said."""
     data = images()
     data = replace(data, test_labels=torch.arange(len(data.test_labels)) % 10)
-    net = foreign.foreign_net(CIFAR10.net("plain-8"), "cifar10", 10, PAPERS)
+    net = foreign.foreign_net(CIFAR10.net("plain-8"), CIFAR10, 10, PAPERS)
     logits = evaluate(net, data, "fp32").logits
     hint = foreign.better_convention(
-        net.state_dict(), CIFAR10.net("plain-8"), "cifar10", data, ("paper", PAPERS), logits, evaluated
+        net.state_dict(), CIFAR10.net("plain-8"), CIFAR10, data, ("paper", PAPERS), logits, evaluated
     )
 
     assert hint.startswith("the error is near chance's, and so under each of 5 other conventions, on 800 of the images")
@@ -112,9 +112,9 @@ def test_what_is_suspicious(error: float, classes: int, expected: bool) -> None:
 
 def test_no_pass_over_the_training_photographs() -> None:
     """Of photographs under given pixels, the training mean, which may take an hour to make, is not tried."""
-    asked = "torchvision", find_convention("torchvision", "imagenet")
+    asked = "torchvision", find_convention("torchvision", IMAGENET)
     net = IMAGENET.net("resnet-50")
-    tried = dict(foreign._candidates(net, "imagenet", asked, photographs=True))
+    tried = dict(foreign._candidates(net, IMAGENET, asked, photographs=True))
 
     assert all(convention.constants for convention in tried.values())
     assert {"--convention torchvision --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"} < tried.keys()
@@ -134,8 +134,8 @@ def test_no_pass_over_the_training_photographs() -> None:
 )
 def test_the_options_mean_the_same_net(name: str, options: str) -> None:
     """Where a bare name means another net under the convention that fits, the whole name is part of what is said."""
-    asked = "paper", find_convention("paper", "imagenet")
-    tried = dict(foreign._candidates(IMAGENET.net(name), "imagenet", asked, photographs=True))
+    asked = "paper", find_convention("paper", IMAGENET)
+    tried = dict(foreign._candidates(IMAGENET.net(name), IMAGENET, asked, photographs=True))
 
     assert [options] == [each for each in tried if each.endswith("--convention torchvision")]
 
