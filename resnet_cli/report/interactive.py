@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from resnet_cli.analyses import analysis_of
 from resnet_cli.report.figures import iterations, y_axis
 from resnet_cli.report.layers import ORDER, is_wide, lines_of
-from resnet_cli.report.panels import FEW_POINTS, SERIES_COLOURS, WIDE_SPAN, net_colours, papers, series_of
+from resnet_cli.report.panels import FEW_POINTS, WIDE_SPAN, net_colours, papers, series_colour, series_of
 from resnet_cli.report.summarize import window_in_words
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
         error_y={"type": "data", "array": spread, "thickness": 1.2, "width": 0},  # a cap would look like a run
         customdata=list(zip(spread, counts, strict=True)),
         mode="lines+markers",
-        line={"color": SERIES_COLOURS[series], **LINES[shown]},
+        line={"color": series_colour(series), **LINES[shown]},
         marker={"size": 7},
         name=f"{series}, {shown}",
         meta=shown,
@@ -195,7 +195,7 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
             y=[round(value, DIGITS) for _, value in runs],
             mode="markers",
             # As wide as to be seen, and touched, on both sides of the mean.
-            marker={"symbol": "line-ew-open", "size": 16, "color": SERIES_COLOURS[series], "line": {"width": 1}},
+            marker={"symbol": "line-ew-open", "size": 16, "color": series_colour(series), "line": {"width": 1}},
             name=f"{series}, {shown}, each run",
             showlegend=False,
             hovertemplate=f"<b>{series}</b>, %{{x}} layers, {shown}, one run<br>%{{y:.2f}}%<extra></extra>",

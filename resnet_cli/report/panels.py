@@ -51,7 +51,7 @@ def net_colours(panels: Iterable[Panel], task: Task) -> dict[Net, str]:
     depths = sorted({net.depth for net in nets})
     of_depth = {depth: task.depth_colours.get(depth) or next(others) for depth in depths}
     by_depth = {net: of_depth[net.depth] for net in nets}
-    by_series = {net: SERIES_COLOURS[series_of(net)] for net in nets}
+    by_series = {net: series_colour(series_of(net)) for net in nets}
     for colours in (by_depth, by_series):
         looks = [[(colours[net], panel.shows_layers and net.family) for net in panel.nets] for panel in panels]
         if all(len(set(each)) == len(each) for each in looks):
@@ -164,11 +164,16 @@ def papers(panel: Panel, summary: Summary) -> list[tuple[int, float]]:
 
 def series_of(net: Net) -> str:
     """The family of nets that a net belongs to where depth is an axis."""
-    if net.family == "plain":
-        return "plain"
+    if net.family != "resnet":
+        return net.family
     if net.single:
         return "single layer"
     return "residual" if net.shortcut == "A" else f"residual, {net.shortcut}"
+
+
+def series_colour(series: str) -> str:
+    """The colour of a family of nets."""
+    return SERIES_COLOURS.get(series, OTHER_COLOURS[0])
 
 
 def _end(line: Line2D) -> tuple[float, float]:
@@ -186,7 +191,7 @@ def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: st
         [net.depth for net in have],
         rows[metric],
         yerr=rows[f"{metric}_std"].fillna(0),
-        color=SERIES_COLOURS[series],
+        color=series_colour(series),
         marker="o",
         markersize=3.5,
         capsize=2,
@@ -197,5 +202,5 @@ def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: st
     # Beside the mean, which would cover them.
     beside = axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
     axes.plot(
-        *zip(*runs, strict=True), linestyle="", marker=".", markersize=2, color=SERIES_COLOURS[series], transform=beside
+        *zip(*runs, strict=True), linestyle="", marker=".", markersize=2, color=series_colour(series), transform=beside
     )
