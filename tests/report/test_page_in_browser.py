@@ -72,9 +72,11 @@ return [...document.body.querySelectorAll("*")]
 """
 
 
-# Where the second point of a net's test curve in the first plot lies in the window.
+# Where the second point of a net's test curve in the first plot lies in the window, once the plot is in the middle: a
+# swift finger may have sent it far away.
 SECOND_POINT = """
 const plot = document.querySelector(".plot"), {xaxis, yaxis} = plot._fullLayout;
+plot.scrollIntoView({block: "center", behavior: "instant"});
 const trace = plot._fullData.find((each) => each.name === arguments[0] && each.meta === "test");
 const {left, top} = plot.querySelector(".nsewdrag").getBoundingClientRect();
 return [left + xaxis.l2p(trace.x[1]), top + yaxis.l2p(trace.y[1])];
@@ -153,7 +155,7 @@ def touch(browser: Chrome, *points: tuple[float, float]) -> None:
 
 
 def tap_until(browser: Chrome, net: str, text: str) -> None:
-    """Taps the second point of a net's test curve until the plot says this: a page that still scrolls moves it."""
+    """Taps the second point of a net's test curve until the plot says this."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     def answered(_: Chrome) -> bool:
