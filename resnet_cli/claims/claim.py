@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.numbers import Numbers
     from resnet_cli.claims.power import Need
-    from resnet_cli.report.summarize import Summary
 
 MOST_NETS = 1_000
 
@@ -39,6 +39,11 @@ class BaseClaim(Frozen):
     runs_help: ClassVar[bool] = True
 
     @property
+    def about(self) -> tuple[str, str]:
+        """Its words and its metric."""
+        return self.text, self.metric
+
+    @property
     def named(self) -> tuple[Net, ...]:
         """The nets it speaks of."""
         raise NotImplementedError
@@ -47,15 +52,15 @@ class BaseClaim(Frozen):
         """What it compares, of each the side that it says is the better one first."""
         return ()
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """The comparisons behind its verdict."""
         raise NotImplementedError
 
-    def needs(self, summary: Summary) -> list[Need]:
+    def needs(self, summary: Numbers) -> list[Need]:
         """How many seeds a side each comparison needs; none where it is not compared over runs."""
         return []
 
-    def why_not_run(self, missing: str, summary: Summary) -> str:
+    def why_not_run(self, missing: str, summary: Numbers) -> str:
         """What it waits for, of these nets."""
         from resnet_cli.analyses import analysis_with
 

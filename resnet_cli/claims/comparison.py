@@ -9,8 +9,7 @@ from resnet_cli.claims.significance import DECIMALS, Difference, Sample, SignTes
 from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
-    from resnet_cli.claims.claim import BaseClaim
-    from resnet_cli.report.summarize import Summary
+    from resnet_cli.claims.numbers import Numbers
 
 Verdict = Literal["reproduced", "not reproduced", "too few runs", "not run"]
 
@@ -73,21 +72,23 @@ class Comparison:
         return f"{self.sides}: {self.outcome}" if self.outcome else self.sides
 
 
-def sample(summary: Summary, side: Net | float, metric: str) -> Sample:
+def sample(summary: Numbers, side: Net | float, metric: str) -> Sample:
     """A net's runs, or a number."""
     if isinstance(side, Net):
         return Sample.of(side.name, summary.values(side, metric))
     return Sample(f"{side:g}", 0, side, None)
 
 
-def better(summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> Comparison:
-    """Whether left is better than right by a claim's metric; of two single runs with what is seen image by image."""
-    one, other = (sample(summary, side, claim.metric) for side in (left, right))
-    comparison = _beyond(one, other, summary.sign(claim.metric))
-    if comparison.verdict != "not run" and summary.nobody_reached(claim):
+def better(summary: Numbers, metric: str, left: Net | float, right: Net | float) -> Comparison:
+    """Whether left is better than right by a metric; of two single runs with what is seen image by image."""
+    one, other = (sample(summary, side, metric) for side in (left, right))
+    comparison = _beyond(one, other, summary.sign(metric))
+    if comparison.verdict != "not run" and summary.nobody_reached(
+        metric, [side for side in (left, right) if isinstance(side, Net)]
+    ):
         return replace(comparison, test=None, p=None, interval=None, g=None, verdict="too few runs")
     pair = next((pair for pair in summary.pairs if pair.nets == (left, right)), None)
-    if pair is None or claim.metric != summary.task.metric.key:
+    if pair is None or metric != summary.task.metric.key:
         return comparison
     return replace(comparison, by_image=pair.test, not_by_image=pair.problem)
 

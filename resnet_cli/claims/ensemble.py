@@ -10,7 +10,7 @@ from resnet_cli.claims.claim import BaseClaim, Nets
 
 if TYPE_CHECKING:
     from resnet_cli.claims.comparison import Comparison
-    from resnet_cli.report.summarize import Summary
+    from resnet_cli.claims.numbers import Numbers
     from resnet_cli.spec import Net
 
 
@@ -32,7 +32,7 @@ class BetterTogether(BaseClaim):
         """The nets it speaks of."""
         return self.nets
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """One."""
         from resnet_cli.claims.comparison import SIGNIFICANCE, Comparison
         from resnet_cli.claims.significance import Sample, SignTest
@@ -57,6 +57,6 @@ class BetterTogether(BaseClaim):
             )
         ]
 
-    def why_not_run(self, missing: str, summary: Summary) -> str:
+    def why_not_run(self, missing: str, summary: Numbers) -> str:
         """What it waits for."""
         return f"tested runs are missing: {summary.ensemble(self.nets).missing}"

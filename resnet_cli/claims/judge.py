@@ -10,7 +10,7 @@ from resnet_cli.claims.significance import holm, p_in_words
 
 if TYPE_CHECKING:
     from resnet_cli.claims import Claim
-    from resnet_cli.report.summarize import Summary
+    from resnet_cli.claims.numbers import Numbers
 
 ORDER: tuple[Verdict, ...] = ("not run", "not reproduced", "too few runs", "reproduced")
 
@@ -57,7 +57,7 @@ class Judgement:
         }
 
 
-def judge(summary: Summary) -> list[Judgement]:
+def judge(summary: Numbers) -> list[Judgement]:
     """A verdict for each of the experiment's claims, in the file's order.
 
     Each claim gets a p from its own test; see its kind.
@@ -94,7 +94,7 @@ def _greatest_p(comparisons: list[Comparison]) -> float | None:
 
 
 def _judgement(
-    claim: Claim, comparisons: list[Comparison], p: float | None, corrected_p: float | None, summary: Summary
+    claim: Claim, comparisons: list[Comparison], p: float | None, corrected_p: float | None, summary: Numbers
 ) -> Judgement:
     if summary.variant.tiny:
         comparisons = [
@@ -113,7 +113,7 @@ def _judgement(
     return Judgement(claim, verdict, reason, tuple(comparisons), summary.in_words(claim.metric), p, corrected_p)
 
 
-def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Summary) -> str:
+def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Numbers) -> str:
     """What a reader must know beside the figures; empty where they say it all."""
     sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
     if verdict == "not run":
@@ -121,7 +121,7 @@ def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summa
         return claim.why_not_run(", ".join(missing), summary)
     if summary.variant.tiny:
         return "smoke run"
-    if verdict == "too few runs" and summary.nobody_reached(claim):
+    if verdict == "too few runs" and summary.nobody_reached(claim.metric, claim.named):
         return f"no run reached {summary.experiment.reach:g}%"
     if verdict == "too few runs":
         have = dict.fromkeys(f"{side.name} has {side.n}" for side in sides if 0 < side.n < ENOUGH_RUNS)

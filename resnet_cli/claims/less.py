@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.numbers import Numbers
     from resnet_cli.claims.power import Need
-    from resnet_cli.report.summarize import Summary
 
 
 class Less(BaseClaim):
@@ -43,17 +43,17 @@ class Less(BaseClaim):
         """The two sides."""
         return [(self.left, self.right)]
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """One."""
         from resnet_cli.claims.comparison import better
 
-        return [better(summary, self, self.left, self.right)]
+        return [better(summary, self.metric, self.left, self.right)]
 
-    def needs(self, summary: Summary) -> list[Need]:
+    def needs(self, summary: Numbers) -> list[Need]:
         """One."""
         from resnet_cli.claims.power import need_better
 
-        return [need_better(summary, self, self.left, self.right)]
+        return [need_better(summary, self.about, self.left, self.right)]
 
 
 class Better(Less):

@@ -11,8 +11,8 @@ from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
     from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.numbers import Numbers
     from resnet_cli.claims.power import Need
-    from resnet_cli.report.summarize import Summary
 
 
 class NoAdvantage(BaseClaim):
@@ -32,15 +32,15 @@ class NoAdvantage(BaseClaim):
         """The nets it speaks of."""
         return (self.left, self.right)
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """One."""
         from resnet_cli.claims.comparison import not_better, sample
 
         left, right = (sample(summary, side, self.metric) for side in self.named)
         return [not_better(left, right, self.margin, summary.sign(self.metric))]
 
-    def needs(self, summary: Summary) -> list[Need]:
+    def needs(self, summary: Numbers) -> list[Need]:
         """One."""
         from resnet_cli.claims.power import need_no_advantage
 
-        return [need_no_advantage(summary, self, self.left, self.right, self.margin)]
+        return [need_no_advantage(summary, self.about, self.left, self.right, self.margin)]

@@ -16,9 +16,7 @@ from resnet_cli.spec import Net
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resnet_cli.claims.claim import BaseClaim
-    from resnet_cli.experiment import Experiment
-    from resnet_cli.report.summarize import Summary
+    from resnet_cli.claims.numbers import Numbers
 
 POWER = 0.8
 MINUS = "−"  # noqa: RUF001  a minus sign
@@ -128,41 +126,42 @@ class Need:
         return asdict(self)
 
 
-def strictest_level(experiment: Experiment) -> float:
+def strictest_level(experiment: Any) -> float:
     """The level at which Holm's correction tests the smallest p of the experiment's claims."""
-    return SIGNIFICANCE / max(1, sum(claim.has_p for claim in experiment.claims))
+    tested: int = sum(claim.has_p for claim in experiment.claims)
+    return SIGNIFICANCE / max(1, tested)
 
 
-def seeds_shown(experiment: Experiment) -> list[int]:
+def seeds_shown(experiment: Any) -> list[int]:
     """For which numbers of seeds the power is told: 2, 3, 5, and the most that the experiment's file asks for."""
     return sorted({2, 3, ENOUGH_RUNS, max([2, *(group.seeds for group in experiment.runs)])})
 
 
-def needs(summary: Summary) -> list[Need]:
+def needs(summary: Numbers) -> list[Need]:
     """What each claim about runs needs; of a sequence one for each neighbouring pair, and it needs them all."""
     return [need for claim in summary.experiment.claims for need in claim.needs(summary)]
 
 
-def need_better(summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> Need:
+def need_better(summary: Numbers, about: tuple[str, str], left: Net | float, right: Net | float) -> Need:
     """What it takes to show that left is better than right."""
-    sign, known = summary.sign(claim.metric), _Known.of(summary, claim, left, right)
+    sign, known = summary.sign(about[1]), _Known.of(summary, about, left, right)
     gap = None if known.difference is None else -sign * known.difference
     both = isinstance(left, Net) and isinstance(right, Net)
     name = f"{known.left} {'<' if sign > 0 else '>'} {known.right}"
     return known.need(name, gap, power_between_nets if both else power_against_number)
 
 
-def need_no_advantage(summary: Summary, claim: BaseClaim, left: Net, right: Net, margin: float) -> Need:
+def need_no_advantage(summary: Numbers, about: tuple[str, str], left: Net, right: Net, margin: float) -> Need:
     """What it takes to show that left is not better than right by the margin."""
-    sign, known = summary.sign(claim.metric), _Known.of(summary, claim, left, right)
+    sign, known = summary.sign(about[1]), _Known.of(summary, about, left, right)
     gap = None if known.difference is None else margin + sign * known.difference
     beyond = f"> {known.right} {MINUS}" if sign > 0 else f"< {known.right} +"
     return known.need(f"{known.left} {beyond} {margin:g}", gap, power_between_nets)
 
 
-def need_within(summary: Summary, claim: BaseClaim, net: Net, value: float, tolerance: float) -> Need:
+def need_within(summary: Numbers, about: tuple[str, str], net: Net, value: float, tolerance: float) -> Need:
     """What it takes to show that a net is within the tolerance of a value."""
-    known = _Known.of(summary, claim, net, value)
+    known = _Known.of(summary, about, net, value)
     gap = None if known.difference is None else abs(known.difference)
     name = f"{known.left} = {known.right} ± {tolerance:g}"
     return known.need(name, gap, partial(power_within, tolerance=tolerance), tolerance)
@@ -172,8 +171,8 @@ def need_within(summary: Summary, claim: BaseClaim, net: Net, value: float, tole
 class _Known:
     """What is to be expected of two sides: the difference of their means and their spread, and whose they are."""
 
-    summary: Summary
-    claim: BaseClaim
+    summary: Numbers
+    about: tuple[str, str]
     left: str
     right: str
     difference: float | None
@@ -182,21 +181,21 @@ class _Known:
     std_from: str
 
     @classmethod
-    def of(cls, summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> _Known:
+    def of(cls, summary: Numbers, about: tuple[str, str], left: Net | float, right: Net | float) -> _Known:
         """Of these sides."""
         one, other = (side.name if isinstance(side, Net) else f"{side:g}" for side in (left, right))
-        difference = _difference(summary, claim, left, right)
-        std = _std(summary, claim, [side for side in (left, right) if isinstance(side, Net)])
-        return cls(summary, claim, one, other, *difference, *std)
+        difference = _difference(summary, about[1], left, right)
+        std = _std(summary, about[1], [side for side in (left, right) if isinstance(side, Net)])
+        return cls(summary, about, one, other, *difference, *std)
 
     def need(
         self, comparison: str, gap: float | None, power: Callable[..., float], tolerance: float | None = None
     ) -> Need:
         """What a test of this power needs; gap, std, seeds and alpha are its arguments."""
-        claim, problem = self.claim, _problem(gap, self.gap_from, self.std, tolerance)
-        words = self.summary.in_words(claim.metric)
+        (text, metric), problem = self.about, _problem(gap, self.gap_from, self.std, tolerance)
+        words = self.summary.in_words(metric)
         whose = (gap, self.gap_from, self.std, self.std_from)
-        known = Need(claim.text, comparison, claim.metric, words, *whose, None, None, {}, problem)
+        known = Need(text, comparison, metric, words, *whose, None, None, {}, problem)
         if gap is None or self.std is None or problem:
             return known
         of = partial(power, gap, self.std)
@@ -217,13 +216,13 @@ def _problem(gap: float | None, gap_from: str, std: float | None, tolerance: flo
     return "spread unknown" if std is None else ""
 
 
-def _difference(summary: Summary, claim: BaseClaim, left: Net | float, right: Net | float) -> tuple[float | None, str]:
+def _difference(summary: Numbers, metric: str, left: Net | float, right: Net | float) -> tuple[float | None, str]:
     """The difference of means to be expected, and whose numbers it is from.
 
     The paper's, for runs at its scale; else ours where there are any. Shorter runs differ by more or less.
     """
-    ours = tuple(_our_mean(summary, side, claim) for side in (left, right))
-    papers = tuple(_papers_mean(summary, side, claim) for side in (left, right))
+    ours = tuple(_our_mean(summary, side, metric) for side in (left, right))
+    papers = tuple(_papers_mean(summary, side, metric) for side in (left, right))
     sources = [(papers, "paper"), (ours, "ours")]
     for (one, other), source in sources if summary.is_paper else reversed(sources):
         if one is not None and other is not None:
@@ -231,28 +230,28 @@ def _difference(summary: Summary, claim: BaseClaim, left: Net | float, right: Ne
     return None, ""
 
 
-def _our_mean(summary: Summary, side: Net | float, claim: BaseClaim) -> float | None:
-    return Sample.of(side.name, summary.values(side, claim.metric)).mean if isinstance(side, Net) else side
+def _our_mean(summary: Numbers, side: Net | float, metric: str) -> float | None:
+    return Sample.of(side.name, summary.values(side, metric)).mean if isinstance(side, Net) else side
 
 
-def _papers_mean(summary: Summary, side: Net | float, claim: BaseClaim) -> float | None:
+def _papers_mean(summary: Numbers, side: Net | float, metric: str) -> float | None:
     if not isinstance(side, Net):
         return side
     row = next((row for row in summary.experiment.rows if row.net == side), None)
-    metrics = {metric.key: metric for metric in summary.task.metrics}
-    if row is None or claim.metric not in metrics:
+    known = {each.key: each for each in summary.task.metrics}
+    if row is None or metric not in known:
         return None
-    is_lead = claim.metric == summary.task.metric.key
-    return row.mean if is_lead and row.mean is not None else row.paper(metrics[claim.metric])
+    value: float | None = row.paper(known[metric])
+    return row.mean if metric == summary.task.metric.key and row.mean is not None else value
 
 
-def _std(summary: Summary, claim: BaseClaim, nets: list[Net]) -> tuple[float | None, str]:
+def _std(summary: Numbers, metric: str, nets: list[Net]) -> tuple[float | None, str]:
     """The standard deviation to be expected, and whose it is: ours pooled, else the paper's only one, if it fits."""
-    samples = [Sample.of(net.name, summary.values(net, claim.metric)) for net in nets]
+    samples = [Sample.of(net.name, summary.values(net, metric)) for net in nets]
     if all(sample.std is not None for sample in samples):
         df = sum(sample.n - 1 for sample in samples)
         variance = sum((sample.n - 1) * (sample.std or 0.0) ** 2 for sample in samples) / df
         if variance:
             return float(np.sqrt(variance)), "ours"
-    spread = summary.experiment.task.spreads.get(claim.metric)
+    spread = summary.experiment.task.spreads.get(metric)
     return (None, "") if spread is None else (spread, "paper")

@@ -12,7 +12,7 @@ from resnet_cli.spec import Net
 
 if TYPE_CHECKING:
     from resnet_cli.claims.comparison import Comparison
-    from resnet_cli.report.summarize import Summary
+    from resnet_cli.claims.numbers import Numbers
 
 
 class SameStart(BaseClaim):
@@ -42,7 +42,7 @@ class SameStart(BaseClaim):
         """The net it speaks of."""
         return (self.net,)
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """One."""
         from resnet_cli.claims.comparison import Comparison
         from resnet_cli.claims.significance import DECIMALS, Sample

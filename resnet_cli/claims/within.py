@@ -11,8 +11,8 @@ from resnet_cli.spec import Net, Percent
 
 if TYPE_CHECKING:
     from resnet_cli.claims.comparison import Comparison
+    from resnet_cli.claims.numbers import Numbers
     from resnet_cli.claims.power import Need
-    from resnet_cli.report.summarize import Summary
 
 
 class Within(BaseClaim):
@@ -33,15 +33,15 @@ class Within(BaseClaim):
         """The net it speaks of."""
         return (self.net,)
 
-    def compare(self, summary: Summary) -> list[Comparison]:
+    def compare(self, summary: Numbers) -> list[Comparison]:
         """One."""
         from resnet_cli.claims.comparison import sample, within
 
         net, value = (sample(summary, side, self.metric) for side in (self.net, self.value))
         return [within(net, value, self.tolerance)]
 
-    def needs(self, summary: Summary) -> list[Need]:
+    def needs(self, summary: Numbers) -> list[Need]:
         """One."""
         from resnet_cli.claims.power import need_within
 
-        return [need_within(summary, self, self.net, self.value, self.tolerance)]
+        return [need_within(summary, self.about, self.net, self.value, self.tolerance)]

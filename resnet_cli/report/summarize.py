@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.analyses.analysis import Analysis
-    from resnet_cli.claims.claim import BaseClaim
     from resnet_cli.experiment import Experiment
     from resnet_cli.identity import Variant
     from resnet_cli.runs.left_out import LeftOut
@@ -153,11 +152,11 @@ class Summary:
         """One metric of a net's finished runs that have it, by seed. Percent."""
         return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric].dropna()]
 
-    def nobody_reached(self, claim: BaseClaim) -> bool:
-        """Whether updates are counted to an error that no run of a claim's nets got to: then nothing was measured."""
-        if claim.metric != REACH:
+    def nobody_reached(self, metric: str, nets: Sequence[Net]) -> bool:
+        """Whether updates are counted to an error that no run of these nets got to: then nothing was measured."""
+        if metric != REACH:
             return False
-        ends = {net: self.planned[net].protocol.iterations for net in claim.named}
+        ends = {net: self.planned[net].protocol.iterations for net in nets}
         return not any(min(self.values(net, REACH), default=end) < end for net, end in ends.items())
 
     def ensemble(self, nets: Sequence[Net]) -> Ensemble:

@@ -71,7 +71,7 @@ def test_depth_counts_layers() -> None:
 
 def test_classes() -> None:
     """The classifier has as many outputs as the dataset has classes."""
-    layer = CIFAR10.layers(CIFAR10.layout(Net.model_validate("resnet-8"), classes=7), 32)[-1]
+    layer = complexity.layers(CIFAR10.layout(Net.model_validate("resnet-8"), classes=7), 32)[-1]
 
     assert ("fc", 64 * 7 + 7, 64 * 7) == (layer.name, layer.parameters, layer.multiply_adds)
 
