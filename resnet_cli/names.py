@@ -1,13 +1,28 @@
-"""Names that options take. Apart from the specs, so that the help of a command needs no pydantic."""
+"""Names that options take, and what help says of datasets. Apart from specs and tasks, so that it needs no pydantic."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 DatasetName = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder"]
+TrainedDataset = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "auto"]
+PaperDataset = Literal["cifar10", "imagenet"]
+PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on
 Precision = Literal["fp32", "tf32", "bf16"]
 Split = Literal["full", "45k-5k"]
 Deviation = Literal["channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3"]
 ConventionName = Literal["paper", "torchvision", "fb", "akamaster", "kuangliu"]
 ClassOrder = Literal["number", "text"]
+
+EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
+
+DATASET_ROOT_HELP = "A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/."
+DEVIATION_HELP = f"From ImageNet's protocol: {', '.join(get_args(Deviation))}; may be given several times."
+DOWNLOAD_HELP = (
+    "Download CIFAR-10 (163 MiB) from its official source, check it, unpack it; an archive that is there is taken."
+)
+VERIFY_HELP = (
+    "Check CIFAR-10's files by their official MD5; of ImageNet, or a folder of classes, decode every photograph.\n\n"
+    "Decoding goes on where it was interrupted."
+)

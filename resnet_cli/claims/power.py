@@ -12,6 +12,7 @@ from scipy import special, stats
 from resnet_cli.claims.comparison import ENOUGH_RUNS, SIGNIFICANCE
 from resnet_cli.claims.significance import DECIMALS, Sample
 from resnet_cli.spec import Net
+from resnet_cli.tasks import titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ RULE = (
     "Under p< the seeds a side for 80% power, if gap and std over runs (points) are the true ones: p < 0.05 is for "
     "a table's only claim, the other is Holm's strictest. Under n= the power of so many seeds a side at that level. A "
     "sequence needs all its pairs, so at least the most seeds that one of them needs. 'paper': its own numbers, of "
-    "which one is a std, ResNet-110's on CIFAR-10; 'ours': our runs at this scale."
+    f"which one is a std, ResNet-110's on {titles(lambda task: task.spreads)}; 'ours': our runs at this scale."
 )
 
 # Points and weights of an integral over the shares of a distribution, from 0 to 1.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import textwrap
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rich.console import Console
@@ -99,6 +101,17 @@ def say(console: Console, line: str, *, label: int = 0) -> None:
 def say_commands(console: Console, line: str) -> None:
     """Prints a line with commands that are to be pasted: nothing in it is broken or replaced."""
     console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def counted(console: Console, doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while something is done; what this gives is told how many are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        shown = progress.add_task(doing, total=None, visible=False)
+        yield lambda done, total: progress.update(shown, completed=done, total=total, visible=True)
 
 
 def check_writable(path: Path) -> None:

@@ -186,9 +186,8 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     """
     from resnet_cli.experiment import experiment_names, load_experiment
     from resnet_cli.identity import Variant
-    from resnet_cli.runs.estimate import training_seconds
+    from resnet_cli.runs.estimate import Speed, training_seconds
     from resnet_cli.runs.plan import plan as planned
-    from resnet_cli.runs.timing import Speed
     from resnet_cli.tasks import task_of
 
     task = task_of("cifar10")
@@ -197,9 +196,9 @@ def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     beginning = max(result.first_update_seconds for result in results)
     times = {}
     for name in experiment_names():
-        question = load_experiment(name)
-        if question.dataset == task.dataset and question.runs:
-            runs = planned(question, Variant())
+        experiment = load_experiment(name)
+        if experiment.dataset == task.dataset and experiment.runs:
+            runs = planned(experiment, Variant())
             training = sum(training_seconds(run, speeds, train, test) for run in runs)
             times[name] = round(training + beginning * len({run.net for run in runs}), 1)
     return times

@@ -7,26 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import print_verdicts
-from resnet_cli.cli.labels import ValLabels
-from resnet_cli.cli.options import (
-    Accumulate,
-    Asked,
-    DatasetOption,
-    DatasetRoot,
-    Depths,
-    Deviations,
-    PrecisionOption,
-    ResultsDir,
-    Schedule,
-    SplitOption,
-    Tiny,
-    chosen_precision,
-    every_experiment,
-    fits,
-    parse_depths,
-    shown_variant,
-)
+from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
 from resnet_cli.cli.paths import leading_to
+from resnet_cli.cli.scale import Asked, scale_options, shown_variant, shown_variants
 from resnet_cli.shell import command
 
 if TYPE_CHECKING:
@@ -35,6 +18,7 @@ if TYPE_CHECKING:
     from resnet_cli.report.summarize import Summary
 
 
+@scale_options()
 def check(
     name: Annotated[
         str | None, typer.Argument(help="An experiment or a .toml file of your own (default: every experiment).")
@@ -42,15 +26,7 @@ def check(
     *,
     form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
     power: Annotated[bool, typer.Option("--power", help="Tell how many seeds each claim needs instead.")] = False,
-    schedule: Schedule = None,
-    tiny: Tiny = False,
-    dataset: DatasetOption = None,
-    split: SplitOption = None,
-    precision: PrecisionOption = None,
-    dataset_root: DatasetRoot = None,
-    _val_labels: ValLabels = None,
-    deviation: Deviations = None,
-    accumulate: Accumulate = None,
+    asked: Asked,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -71,11 +47,12 @@ def check(
     from resnet_cli.storage.store import Store
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
-    experiments = every_experiment(chosen) if name is None else [load_experiment(name, chosen)]
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     if name is None:  # options that are about some experiments only leave the others out
-        experiments = [each for each in experiments if each.claims and fits(each, asked)]
-    summaries = [summarize(store, each, shown_variant(store, each, asked)) for each in experiments]
+        claiming = [each for each in every_experiment(chosen) if each.claims]
+        summaries = [summarize(store, *each) for each in shown_variants(store, claiming, asked)]
+    else:
+        experiment = load_experiment(name, chosen)
+        summaries = [summarize(store, experiment, shown_variant(store, experiment, asked))]
     if form == "json":
         content = [_power_as_json(summary) if power else _verdicts_as_json(summary) for summary in summaries]
         typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))

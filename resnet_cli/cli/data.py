@@ -2,119 +2,92 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from resnet_cli.cli import options
+from resnet_cli.cli.answer import counted
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.errors import BadInputError
+from resnet_cli.names import DOWNLOAD_HELP, PAPER_DATASETS, VERIFY_HELP, PaperDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
 
-    from resnet_cli.tasks.imagenet.folder import Folder
+    from resnet_cli.tasks.task import Task
 
 data_app = typer.Typer(help="Datasets: where they are, whether they are whole, how to get them.", no_args_is_help=True)
 
 
-@data_app.command()
+@data_app.command(help=DOWNLOAD_HELP)
 def download(*, data_dir: options.DataDir = None) -> None:
-    """Download CIFAR-10 (163 MiB) from its official source, check it, unpack it; an archive that is there is taken."""
+    """Download what can be downloaded."""
     from rich.console import Console
 
-    from resnet_cli.tasks.cifar10 import files as cifar10
+    from resnet_cli.tasks import TASKS
 
-    console = Console(stderr=True)
-    folder = options.data_folder(data_dir)
-    fetch_cifar10(folder, console)
-    typer.echo(f"CIFAR-10 is whole in {cifar10.folder_of(folder).parent}")
+    console, folder = Console(stderr=True), options.data_folder(data_dir)
+    for task in TASKS:
+        if task.is_downloadable:
+            typer.echo(f"{task.title} is whole in {fetch(task, folder, console)}")
 
 
-@data_app.command()
+@data_app.command(help=VERIFY_HELP)
 def verify(
-    dataset: Annotated[Literal["cifar10", "imagenet"], typer.Argument(help="Which one.")] = "cifar10",
+    dataset: Annotated[PaperDataset, typer.Argument(help="Which one.")] = PAPER_DATASETS[0],
     *,
     data_dir: options.DataDir = None,
     dataset_root: options.DatasetRoot = None,
     _val_labels: ValLabels = None,
     workers: options.Workers = None,
 ) -> None:
-    """Check CIFAR-10's files by their official MD5; of ImageNet, or a folder of classes, decode every photograph.
+    """Look at all of a dataset."""
+    from rich.console import Console
 
-    Decoding goes on where it was interrupted.
-    """
     from resnet_cli.identity import Variant
-    from resnet_cli.tasks import obstacle, task_of
-    from resnet_cli.tasks.imagenet.folder import scan, source_of
+    from resnet_cli.tasks import obstacle, task_of, with_folder
 
     folder = options.data_folder(data_dir)
-    source = None
-    if dataset_root:
-        dataset, source = "imagenet", source_of(dataset_root)
-    in_the_way = obstacle(Variant(dataset="folder" if source else dataset, source=source), folder, dataset_root)
+    task = with_folder() if dataset_root else task_of(dataset)
+    name, source = task.found_at(dataset_root) if dataset_root else (dataset, None)
+    variant = Variant(dataset=name, source=source)
+    in_the_way = obstacle(variant, folder, dataset_root)
     if in_the_way:
         raise BadInputError(in_the_way)
-    whole = f"{source} can be used" if source else f"{task_of(dataset).title} is whole in {dataset_root or folder}"
-    if dataset == "imagenet":
-        found = scan(dataset_root or folder / dataset)
-        _decode_all(found, folder, options.worker_count(workers))
-        images = f"{len(found.train):,} training and {len(found.val):,} validation images"
-        whole += f": {len(found.classes):,} classes, {images}, each of them decoded"
-    typer.echo(whole)
-
-
-def _decode_all(found: Folder, data_dir: Path, workers: int) -> None:
-    """Decodes every photograph of a folder, with a progress bar.
-
-    Raises:
-        BadInputError: Some cannot be decoded.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from resnet_cli.data.verify import decode_all, in_words
-
-    console, total = Console(stderr=True), len(found.train) + len(found.val)
-    columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("decoding", total=total)
-        faults = decode_all(found, data_dir / "verified", workers, lambda done: progress.update(task, completed=done))
-    if faults:
-        raise BadInputError(in_words(found.root, faults, total))
+    with counted(Console(stderr=True), "decoding") as tell:
+        found = task.verify(variant, folder, dataset_root, options.worker_count(workers), tell)
+    whole = f"{source} can be used" if source else f"{task.title} is whole in {dataset_root or folder}"
+    typer.echo(f"{whole}: {found}" if found else whole)
 
 
 @data_app.command()
 def where(*, data_dir: options.DataDir = None) -> None:
     """Show where datasets are looked for, and the layout expected there."""
-    from resnet_cli.tasks.cifar10 import files as cifar10
+    from resnet_cli.tasks import TASKS, titles
 
     folder = options.data_folder(data_dir)
     typer.echo(f"{folder.absolute()}  (--data-dir, else RESNET_DATA, else data/)")
-    for name in cifar10.FILES:
-        there = "there" if (cifar10.folder_of(folder) / name).is_file() else "missing"
-        typer.echo(f"  {cifar10.FOLDER}/{name}: {there}")
-    for part in ("train", "val"):
-        there = "there" if (folder / "imagenet" / part).is_dir() else "missing"
-        typer.echo(f"  imagenet/{part}/<wnid>/*.JPEG: {there}")
-    typer.echo("Any folder of classes (train/<class>/, val/<class>/) stands in for ImageNet by --dataset-root.")
+    for task in TASKS:
+        for name, is_there in task.expected(folder).items():
+            typer.echo(f"  {name}: {'there' if is_there else 'missing'}")
+    replaced = titles(lambda task: task.folder)
+    typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) stands in for {replaced} by --dataset-root.")
 
 
-def fetch_cifar10(data_dir: Path, console: Console) -> None:
-    """Downloads CIFAR-10 with a progress bar on the console.
+def fetch(task: Task, data_dir: Path, console: Console) -> Path:
+    """Downloads a task's dataset with a progress bar on the console; returns the folder that has it.
 
     Raises:
         BadInputError: It cannot be had.
     """
     from rich.progress import Progress
 
-    from resnet_cli.tasks.cifar10 import files as cifar10
-
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def wrap(stream: BinaryIO, length: int) -> BinaryIO:
-            return progress.wrap_file(stream, total=length or None, description="CIFAR-10")
+            return progress.wrap_file(stream, total=length or None, description=task.title)
 
-        cifar10.download(data_dir, wrap)
+        return task.fetch(data_dir, wrap)

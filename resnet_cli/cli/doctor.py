@@ -102,28 +102,30 @@ def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: 
     prepare(device, precision)
     images = synthetic.load().to(device)
     for step in steps:
-        found = prove_net(task_of("cifar10").net(PROVEN), precision, images, step)
+        found = prove_net(task_of(images.name).net(PROVEN), precision, images, step)
         yield f"{PROVEN}, {precision}, {step}: {summary(found)}"
         if found.problem is None:
             return
 
 
 def _data_obstacles(folder: Path) -> list[str]:
-    """Without CIFAR-10 little can be done. ImageNet need not be there, but what is there must be whole."""
+    """What can be downloaded must be there; other data need not, but what is there must be whole."""
     from resnet_cli.identity import Variant
-    from resnet_cli.tasks import obstacle
-    from resnet_cli.tasks.cifar10 import files as cifar10
+    from resnet_cli.tasks import TASKS
 
-    problems = [cifar10.problem(folder)]
-    if problems[0] is None:
-        _say(f"CIFAR-10: whole, in {folder}")
-    if (folder / "imagenet").is_dir():
-        problems.append(obstacle(Variant(dataset="imagenet"), folder))
-        if problems[1] is None:
-            _say(f"ImageNet: whole, in {folder / 'imagenet'}")
-    else:
-        _say(f"ImageNet: not in {folder / 'imagenet'}; its experiments have --tiny and --dataset-root without it")
-    return [each for each in problems if each]
+    problems = []
+    for task in TASKS:
+        place = task.place(folder)
+        if place is None:
+            continue
+        if not task.is_downloadable and not place.is_dir():
+            without = "--tiny and --dataset-root" if task.folder else "--tiny"
+            _say(f"{task.title}: not in {place}; its experiments have {without} without it")
+        elif problem := task.obstacle(Variant(dataset=task.dataset), folder):
+            problems.append(problem)
+        else:
+            _say(f"{task.title}: whole, in {place}")
+    return problems
 
 
 def _run_obstacles(store: Store) -> list[str]:

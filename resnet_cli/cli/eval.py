@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from resnet_cli.cli import options
-from resnet_cli.cli.answer import check_writable, say, write_file
+from resnet_cli.cli.answer import check_writable, counted, say, write_file
 from resnet_cli.cli.eval_answer import data_in_words, errors, papers, print_answer
 from resnet_cli.cli.eval_ensemble import test_ensemble
 from resnet_cli.cli.labels import ValLabels
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from resnet_cli.cli.given import Question
+    from resnet_cli.cli.given import Request
     from resnet_cli.data.dataset import Constants
     from resnet_cli.evaluate.evaluate import Evaluation
     from resnet_cli.nets.resnet import ResNet
@@ -106,9 +106,9 @@ def evaluate_weights(
     elif name is None or weights is None:
         raise BadInputError("give a net and its --weights, or two --ensemble files; 'resnet eval --help' shows how")
     else:
-        question = ask(name, weights, dataset, dataset_root, convention, crops, scales, precision, mean, std)
+        request = ask(name, weights, dataset, dataset_root, convention, crops, scales, precision, mean, std)
         folder, threads = options.data_folder(data_dir), options.worker_count(workers)
-        answer, content = _test(question, folder, dataset_root, device, threads, key, class_order)
+        answer, content = _test(request, folder, dataset_root, device, threads, key, class_order)
     if form == "json":
         import json
 
@@ -120,7 +120,7 @@ def evaluate_weights(
 
 
 def _test(
-    question: Question,
+    request: Request,
     data_dir: Path,
     dataset_root: Path | None,
     device: str,
@@ -143,22 +143,22 @@ def _test(
     from resnet_cli.weights.weight_files import is_ours, read_copy
 
     progress = Console(stderr=True)
-    net, variant, task = question.net, question.variant, question.variant.task
+    net, variant, task = request.net, request.variant, request.variant.task
     assert isinstance(task, Classification)
-    convention = find_convention(question.convention, task)
-    if question.run and question.run.variant.stride_3x3:
+    convention = find_convention(request.convention, task)
+    if request.run and request.run.variant.stride_3x3:
         convention = dataclasses.replace(convention, stride_3x3=True)
-    if question.constants:
-        convention = dataclasses.replace(convention, constants=question.constants)
+    if request.constants:
+        convention = dataclasses.replace(convention, constants=request.constants)
     chosen = choose_device(device)
     prepare(chosen, variant.precision)
-    theirs = question.weights == TORCHVISION
-    ours = question.run is not None or (not theirs and is_ours(Path(question.weights)))
-    state, taken = (torchvision_weights(net), "") if theirs else read_copy(Path(question.weights), key)
+    theirs = request.weights == TORCHVISION
+    ours = request.run is not None or (not theirs and is_ours(Path(request.weights)))
+    state, taken = (torchvision_weights(net), "") if theirs else read_copy(Path(request.weights), key)
     data = open_dataset(
         variant,
         data_dir,
-        protocol=task.protocol.model_copy(update={"photos": question.photos}),
+        protocol=task.protocol.model_copy(update={"photos": request.photos}),
         dataset_root=dataset_root,
         workers=workers,
         report=partial(say, progress),
@@ -166,11 +166,11 @@ def _test(
     data, order = _in_order(data, class_order or ("text" if ours else "number"))
     classes = len(data.classes)
     built = foreign_net(net, task, classes, convention)
-    matched = match(state, built, question.weights)
-    data = _prepared(data, convention.constants, question.sides).to(chosen)
+    matched = match(state, built, request.weights)
+    data = _prepared(data, convention.constants, request.sides).to(chosen)
     evaluation = _with_progress(
-        lambda done: evaluate(built.to(chosen), data, variant.precision, question.views, progress=done),
-        len(data.test_labels) * _views_of_each(question),
+        lambda done: evaluate(built.to(chosen), data, variant.precision, request.views, progress=done),
+        len(data.test_labels) * _views_of_each(request),
         progress,
     )
     hint = None
@@ -181,21 +181,21 @@ def _test(
                 lambda done: evaluate(other, part, variant.precision, progress=done), len(part.test_labels), progress
             )
 
-        asked = question.convention, convention
+        asked = request.convention, convention
         hint = better_convention(state, net, task, data, asked, evaluation.logits, tested)
     labels = data.test_labels.cpu().numpy()
     content, _ = scores_content(evaluation.logits.log_softmax(dim=1), labels)
     answer = {
         "net": task.short_name(net),
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
-        "weights": question.weights,
+        "weights": request.weights,
         "matched": matched + (f"; {taken}" if taken else ""),
-        "convention": f"{question.convention} ({convention.meaning(task)})",
+        "convention": f"{request.convention} ({convention.meaning(task)})",
         "data": data_in_words(variant, data.name, classes),
         "precision": variant.precision,
-        "views": question.views + (f" at {', '.join(map(str, question.sides))}" if question.sides else ""),
+        "views": request.views + (f" at {', '.join(map(str, request.sides))}" if request.sides else ""),
         **errors(evaluation.top1_error, evaluation.top5_error, evaluation.images),
-        "paper": papers(question),
+        "paper": papers(request),
         **({"classes": order} if order else {}),
         **({"hint": hint} if hint else {}),
     }
@@ -227,15 +227,11 @@ def _prepared(data: Any, constants: Constants | None, sides: tuple[int, ...] | N
     return data
 
 
-def _views_of_each(question: Question) -> int:
+def _views_of_each(request: Request) -> int:
     """Inputs made of each image; the dense test takes its mirror too."""
-    return {"1-crop": 1, "10-crop": 10, "dense": 2 * len(question.sides or ())}[question.views]
+    return {"1-crop": 1, "10-crop": 10, "dense": 2 * len(request.sides or ())}[request.views]
 
 
 def _with_progress(test: Callable[[Callable[[int], None]], Evaluation], total: int, console: Console) -> Evaluation:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("testing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("testing", total=total)
-        return test(lambda done: progress.update(task, completed=done))
+    with counted(console, "testing") as tell:
+        return test(lambda done: tell(done, total))

@@ -9,7 +9,7 @@ from resnet_cli.cli.answer import say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from resnet_cli.cli.given import Question
+    from resnet_cli.cli.given import Request
     from resnet_cli.identity import RunSpec, Variant
 
 
@@ -34,20 +34,20 @@ def errors(top1: float, top5: float, images: int) -> dict[str, Any]:
     return result
 
 
-def papers(question: Question) -> dict[str, Any] | None:
+def papers(request: Request) -> dict[str, Any] | None:
     """The paper's numbers for this net and test, and whether ours may stand beside them; None if it gives none."""
     from resnet_cli.experiment import load_experiment
 
-    if question.sides and question.photos and question.sides != question.photos.dense_sides:
+    if request.sides and request.photos and request.sides != request.photos.dense_sides:
         return None
-    for table in question.variant.task.tables.get(question.views, ()):
+    for table in request.variant.task.tables.get(request.views, ()):
         for row in load_experiment(table).rows:
-            if row.net == question.net and row.error is not None:
+            if row.net == request.net and row.error is not None:
                 return {
                     "table": f"Table {table.removeprefix('table')}",
                     "top1_error": row.error,
                     "top5_error": row.top5,
-                    "comparable": question.variant.is_paper and _is_papers(question.run),
+                    "comparable": request.variant.is_paper and _is_papers(request.run),
                 }
     return None
 

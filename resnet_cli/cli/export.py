@@ -11,6 +11,7 @@ from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.paths import path_given
+from resnet_cli.cli.scale import check_takes_folder
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def export(
     run = exporting.read_finished(folder)
     if folder.parent == store.root / "runs" and folder.name != run.run_id:
         raise BadInputError(f"{folder / run_folder.SPEC}: of {run.run_id}, not of this folder's run; restore it")
-    if dataset_root and run.task.folder is None:
-        raise BadInputError(f"--dataset-root: in place of ImageNet; {run.run_id} is on {run.task.title}")
+    if dataset_root:
+        check_takes_folder(run.task, run.run_id)
     obstacle = None
     if target == "torchvision":
         obstacle = exporting.obstacle_to_torchvision(run)

@@ -13,7 +13,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.spec import MOST_PIXELS, Net, first_problem
 from resnet_cli.storage import run_folder
-from resnet_cli.tasks import task_of
+from resnet_cli.tasks import task_of, titles, with_folder
 from resnet_cli.weights.convention import CONVENTIONS, find_convention, net_under
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TORCHVISION = "torchvision"  # as --weights: its own
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """What to test, with everything that the options leave unsaid.
 
     Attributes:
@@ -69,18 +69,21 @@ def ask(
     precision: Precision | None,
     mean: str | None = None,
     std: str | None = None,
-) -> Question:
+) -> Request:
     """The options together, and what they leave unsaid.
 
     Raises:
         BadInputError: They contradict one another.
     """
-    if dataset_root and dataset not in (None, "imagenet"):
-        raise BadInputError(f"--dataset-root: a folder of classes in ImageNet's place; leave out --dataset {dataset}")
+    if dataset_root and dataset not in (None, with_folder().dataset):
+        place = f"{with_folder().title}'s place"
+        raise BadInputError(f"--dataset-root: a folder of classes in {place}; leave out --dataset {dataset}")
     run = _run_of(weights)
     convention = convention or ("torchvision" if weights == TORCHVISION else "paper")
-    given = dataset or ("imagenet" if dataset_root else None)
-    task = task_of(given) if given else run.task if run else _task(name, convention)
+    if dataset_root:
+        task = with_folder()
+    else:
+        task = task_of(dataset) if dataset else run.task if run else _task(name, convention)
     try:
         net = net_under(find_convention(convention, task), task, name)
     except ValueError as error:
@@ -88,25 +91,23 @@ def ask(
     if run and run.net != net:
         raise BadInputError(f"{weights}: a run of {run.net.full_name}, not of {net.full_name}")
     if dataset_root:
-        from resnet_cli.tasks.imagenet.folder import source_of
-
-        source = source_of(dataset_root)
-        variant = Variant(dataset="folder" if source else "imagenet", source=source)
+        found, source = task.found_at(dataset_root)
+        variant = Variant(dataset=found, source=source)
     elif run and dataset in (None, run.variant.dataset):
         variant = run.variant
-        if variant.dataset == "folder":
+        if variant.source:
             raise BadInputError(f"--dataset-root: say where the run's data are, the folder of {variant.source}")
     else:
         variant = Variant(dataset=dataset or task.dataset)
     photos = (run and run.protocol.photos) or task.protocol.photos
-    return Question(
+    return Request(
         net=net,
         weights=weights,
         run=run,
         variant=variant.model_copy(update={"precision": precision or (run.variant.precision if run else "fp32")}),
         convention=convention,
         constants=_constants(mean, std),
-        views=_views(photos, crops, scales),
+        views=_views(task, photos, crops, scales),
         photos=photos,
         sides=_sides(scales, photos) if scales is not None and photos else None,
     )
@@ -131,17 +132,20 @@ def _task(name: str, convention: ConventionName) -> Task:
         raise BadInputError("; ".join(dict.fromkeys(problems)))
     if len(there) > 1:
         raise BadInputError(
-            f"{name}: CIFAR-10 has a net of this depth and ImageNet too; add --dataset cifar10 or imagenet"
+            f"{name}: {' has a net of this depth and '.join(task.title for task in there)} too; "
+            f"add --dataset {' or '.join(task.dataset for task in there)}"
         )
     return there[0]
 
 
-def _views(photos: Photos | None, crops: str | None, scales: str | None) -> str:
+def _views(task: Task, photos: Photos | None, crops: str | None, scales: str | None) -> str:
     if crops and scales is not None:
         raise BadInputError("--scales: a test of its own; leave out --crops")
     if photos is None and (scales is not None or crops == "10"):
         given = "--crops 10" if scales is None else "--scales"
-        raise BadInputError(f"{given}: of ImageNet's nets; CIFAR-10's are tested on the single view (section 4.2)")
+        others = titles(lambda other: other.protocol.photos)
+        single = f"{task.title}'s are tested on the single view (section {task.section})"
+        raise BadInputError(f"{given}: of {others}'s nets; {single}")
     if scales is not None:
         return "dense"
     return "10-crop" if crops == "10" else "1-crop"

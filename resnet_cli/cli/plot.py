@@ -8,37 +8,24 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
-from resnet_cli.cli.labels import ValLabels
-from resnet_cli.cli.options import (
-    Accumulate,
-    Asked,
-    DatasetOption,
-    DatasetRoot,
-    Depths,
-    Deviations,
-    PrecisionOption,
-    ResultsDir,
-    Schedule,
-    SplitOption,
-    Tiny,
-    chosen_precision,
-    parse_depths,
-    shown_variant,
-)
+from resnet_cli.cli.options import Depths, ResultsDir, parse_depths
 from resnet_cli.cli.paths import leading_to, path_given
+from resnet_cli.cli.scale import Asked, scale_options, shown_variant
 from resnet_cli.errors import BadInputError
+from resnet_cli.names import EXPERIMENT_OF_ALIAS
 from resnet_cli.shell import command
 
 FigureFormat = Literal["png", "pdf", "svg"]
 FORMAT_OF_SUFFIX: dict[str, FigureFormat] = {".pdf": "pdf", ".svg": "svg"}
-EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
 
 
+@scale_options()
 def plot(
     name: Annotated[
         str,
         typer.Argument(
-            help="An experiment with a figure, your own .toml file, or cifar, imagenet, responses (figures 6, 4, 7)."
+            help=f"An experiment with a figure, your own .toml file, or {', '.join(EXPERIMENT_OF_ALIAS)} (figures "
+            f"{', '.join(name.removeprefix('fig') for name in EXPERIMENT_OF_ALIAS.values())})."
         ),
     ],
     *,
@@ -50,15 +37,7 @@ def plot(
         Path | None,
         typer.Option("--output", parser=path_given, metavar="<path>", help="In place of <results>/figures/<name>."),
     ] = None,
-    schedule: Schedule = None,
-    tiny: Tiny = False,
-    dataset: DatasetOption = None,
-    split: SplitOption = None,
-    precision: PrecisionOption = None,
-    dataset_root: DatasetRoot = None,
-    _val_labels: ValLabels = None,
-    deviation: Deviations = None,
-    accumulate: Accumulate = None,
+    asked: Asked,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -70,7 +49,6 @@ def plot(
 
     source = EXPERIMENT_OF_ALIAS.get(name, name)
     experiment, store = load_experiment(source, parse_depths(depths)), Store.open(results_dir)
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
     form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "png")
     if experiment.figure is None:

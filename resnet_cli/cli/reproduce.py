@@ -8,6 +8,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.report import report
+from resnet_cli.cli.scale import Asked, wanted_variant
 from resnet_cli.cli.train import train_missing
 from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import EXIT_SOME_FAILED, BadInputError
@@ -44,14 +45,14 @@ def reproduce(
     chosen = options.chosen_precision(precision, device, progress)
     look = cache(obstacle)  # all experiments on one dataset share its answer, which takes reading every byte
     for name in experiment_names():
-        question = load_experiment(name)
-        asked = options.Asked(schedule=schedule, tiny=tiny, precision=chosen)
-        variant = options.wanted_variant(question, asked if question.runs else options.Asked())
-        in_the_way = look(variant, folder) if question.runs else None
+        experiment = load_experiment(name)
+        asked = Asked(schedule=schedule, tiny=tiny, precision=chosen)
+        variant = wanted_variant(experiment, asked if experiment.runs else Asked())
+        in_the_way = look(variant, folder) if experiment.runs else None
         if in_the_way:
             left_out.append(f"{name}: left out: {in_the_way}")
             continue
-        runs = plan(question, variant, seeds=seeds)
+        runs = plan(experiment, variant, seeds=seeds)
         side_by_side = jobs or default_jobs(device)
         settings = Settings(
             device,
@@ -60,11 +61,11 @@ def reproduce(
             checkpoint_seconds,
             workers=options.worker_count(None, side_by_side),
             compiled=compiled,
-            after=question.after_training,
+            after=experiment.after_training,
         )
-        ending = train_missing(question, runs, store, progress, settings)
+        ending = train_missing(experiment, runs, store, progress, settings)
         code = ending if ending == EXIT_SOME_FAILED else code or ending
-        present(store, question, variant, console=Console())
+        present(store, experiment, variant, console=Console())
     for line in left_out:
         say(progress, line)
     if len(left_out) < len(experiment_names()):

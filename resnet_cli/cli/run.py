@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,12 +10,13 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import say, say_commands
-from resnet_cli.cli.labels import ValLabels
-from resnet_cli.cli.minutes import Question, check_measured, measured_variant
+from resnet_cli.cli.minutes import Forecast, check_measured
 from resnet_cli.cli.paths import leading_to
+from resnet_cli.cli.scale import Asked, over_ranks, scale_options, wanted_variant
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
 from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import BadInputError
+from resnet_cli.names import TrainedDataset
 from resnet_cli.shell import command
 
 if TYPE_CHECKING:
@@ -23,17 +25,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_cli.identity import RunSpec
-    from resnet_cli.names import DatasetName
     from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.task import Task
 
 
+@scale_options("at", "dataset")
 def run(
-    experiment: options.ExperimentName,
+    name: options.ExperimentName,
     *,
     only: Annotated[str | None, typer.Option("--only", help="Only the nets that match: '*-20', 'resnet-*'.")] = None,
     seeds: options.Seeds = None,
     depths: options.Depths = None,
-    schedule: options.Schedule = None,
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -44,20 +46,14 @@ def run(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Measure the updates here and say first how long it will take.")
     ] = False,
-    tiny: options.Tiny = False,
     dataset: Annotated[
-        Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "auto"] | None,
+        TrainedDataset | None,
         typer.Option(
             "--dataset",
             help="In place of the experiment's. auto: the experiment's, if it is there or can be had, else synthetic.",
         ),
     ] = None,
-    split: options.SplitOption = None,
-    precision: options.PrecisionOption = None,
-    dataset_root: options.DatasetRoot = None,
-    _val_labels: ValLabels = None,
-    deviation: options.Deviations = None,
-    accumulate: options.Accumulate = None,
+    asked: Asked,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     launcher: options.Launcher = "local",
@@ -88,7 +84,7 @@ def run(
 
     progress, ranks, folder = Console(stderr=True), Ranks.here(), options.data_folder(data_dir)
 
-    def settings() -> Settings:
+    def settings(after: str | None = None) -> Settings:
         from resnet_cli.device.torch_device import default_jobs
 
         several = launcher == "local" and ranks.count == 1  # else each process, or job, has one run
@@ -98,88 +94,84 @@ def run(
             folder,
             side_by_side,
             checkpoint_seconds,
-            dataset_root,
+            asked.dataset_root,
             workers=options.worker_count(workers, side_by_side * ranks.local_count),
             decode=decode,
             compiled=compiled,
             ranks=ranks,
-            after=question.after_training,
+            after=after,
         )
 
     if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
         if not dry_run:
             follow_first(settings())
         return
-    check_measured(minutes, schedule, launcher, ranks.count, tiny=tiny, estimate=estimate)
-    cluster = options.cluster(launcher, slurm, jobs, ranks.count, precision)
-    question = load_experiment(experiment, options.parse_depths(depths))
-    asked = options.Asked(
-        schedule,
-        tiny,
-        None if dataset == "auto" else dataset,
-        dataset_root,
-        split,
-        options.chosen_precision(precision, device, progress),
-        deviation,
-        accumulate,
+    check_measured(minutes, asked.schedule, launcher, ranks.count, tiny=asked.tiny, estimate=estimate)
+    cluster = options.cluster(launcher, slurm, jobs, ranks.count, asked.precision)
+    experiment = load_experiment(name, options.parse_depths(depths))
+    asked = replace(
+        asked,
+        dataset=None if dataset == "auto" else dataset,
+        precision=options.chosen_precision(asked.precision, device, progress),
     )
-    variant = options.wanted_variant(question, asked if question.runs else options.Asked())
-    if dataset == "auto" and question.runs and not tiny and dataset_root is None:
-        found = _auto_dataset(question.task.name, folder, progress, may_download=not dry_run)
+    variant = wanted_variant(experiment, asked if experiment.runs else Asked())
+    if dataset == "auto" and experiment.runs and not asked.tiny and asked.dataset_root is None:
+        found = _auto_dataset(experiment.task, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
-    variant = options.over_ranks(question, variant, ranks.count, sync_bn=sync_bn)
+    variant = over_ranks(experiment, variant, ranks.count, sync_bn=sync_bn)
     store = Store.open(results_dir)
-    asked_here = Question(question, variant, only, seeds, minutes, estimate)
-    variant = measured_variant(asked_here, store, settings, progress, keep=not dry_run)
-    runs = plan(question, variant, only=only, seeds=seeds)
+    forecast = Forecast(experiment, variant, only, seeds, minutes, estimate, store, settings, progress)
+    variant = forecast.variant_to_train(keep=not dry_run)
+    runs = plan(experiment, variant, only=only, seeds=seeds)
     if dry_run:
-        _print_plan(runs, store, question.scale(variant))
+        _print_plan(runs, store, experiment.scale(variant))
         return
     if ranks.count > 1 and not runs:
-        raise BadInputError(f"torchrun: {experiment} trains no net")
+        raise BadInputError(f"torchrun: {name} trains no net")
     code = 0
     if cluster is not None:
-        code = train_on_cluster(question, runs, store, progress, settings(), cluster, workers)
+        training = settings(experiment.after_training)
+        code = train_on_cluster(experiment, runs, store, progress, training, cluster, workers)
     elif runs:
-        code = train_missing(question, runs, store, progress, settings())
-    written = present(store, question, variant, console=Console())
+        code = train_missing(experiment, runs, store, progress, settings(experiment.after_training))
+    written = present(store, experiment, variant, console=Console())
     for path in [*written, store.root / "runs"]:
         say_commands(progress, f"  {path}")
     where = leading_to(results_dir)
     swept = [] if depths is None else ["--depths", depths]
-    same = [experiment, *swept, *flags(variant, question.dataset, str(dataset_root)), *where]
-    draw = [command("plot", *same, "--format", "pdf")] if question.figure else []
+    same = [name, *swept, *flags(variant, experiment.dataset, str(asked.dataset_root)), *where]
+    draw = [command("plot", *same, "--format", "pdf")] if experiment.figure else []
     steps = [*draw, command("table", *same, "--format", "latex"), command("report", *swept, *where)]
     say_commands(progress, f"Next: {', '.join(steps)}")
     raise typer.Exit(code)
 
 
-def _auto_dataset(benchmark: str, data_dir: Path, console: Console, *, may_download: bool) -> DatasetName:
-    from resnet_cli.cli.data import fetch_cifar10
+def _auto_dataset(task: Task, data_dir: Path, console: Console, *, may_download: bool) -> str:
+    """The task's own dataset, if it is there or can be had; else the embedded one. Says which, and why."""
+    from resnet_cli.cli.data import fetch
     from resnet_cli.identity import Variant
-    from resnet_cli.tasks import obstacle
-    from resnet_cli.tasks.cifar10 import files as cifar10
 
-    if benchmark == "imagenet":
-        in_the_way = obstacle(Variant(dataset="imagenet"), data_dir)
-        if in_the_way is None:
-            return "imagenet"
-        say(console, f"ImageNet is not to be had: {in_the_way}")
-        console.print("Using the embedded synthetic photographs instead; nothing they show is about ImageNet.")
-        return "synthetic-photos"
-    is_there = cifar10.is_there(data_dir)
-    if not is_there and may_download:
-        try:
-            fetch_cifar10(data_dir, console)
-        except BadInputError as error:
-            say(console, f"CIFAR-10 is not to be had: {error}")
-        else:
-            is_there = True
+    in_the_way = None
+    if task.is_downloadable:
+        is_there = all(task.expected(data_dir).values())
+        if not is_there and may_download:
+            try:
+                fetch(task, data_dir, console)
+            except BadInputError as error:
+                in_the_way = str(error)
+            else:
+                is_there = True
+    else:
+        in_the_way = task.obstacle(Variant(dataset=task.dataset), data_dir)
+        is_there = in_the_way is None
     if is_there:
-        say(console, f"Using CIFAR-10 in {data_dir}.")
-        return "cifar10"
-    console.print("Using the embedded synthetic set instead; nothing it shows is about CIFAR-10.")
-    return "synthetic"
+        if place := task.place(data_dir):
+            say(console, f"Using {task.title} in {place}.")
+        return task.dataset
+    if in_the_way:
+        say(console, f"{task.title} is not to be had: {in_the_way}")
+    console.print(f"Using the {task.datasets[task.embedded]} instead; nothing it shows is about {task.title}.")
+    return task.embedded
 
 
 def _print_plan(runs: Sequence[RunSpec], store: Store, scale: str) -> None:

@@ -9,12 +9,12 @@ from resnet_cli.cli import options
 if TYPE_CHECKING:
     from resnet_cli.experiment import Experiment
     from resnet_cli.report.terminal import Grid
-    from resnet_cli.runs.estimate import Measured
+    from resnet_cli.runs.estimate import PastSpeed
     from resnet_cli.storage.store import Store
 
 
 def show(
-    experiment: options.ExperimentName, *, depths: options.Depths = None, results_dir: options.ResultsDir = None
+    name: options.ExperimentName, *, depths: options.Depths = None, results_dir: options.ResultsDir = None
 ) -> None:
     """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
     from rich.console import Console
@@ -25,25 +25,25 @@ def show(
     from resnet_cli.runs.estimate import measured_speed
     from resnet_cli.storage.store import Store
 
-    question = load_experiment(experiment, options.parse_depths(depths))
+    experiment = load_experiment(name, options.parse_depths(depths))
     store = Store.open(results_dir)
     console = Console()
-    console.print(f"[bold]{escape(question.title)}[/]  (section {escape(question.section)})", highlight=False)
-    console.print(question.question, markup=False, highlight=False)
-    if question.runs:
-        console.print(_protocol(question), markup=False, highlight=False)
-        measured = measured_speed(store, Variant(dataset=question.dataset))
-        console.print(_nets(question, store, measured))
+    console.print(f"[bold]{escape(experiment.title)}[/]  (section {escape(experiment.section)})", highlight=False)
+    console.print(experiment.question, markup=False, highlight=False)
+    if experiment.runs:
+        console.print(_protocol(experiment), markup=False, highlight=False)
+        measured = measured_speed(store, Variant(dataset=experiment.dataset))
+        console.print(_nets(experiment, store, measured))
         basis = f"judged by {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
         console.print(f"Time here at paper scale: {basis}.", highlight=False)
-    if question.architectures:
+    if experiment.architectures:
         from resnet_cli.report.summarize import summarize
         from resnet_cli.report.tables import make_table, rich_table
 
-        console.print(rich_table(make_table(summarize(store, question, Variant(dataset=question.dataset)))))
-    if question.claims:
+        console.print(rich_table(make_table(summarize(store, experiment, Variant(dataset=experiment.dataset)))))
+    if experiment.claims:
         console.print("Claims:", highlight=False)
-        for claim in question.claims:
+        for claim in experiment.claims:
             console.print(f"  - {claim.text}", markup=False, highlight=False)
 
 
@@ -77,7 +77,7 @@ def _protocol(experiment: Experiment) -> str:
     return text
 
 
-def _nets(experiment: Experiment, store: Store, measured: Measured | None) -> Grid:
+def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> Grid:
     from resnet_cli.identity import Variant
     from resnet_cli.report.terminal import Grid
     from resnet_cli.runs.estimate import duration

@@ -42,11 +42,11 @@ def status(
     store = Store.open(results_dir)
     runs = store.runs()
     if experiment is not None:
-        question = load_experiment(experiment, options.parse_depths(depths))
+        asked = load_experiment(experiment, options.parse_depths(depths))
         wanted = {
             planned.model_copy(update={"seed": 0}).run_id
-            for variant in {run.variant for run in runs if question.suits(run.variant)}
-            for planned in plan(question, variant, seeds=1)
+            for variant in {run.variant for run in runs if asked.suits(run.variant)}
+            for planned in plan(asked, variant, seeds=1)
         }
         runs = [run for run in runs if run.model_copy(update={"seed": 0}).run_id in wanted]
     console = Console()

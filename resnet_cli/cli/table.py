@@ -9,31 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
-from resnet_cli.cli.labels import ValLabels
-from resnet_cli.cli.options import (
-    Accumulate,
-    Asked,
-    DatasetOption,
-    DatasetRoot,
-    Depths,
-    Deviations,
-    ExperimentName,
-    PrecisionOption,
-    ResultsDir,
-    Schedule,
-    SplitOption,
-    Tiny,
-    chosen_precision,
-    parse_depths,
-    shown_variant,
-)
+from resnet_cli.cli.options import Depths, ExperimentName, ResultsDir, parse_depths
 from resnet_cli.cli.paths import path_given
+from resnet_cli.cli.scale import Asked, scale_options, shown_variant
 
 TableFormat = Literal["rich", "csv", "md", "latex", "json"]
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
 FILE_WIDTH = 100
 
 
+@scale_options()
 def table(
     name: ExperimentName,
     *,
@@ -44,15 +29,7 @@ def table(
     output: Annotated[
         Path | None, typer.Option("--output", parser=path_given, metavar="<path>", help="Write to this file instead.")
     ] = None,
-    schedule: Schedule = None,
-    tiny: Tiny = False,
-    dataset: DatasetOption = None,
-    split: SplitOption = None,
-    precision: PrecisionOption = None,
-    dataset_root: DatasetRoot = None,
-    _val_labels: ValLabels = None,
-    deviation: Deviations = None,
-    accumulate: Accumulate = None,
+    asked: Asked,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
@@ -65,7 +42,6 @@ def table(
     from resnet_cli.storage.store import Store
 
     experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
-    asked = Asked(schedule, tiny, dataset, dataset_root, split, chosen_precision(precision), deviation, accumulate)
     variant = shown_variant(store, experiment, asked)
     result = make_table(summarize(store, experiment, variant))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "rich")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def train_missing(
-    question: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
+    experiment: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
 ) -> int:
     """Trains and tests those of these runs that are not done yet; returns the exit code.
 
@@ -38,12 +38,12 @@ def train_missing(
     from resnet_cli.runs.execute import execute
     from resnet_cli.runs.settings import FAILED
 
-    missing = _missing(question, runs, store)
+    missing = _missing(experiment, runs, store)
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
-    if missing and (advice := about_precision(missing, settings.device, store)):
+    if missing and (advice := about_precision(missing, settings.place, store)):
         say(console, advice)
-    with Screen(question.name, missing, console) as screen:
+    with Screen(experiment.name, missing, console) as screen:
         try:
             report = execute(missing, store, settings, screen)
         except LostRankError as error:
@@ -57,13 +57,12 @@ def train_missing(
 
 def follow_first(settings: Settings) -> None:
     """Trains along with the first rank; says what is wrong with this one in a line."""
-    from resnet_cli.device.torch_device import choose_device
     from resnet_cli.runs.execute import follow
     from resnet_cli.runs.one_run import where
 
     ranks = settings.ranks
     try:
-        ranks.check(choose_device(settings.device))
+        ranks.check(settings.place)
     except BadInputError as error:
         if ranks.local == 0:  # it is about all that are on this host
             _tell(f"error: {error}")
@@ -93,7 +92,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def train_on_cluster(
-    question: Experiment,
+    experiment: Experiment,
     runs: Sequence[RunSpec],
     store: Store,
     console: Console,
@@ -110,18 +109,18 @@ def train_on_cluster(
     from resnet_cli.runs.slurm import launch
     from resnet_cli.runs.slurm_task import make_task
 
-    missing = _missing(question, runs, store)
+    missing = _missing(experiment, runs, store)
     if not missing:
         return 0
-    task = make_task(question.name, store, settings, in_a_log, workers)
-    with Screen(question.name, missing, console) as screen:
+    task = make_task(experiment.name, store, settings, in_a_log, workers)
+    with Screen(experiment.name, missing, console) as screen:
         report = launch(missing, store, task, cluster, screen, partial(say, console))
     still = "The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."
     return _ended(report, console, still)
 
 
-def _missing(question: Experiment, runs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
-    return [run for run in runs if not store.is_complete(run, question.after_training)]
+def _missing(experiment: Experiment, runs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
+    return [run for run in runs if not store.is_complete(run, experiment.after_training)]
 
 
 def _ended(report: Report, console: Console, stopped: str) -> int:

@@ -13,11 +13,10 @@ from resnet_cli.data.decode import decode, in_order, seems_whole
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from resnet_cli.data.decode import Photographs
-    from resnet_cli.tasks.imagenet.folder import Folder
 
 NAMED = 5  # photographs; of more the number is given
 REPORT_SECONDS = 10.0
@@ -51,26 +50,28 @@ def look_at(photographs: Photographs, workers: int, report: Callable[[str], None
         raise BadInputError(in_words(photographs.root, faults, len(photographs)))
 
 
-def decode_all(folder: Folder, records: Path, workers: int, progress: Callable[[int], None]) -> list[str]:
-    """Decodes every photograph of a folder; returns what is wrong, a photograph an item.
+def decode_all(
+    root: Path, names: Sequence[str], records: Path, workers: int, progress: Callable[[int], None]
+) -> list[str]:
+    """Decodes these photographs of a folder; returns what is wrong, a photograph an item.
 
     What was decoded and found right is written down by size and time of change, and not decoded again after an
     interruption, or after others have been replaced. Once all are right, the next call begins anew.
 
     Args:
-        folder: With its training and validation images.
+        root: The folder.
+        names: Of the photographs, relative to it.
         records: The folder in which that is written down.
         workers: Threads.
         progress: Told how many are done.
     """
-    names = folder.train + folder.val
-    path = records / f"{re.sub('[^A-Za-z0-9_.-]', '-', folder.root.name)}-{_digest(folder.root)}.txt"
+    path = records / f"{re.sub('[^A-Za-z0-9_.-]', '-', root.name)}-{_digest(root)}.txt"
     known = set(path.read_bytes().split(b"\n")) if path.is_file() else set()
     faults: list[str] = []
 
     def look(name: str) -> tuple[bytes, str | None]:
-        line = _line(folder.root / name, name)
-        return line, None if line in known else _fault(folder.root, name, quickly=False)
+        line = _line(root / name, name)
+        return line, None if line in known else _fault(root, name, quickly=False)
 
     with _appending(path) as append, contextlib.closing(in_order(look, names, workers)) as results:
         for number, (line, fault) in enumerate(results, start=1):

@@ -45,14 +45,23 @@ def default_jobs(name: str) -> int:
     return torch.cuda.device_count() if choose_device(name).type == "cuda" else 1
 
 
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """That the device has this precision.
+
+    Raises:
+        BadInputError: It does not.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise BadInputError(f"--precision tf32: a CUDA device has it, {device.type} does not; use fp32 or bf16")
+
+
 def prepare(device: torch.device, precision: Precision) -> None:
     """Sets torch's global switches for exact, repeatable training at the wanted precision.
 
     Raises:
         BadInputError: The device does not have this precision.
     """
-    if precision == "tf32" and device.type != "cuda":
-        raise BadInputError(f"--precision tf32: a CUDA device has it, {device.type} does not; use fp32 or bf16")
+    check_precision(device, precision)
     # TF32 is a decision, never an accident: torch allows it in cuDNN's convolutions unless told otherwise.
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

@@ -124,11 +124,11 @@ class Experiment(Frozen):
     """One table or figure of the paper: a question, the runs that answer it, the paper's answer.
 
     With `depths`, a name `resnet-{depth}` in a list stands for one net of each depth, and `{shallow}` and `{deep}`
-    anywhere for the least and the greatest of them. On ImageNet a bare `resnet-50` and deeper have option B. What the
-    file does not say of the protocol is the paper's for the dataset.
+    anywhere for the least and the greatest of them. The task says which net a name
+    means (`Task.parse`). What the file does not say of the protocol is the paper's for the dataset.
 
     Attributes:
-        test: The views of an image over which the final scores are averaged (section 3.4); CIFAR-10 has one.
+        test: The views of an image over which the final scores are averaged (section 3.4), one of the task's.
         analysis: What is looked at in the trained nets (`evaluate.analyse`).
         reach: Count the updates until the running training error is at most this (percent).
         architectures: Nets to describe; an experiment that only describes trains nothing.
@@ -138,7 +138,7 @@ class Experiment(Frozen):
     title: Line
     question: Line
     section: Line
-    dataset: str = "cifar10"
+    dataset: str = tasks.TASKS[0].dataset
     depths: tuple[PositiveInt, ...] = Field((), max_length=MOST_DEPTHS)
     protocol: Protocol
     test: str = "1-crop"
@@ -156,7 +156,7 @@ class Experiment(Frozen):
         """What the file does not say is the paper's, and the names of nets are the task's."""
         if not isinstance(content, dict):
             return handler(content)
-        task = tasks.task_of(str(content.get("dataset", "cifar10")))
+        task = tasks.task_of(str(content.get("dataset", tasks.TASKS[0].dataset)))
         protocol, claims = content.get("protocol", {}), content.get("claims", ())
         if isinstance(protocol, dict):
             content = {**content, "protocol": {**task.protocol.model_dump(), **protocol}}

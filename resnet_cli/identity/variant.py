@@ -20,7 +20,7 @@ Views = Literal["1-crop", "10-crop", "dense"]
 class Variant(Frozen):
     """What may differ between two answers to one experiment; stands on every table and figure."""
 
-    dataset: str = "cifar10"
+    dataset: str = tasks.TASKS[0].dataset
     split: Split = "full"
     schedule: float = Field(1.0, gt=0, le=100)
     tiny: bool = False

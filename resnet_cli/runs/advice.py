@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from resnet_cli.device.torch_device import choose_device, has_bf16
+from resnet_cli.device.torch_device import has_bf16
 from resnet_cli.names import Precision
 from resnet_cli.spec import Frozen
 from resnet_cli.storage import run_folder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Measured(Frozen):
-    """An update of 128 images of CIFAR-10 as `resnet bench` measured it.
+    """An update of 128 images of 32x32 as `resnet bench` measured it.
 
     Attributes:
         net: Its name.
@@ -59,18 +59,17 @@ def note(measured: Measured, store: Store) -> None:
     run_folder.replace_file(path, (measured.model_dump_json(indent=1) + "\n").encode())
 
 
-def about_precision(runs: Sequence[RunSpec], device: str, store: Store) -> str | None:
+def about_precision(runs: Sequence[RunSpec], device: torch.device, store: Store) -> str | None:
     """That tensor cores lie idle in fp32, and the gain, or what measures it; None where there are none or they work.
 
     Args:
         runs: To be trained.
-        device: As `--device` names it.
+        device: On which.
         store: Where `resnet bench` has noted what it measured.
     """
     import torch
 
-    place = choose_device(device)
-    if any(run.variant.precision != "fp32" for run in runs) or not has_tensor_cores(place):
+    if any(run.variant.precision != "fp32" for run in runs) or not has_tensor_cores(device):
         return None
     name = torch.cuda.get_device_name()
     gain = _gain({run.net.name for run in runs}, name, torch.__version__, store)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from resnet_cli.identity import RunSpec, Variant
-    from resnet_cli.runs.timing import Speed
     from resnet_cli.spec import Net
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
@@ -22,7 +21,27 @@ FEWEST_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class Speed:
+    """How fast a net is trained and tested here, in seconds.
+
+    Attributes:
+        update: Of an update, its batch made.
+        test: Of a test over the dataset's test set.
+        first: Of the first update, compiling included.
+        again: Of the first update of a later run of the same net, for which less is compiled anew.
+        is_compiled: By the compiled step, or by the plain one.
+    """
+
+    net: Net
+    update: float
+    test: float
+    first: float = 0.0
+    again: float = 0.0
+    is_compiled: bool = False
+
+
+@dataclass(frozen=True)
+class PastSpeed:
     """How fast runs were made here.
 
     Attributes:
@@ -34,7 +53,7 @@ class Measured:
     basis: str
 
 
-def measured_speed(store: Store, variant: Variant) -> Measured | None:
+def measured_speed(store: Store, variant: Variant) -> PastSpeed | None:
     """The speed of the store's longest run of this precision and this task's nets; None without one.
 
     Smoke runs do not count: their images are few or small.
@@ -55,7 +74,7 @@ def measured_speed(store: Store, variant: Variant) -> Measured | None:
         return None
     _, speed, run = best
     updates, machine = store.status(run).iteration, store.environment(run).get("device_name", "this machine")
-    return Measured(speed, f"{updates:,} updates of {run.net.name} on {machine}, {run.variant.precision}")
+    return PastSpeed(speed, f"{updates:,} updates of {run.net.name} on {machine}, {run.variant.precision}")
 
 
 def speed_of(task: Task, net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:

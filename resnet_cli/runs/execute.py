@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_cli.device.torch_device import choose_device, prepare
+from resnet_cli.device.torch_device import check_precision
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.estimate import bytes_needed
 from resnet_cli.runs.one_run import Datasets, send_order, train_one
 from resnet_cli.runs.settings import FAILED, Ending, Monitor, Report, Settings, pass_on
 from resnet_cli.runs.workers import side_by_side
-from resnet_cli.tasks import obstacle
 from resnet_cli.train.interrupt import StopSignals
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 
@@ -38,18 +37,15 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
             connected; nothing was trained.
         LostRankError: Another rank was lost after the last training.
     """
-    device, ranks = choose_device(settings.device), settings.ranks
+    device, ranks = settings.place, settings.ranks
     ranks.check(device)
     if settings.decode == "cuda":
         if device.type != "cuda":
             raise BadInputError("--decode cuda: needs a CUDA device to train on")
         importlib.import_module("torchvision")  # one that does not fit torch is told before anything is begun
     for precision in {run.variant.precision for run in runs}:
-        prepare(device, precision)
-    for variant in {run.variant for run in runs}:
-        in_the_way = obstacle(variant, settings.data_dir, settings.dataset_root)
-        if in_the_way:
-            raise BadInputError(in_the_way)
+        check_precision(device, precision)
+    settings.check_data(runs)
     for run in runs:
         store.create_folder(run)
     needed, free = bytes_needed(runs, settings.jobs), shutil.disk_usage(store.root).free
@@ -75,7 +71,7 @@ def follow(settings: Settings) -> None:
         Exception: Whatever else went wrong; `is_loss` says whether another rank is to blame, which then tells it.
     """
     ranks, datasets = settings.ranks, Datasets(settings)
-    ranks.connect(choose_device(settings.device))
+    ranks.connect(settings.place)
     with StopSignals() as signals:
         while order := send_order(ranks):
             with contextlib.suppress(StoppedError, DivergedError):  # which all ranks have, and the first tells

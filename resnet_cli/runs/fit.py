@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resnet_cli.analyses import analysis_of
-from resnet_cli.runs.estimate import speed_of, training_seconds
+from resnet_cli.runs.estimate import Speed, speed_of, training_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from resnet_cli.identity import RunSpec
-    from resnet_cli.runs.timing import Speed
     from resnet_cli.spec import Net
     from resnet_cli.tasks.task import Task
 
@@ -46,32 +45,29 @@ class Due:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured here.
+    """What was measured here, by one process or the slowest of several.
 
     Attributes:
-        plain: Of the plain step.
-        compiled: Of the compiled step; the plain step's where that one cannot be compiled, or need not be looked at.
+        speeds: Of each net, by one step or by both.
         start: Seconds until a process has loaded torch and its data.
         train_images: In an epoch.
         test_images: In a test.
     """
 
-    plain: tuple[Speed, ...]
-    compiled: tuple[Speed, ...]
+    speeds: tuple[Speed, ...]
     start: float
     train_images: int
     test_images: int
 
-    def speeds(self, *, is_compiled: bool) -> tuple[Speed, ...]:
-        """Of this step."""
-        return self.compiled if is_compiled else self.plain
+    def of_step(self, *, is_compiled: bool) -> tuple[Speed, ...]:
+        """The speeds of this step; the plain step's where the compiled one was not measured, or cannot be compiled."""
+        return tuple(each for each in self.speeds if each.is_compiled == is_compiled) or self.speeds
 
     def at_best(self, gain: float) -> Measured:
         """With a compiled step that is so many times faster than the plain one, and takes no time to compile."""
-        best = (
-            replace(each, update=each.update / gain, test=each.test / gain, first=0.0, again=0.0) for each in self.plain
-        )
-        return replace(self, compiled=tuple(best))
+        plain = self.of_step(is_compiled=False)
+        best = (Speed(each.net, each.update / gain, each.test / gain, is_compiled=True) for each in plain)
+        return replace(self, speeds=(*plain, *best))
 
 
 def nets_to_measure(task: Task, nets: Iterable[Net]) -> tuple[Net, ...]:
@@ -100,7 +96,7 @@ def seconds_needed(due: Sequence[Due], measured: Measured, jobs: int) -> float:
 
 
 def _seconds(due: Due, measured: Measured, *, is_first: bool) -> float:
-    run, speeds = due.run, measured.speeds(is_compiled=due.is_compiled)
+    run, speeds = due.run, measured.of_step(is_compiled=due.is_compiled)
     speed, times = speed_of(run.task, run.net, speeds)
     seconds = due.left * training_seconds(run, speeds, measured.train_images, measured.test_images)
     if due.left:
@@ -114,12 +110,7 @@ def _seconds(due: Due, measured: Measured, *, is_first: bool) -> float:
 
 
 def choose(seconds: Mapping[float, float], limit: float) -> float | None:
-    """The longest schedule that fits into `limit` seconds with a margin; None if none does.
-
-    Args:
-        seconds: What each schedule needs.
-        limit: What there is.
-    """
+    """The longest schedule that fits into `limit` seconds with a margin, by what each needs; None if none does."""
     return max((schedule for schedule, needed in seconds.items() if needed * MARGIN <= limit), default=None)
 
 

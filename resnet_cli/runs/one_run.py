@@ -13,7 +13,7 @@ import torch
 
 from resnet_cli.analyses.analyse import analyse_run
 from resnet_cli.device.ranks import explained, is_loss
-from resnet_cli.device.torch_device import choose_device, prepare
+from resnet_cli.device.torch_device import prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.settings import Ending, Notice, Settings
 from resnet_cli.storage import run_folder
@@ -246,8 +246,7 @@ def open_run_dataset(
     known: object = None,
 ) -> Data:
     """Opens a run's dataset on the device; what a pass over it must make, unless it is known, is part of that."""
-    device = choose_device(settings.device)
-    prepare(device, run.variant.precision)
+    prepare(settings.place, run.variant.precision)
 
     def told(text: str) -> None:
         report(Notice(text))
@@ -263,6 +262,6 @@ def open_run_dataset(
         decode=settings.decode,
         known=known,
         report=told,
-    ).to(device)
+    ).to(settings.place)
     dataset.prepare()  # before the training's clock starts; it may take an hour
     return dataset

@@ -1,16 +1,22 @@
-"""How runs are to be trained, and what is told of them while they are. Imports no torch."""
+"""How runs are to be trained, and what is told of them while they are. Imports no torch on loading."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from resnet_cli.device.ranks import ALONE, Ranks
+from resnet_cli.errors import BadInputError
 from resnet_cli.storage.run_folder import Status
+from resnet_cli.tasks import obstacle
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Iterable
     from pathlib import Path
+
+    import torch
 
     from resnet_cli.identity import RunSpec
 
@@ -25,7 +31,7 @@ class Settings:
     Attributes:
         device: cuda, mps, cpu or auto.
         data_dir: The folder of datasets.
-        dataset_root: A folder of classes in place of ImageNet, or ImageNet's own folder.
+        dataset_root: A folder of classes in place of the paper's photographs, or their own folder.
         workers: Threads of each run that read photographs.
         decode: What decodes JPEGs for training; CUDA's decoder differs from the CPU's in the last bits of a pixel.
         jobs: Runs side by side, each in a process of its own; several GPUs take turns. CPU threads are shared out
@@ -47,6 +53,28 @@ class Settings:
     compiled: bool | None = None
     after: str | None = None
     ranks: Ranks = ALONE
+
+    @cached_property
+    def place(self) -> torch.device:
+        """The device as it was found here; processes that are started with these settings are told it.
+
+        Raises:
+            BadInputError: It is not here, or torch is too old.
+        """
+        from resnet_cli.device.torch_device import choose_device
+
+        return choose_device(self.device)
+
+    def check_data(self, runs: Iterable[RunSpec]) -> None:
+        """That the data of these runs is here.
+
+        Raises:
+            BadInputError: It is not, or is damaged.
+        """
+        for variant in {run.variant for run in runs}:
+            in_the_way = obstacle(variant, self.data_dir, self.dataset_root)
+            if in_the_way:
+                raise BadInputError(in_the_way)
 
 
 @dataclass(frozen=True)

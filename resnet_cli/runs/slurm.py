@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.identity import RunSpec
     from resnet_cli.runs.settings import Ending, Monitor
-    from resnet_cli.runs.slurm_task import Task
+    from resnet_cli.runs.slurm_task import SlurmTask
     from resnet_cli.runs.squeue import Queued
     from resnet_cli.storage.run_folder import Status
     from resnet_cli.storage.store import Store
@@ -93,7 +93,7 @@ def check_installed() -> None:
 def launch(
     runs: Sequence[RunSpec],
     store: Store,
-    task: Task,
+    task: SlurmTask,
     options: Mapping[str, str | bool],
     monitor: Monitor,
     tell: Callable[[str], None],
@@ -118,17 +118,16 @@ def launch(
 
 
 def _submit_missing(
-    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+    runs: Sequence[RunSpec],
+    store: Store,
+    task: SlurmTask,
+    options: Mapping[str, str | bool],
+    tell: Callable[[str], None],
 ) -> dict[str, str]:
     """Submits the runs that no job in the queue has; the ids of their jobs, by the runs'."""
     import filelock
 
-    from resnet_cli.tasks import obstacle
-
-    for variant in {run.variant for run in runs}:
-        in_the_way = obstacle(variant, task.settings.data_dir, task.settings.dataset_root)
-        if in_the_way:
-            raise BadInputError(in_the_way)
+    task.settings.check_data(runs)
     for run in runs:
         store.create_folder(run)
     folder = store.root.absolute() / FOLDER
@@ -157,7 +156,11 @@ def _submit_missing(
 
 
 def _submit(
-    runs: Sequence[RunSpec], store: Store, task: Task, options: Mapping[str, str | bool], tell: Callable[[str], None]
+    runs: Sequence[RunSpec],
+    store: Store,
+    task: SlurmTask,
+    options: Mapping[str, str | bool],
+    tell: Callable[[str], None],
 ) -> dict[str, str]:
     """Submits these runs as one array. What has each is noted before, so that a launcher that dies leaves no riddle."""
     import submitit

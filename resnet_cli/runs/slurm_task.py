@@ -18,7 +18,6 @@ from resnet_cli.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     import submitit
 
@@ -39,18 +38,18 @@ FRUITLESS_STARTS = 3  # in a row, after which a job is not requeued again
 
 
 @dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """What a job does for its run: the same as the local launcher. Pickled by submitit.
 
     Attributes:
-        root: The results folder.
+        store: The results folder.
         settings: How to train.
         watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
         title: The experiment's.
         workers: Threads that read photographs; None: as many as the job has CPUs.
     """
 
-    root: Path
+    store: Store
     settings: Settings
     watch: Watch
     title: str
@@ -58,38 +57,36 @@ class Task:
 
     def __call__(self, run: RunSpec) -> None:
         """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
-        store = Store(self.root)
         # Until `execute` listens, which takes some seconds, there is nothing to save.
-        signal.signal(signal.SIGTERM, lambda *_: self._end(store, run, "interrupted", "stopped", signal.SIGTERM))
-        self._note(store, run, ending="", message="")
-        before = self._progress(store, run)
-        ending, message, stopped_by = self._execute(store, run)
+        signal.signal(signal.SIGTERM, lambda *_: self._end(run, "interrupted", "stopped", signal.SIGTERM))
+        self._note(run, ending="", message="")
+        before = self._progress(run)
+        ending, message, stopped_by = self._execute(run)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if ending == "interrupted" and self._note_progress(store, run, before) >= FRUITLESS_STARTS:
+        if ending == "interrupted" and self._note_progress(run, before) >= FRUITLESS_STARTS:
             ending, stopped_by = "failed", None
             message = (
                 f"got no further in {FRUITLESS_STARTS} starts before its time was over; give it more: --slurm time=..."
             )
-        self._end(store, run, ending, message, stopped_by)
+        self._end(run, ending, message, stopped_by)
 
-    def _end(self, store: Store, run: RunSpec, ending: Ending, message: str, stopped_by: signal.Signals | None) -> None:
+    def _end(self, run: RunSpec, ending: Ending, message: str, stopped_by: signal.Signals | None) -> None:
         """Notes how the run ended, and ends the task; by way of submitit where the job is to be requeued."""
-        self._note(store, run, ending=ending, message=message)
-        preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(store, run)
+        self._note(run, ending=ending, message=message)
+        preempted = stopped_by is signal.SIGTERM and self._still_counts_as_running(run)
         if ending == "interrupted" and (stopped_by is signal.SIGUSR2 or preempted):
             signal.raise_signal(signal.SIGUSR2)  # submitit requeues the job and ends
         if ending != "done":
             raise SystemExit(EXIT_CODES[ending])
 
-    @staticmethod
-    def _progress(store: Store, run: RunSpec) -> tuple[int, bool]:
-        return store.status(run).iteration, store.is_done(run)
+    def _progress(self, run: RunSpec) -> tuple[int, bool]:
+        return self.store.status(run).iteration, self.store.is_done(run)
 
-    def _note_progress(self, store: Store, run: RunSpec, before: tuple[int, bool]) -> int:
+    def _note_progress(self, run: RunSpec, before: tuple[int, bool]) -> int:
         """Counts the starts in a row that have brought the run no further; a pass over data may take more than one."""
-        job = run_folder.read_job(store.folder(run))
-        fruitless = job.fruitless + 1 if job and self._progress(store, run) == before else 0
-        self._note(store, run, fruitless=fruitless)
+        job = run_folder.read_job(self.store.folder(run))
+        fruitless = job.fruitless + 1 if job and self._progress(run) == before else 0
+        self._note(run, fruitless=fruitless)
         return fruitless
 
     def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
@@ -98,7 +95,7 @@ class Task:
 
         return submitit.helpers.DelayedSubmission(self, run)
 
-    def _execute(self, store: Store, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
+    def _execute(self, run: RunSpec) -> tuple[Ending, str, signal.Signals | None]:
         import torch
 
         from resnet_cli.runs.execute import execute
@@ -110,31 +107,29 @@ class Task:
         with self.watch(self.title, [run]) as monitor:
             listener = _Listener(monitor)
             try:
-                report = execute([run], store, settings, listener)
+                report = execute([run], self.store, settings, listener)
             except BadInputError as error:  # no such device on this node, say
                 listener.ended(run, "bad input", str(error))
                 return "bad input", str(error), None
         return report.endings.get(run.run_id, "interrupted"), listener.message, report.stopped_by
 
-    @staticmethod
-    def _note(store: Store, run: RunSpec, **changes: str | int) -> None:
+    def _note(self, run: RunSpec, **changes: str | int) -> None:
         """Writes into the run's folder which log its job has, and these changes of `Job`."""
         import submitit
 
-        path, folder = submitit.JobEnvironment().paths.stdout, store.folder(run)
+        path, folder = submitit.JobEnvironment().paths.stdout, self.store.folder(run)
         job = run_folder.read_job(folder)
         if job:
-            log = str(path.relative_to(store.root))
+            log = str(path.relative_to(self.store.root))
             run_folder.write_job(folder, job.model_copy(update={"log": log, **changes}))
 
-    @staticmethod
-    def _still_counts_as_running(store: Store, run: RunSpec) -> bool:
+    def _still_counts_as_running(self, run: RunSpec) -> bool:
         """Whether SLURM has not ended this job itself: it has a grace period before it is preempted.
 
         One that is cancelled, or already on its way back into the queue, is completing.
         """
         try:
-            job = queued([run], store).get(run.run_id)
+            job = queued([run], self.store).get(run.run_id)
         except NoAnswerError:
             return False
         return job is not None and job.state in ("RUNNING", "SIGNALING")
@@ -153,16 +148,10 @@ class _Listener:
         self.pass_on(run, ending, message)
 
 
-def make_task(
-    title: str,
-    store: Store,
-    settings: Settings,
-    watch: Watch,
-    workers: int | None,
-) -> Task:
+def make_task(title: str, store: Store, settings: Settings, watch: Watch, workers: int | None) -> SlurmTask:
     """A task whose paths mean the same on every machine that shares them."""
     root = settings.dataset_root
     there = replace(
         settings, data_dir=settings.data_dir.absolute(), dataset_root=None if root is None else root.absolute()
     )
-    return Task(store.root.absolute(), there, watch, title, workers)
+    return SlurmTask(Store(store.root.absolute()), there, watch, title, workers)

@@ -1,47 +1,37 @@
-"""How fast an update is here, beside the loop that most people write, in one process and turn by turn."""
+"""How fast an update is here: its time, its memory, and the machine's limit."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import multiprocessing
 import resource
 import statistics
 import sys
 import time
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
-from torch.nn import functional
-from torch.utils.data import DataLoader
-from torchvision import transforms  # type: ignore[import-untyped]
 
 from resnet_cli.data import synthetic
 from resnet_cli.device.torch_device import prepare
-from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.runs.estimate import Speed
+from resnet_cli.runs.processes import in_processes
+from resnet_cli.runs.users_loop import PREFETCHED, SETTLE_SECONDS, EagerLoop
 from resnet_cli.train.graph_step import make_step
 from resnet_cli.train.step import EagerStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from torch import Tensor
+    from collections.abc import Callable
 
     from resnet_cli.data import Dataset
     from resnet_cli.names import Precision
     from resnet_cli.spec import Net, Protocol
     from resnet_cli.tasks.task import Task
 
-LOADER_WORKERS = 4
-PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready when it was let alone; they cost its turn nothing
 SPEED_SECONDS = 2.0  # of updates, or FEWEST_ROUNDS of them, are enough to judge a training's time by
 FEWEST_ROUNDS = 3
-SETTLE_SECONDS = 0.5  # in which its workers make them again
 TESTED = 2_500  # images; a batch on CUDA
 LAUNCH_SECONDS = 2.5e-6  # of a kernel inside a CUDA graph, the assumption behind the floor
 KERNELS_A_LAYER = 9  # three convolutions, and three passes of normalisation forward and backward
@@ -87,24 +77,6 @@ class Result:
     kernels: int | None
     peak_bytes: int
     test_seconds: float
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast a net is trained and tested here, in seconds.
-
-    Attributes:
-        update: Of an update, its batch made.
-        test: Of a test over the dataset's test set.
-        first: Of the first update, compiling included.
-        again: Of the first update of a later run of the same net, for which less is compiled anew.
-    """
-
-    net: Net
-    update: float
-    test: float
-    first: float = 0.0
-    again: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -195,7 +167,7 @@ def speed(net: Net, plan: Plan) -> Speed:
     test = ours.test_seconds() * len(plan.dataset.test_labels) / 10_000
     began = time.perf_counter()
     Ours(net, plan).updates(1)
-    return Speed(net, statistics.fmean(rounds), test, first, time.perf_counter() - began)
+    return Speed(net, statistics.fmean(rounds), test, first, time.perf_counter() - began, plan.is_fast)
 
 
 class Ours:
@@ -230,94 +202,6 @@ class Ours:
         return seconds * 10_000 / len(some.test_labels)
 
 
-class EagerLoop:
-    """The loop that most people write: eager fp32, NCHW, DataLoader with torchvision's transforms in 4 workers."""
-
-    def __init__(self, net: Net, plan: Plan) -> None:
-        dataset, task = plan.dataset, plan.task
-        self.device = dataset.device
-        self.batch_size = plan.protocol.batch_size
-        self.net = task.build(net, Variant(dataset=task.dataset), 0, len(dataset.classes)).to(self.device)
-        self.optimizer = torch.optim.SGD(self.net.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-        self.batches = self._endless(AsImages(dataset))
-
-    def _endless(self, images: AsImages) -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="This DataLoader will create")
-                batches = iter(
-                    DataLoader(
-                        images,
-                        batch_size=self.batch_size,
-                        shuffle=True,
-                        num_workers=LOADER_WORKERS,
-                        pin_memory=self.device.type == "cuda",
-                        drop_last=True,
-                    )
-                )
-            yield from batches
-
-    def updates(self, count: int) -> float:
-        """Makes so many; seconds for each."""
-        with _users_settings():
-            began = time.perf_counter()
-            for _ in range(count):
-                images, labels = next(self.batches)
-                images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-                logits = self.net(images)
-                loss = functional.cross_entropy(logits, labels)
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-                loss.item()
-                (logits.argmax(dim=1) == labels).float().mean().item()
-            return (time.perf_counter() - began) / count
-
-    def close(self) -> None:
-        """Ends its workers."""
-        self.batches.close()  # type: ignore[attr-defined]
-
-
-class AsImages(torch.utils.data.Dataset[tuple[Any, int]]):
-    """A dataset's training images as torchvision's CIFAR10 gives them, with the transforms that most people use."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.images = dataset.train_images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        self.labels = dataset.train_labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomCrop(32, 4),
-                transforms.ToTensor(),
-                transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-            ]
-        )
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        """An augmented image and its label."""
-        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
-
-
-@contextlib.contextmanager
-def _users_settings() -> Iterator[None]:
-    """The switches of torch as most people have them, for the time being: cuDNN chooses, and may use TF32."""
-    cudnn = torch.backends.cudnn
-    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
-    torch.use_deterministic_algorithms(mode=False)
-    cudnn.benchmark = cudnn.allow_tf32 = True
-    torch.set_flush_denormal(False)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(mode=before[0])
-        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
-        torch.set_flush_denormal(True)
-
-
 def floor(net: Net, plan: Plan, device: torch.device) -> float:
     """Seconds below which no update can be: see `Result`. An update has three times a forward pass's arithmetic."""
     size = 8_192 if device.type == "cuda" else 2_048
@@ -346,38 +230,18 @@ def count_kernels(work: Callable[[], object]) -> int:
 
 def peak_of_a_process(net: Net, plan: Plan) -> int:
     """Most resident bytes of a fresh process that makes two updates of this net on the CPU."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_two_updates, args=(net, plan.precision, plan.is_fast, plan.task, plan.protocol, theirs), daemon=True
-    )
-    process.start()
-    theirs.close()
-    try:
-        peak: int = ours.recv()
-    except EOFError:
-        process.join()
-        raise BadInputError(
-            f"{net.name}: a process that trains it ended with exit code {process.exitcode}, "
-            "-9 if for want of memory; measure it where there is more"
-        ) from None
-    process.join()
+    arguments = net, plan.precision, plan.is_fast, plan.task, plan.protocol
+    name, advice = f"{net.name}: a process that trains it", "measure it where there is more"
+    (peak,) = in_processes(_two_updates, [arguments], name, advice)
     return peak
 
 
-def _two_updates(
-    net: Net,
-    precision: Precision,
-    is_fast: bool,
-    task: Task,
-    protocol: Protocol,
-    pipe: multiprocessing.connection.Connection,
-) -> None:
+def _two_updates(net: Net, precision: Precision, is_fast: bool, task: Task, protocol: Protocol) -> int:
     prepare(torch.device("cpu"), precision)
     few = synthetic.load(train=protocol.batch_size, test=1)
     plan = Plan(few, precision, is_fast, against_eager=False, rounds=0, updates=0, task=task, protocol=protocol)
     Ours(net, plan).updates(2)
-    pipe.send(_peak())
+    return _peak()
 
 
 def _peak() -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from resnet_cli.device.torch_device import choose_device
 from resnet_cli.runs.one_run import note_ending, open_run_dataset, train_one
 from resnet_cli.runs.settings import Ending, Monitor, Notice, Settings, pass_on
 from resnet_cli.storage.run_folder import Status
@@ -112,7 +111,7 @@ def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str
 def take_place(place: int, settings: Settings) -> None:
     """Gives this process its share of the CPU's threads, or its GPU; `place` is its number among those side by side."""
     torch.set_num_threads(max(1, torch.get_num_threads() // settings.jobs))
-    if choose_device(settings.device).type == "cuda":
+    if settings.place.type == "cuda":
         torch.cuda.set_device(place % torch.cuda.device_count())
 
 

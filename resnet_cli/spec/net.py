@@ -63,7 +63,7 @@ class Net(Frozen):
 
     @property
     def name(self) -> str:
-        """The net's shortest name: option A, the paper's choice on CIFAR-10, goes without saying."""
+        """The net's shortest name: option A, the paper's choice in section 4.2, goes without saying."""
         return self._named(self.shortcut if self.shortcut in ("B", "C") else None)
 
     @property

@@ -38,7 +38,7 @@ class Plateau(Frozen):
     It plateaus when `patience` windows in a row are not better than the best before by `improvement` (percent).
     """
 
-    window: Updates = 5_005  # an epoch of ImageNet
+    window: Updates = 5_005  # an epoch of the paper's photographs (section 3.4)
     patience: Updates = 3
     improvement: float = Field(0.5, ge=0, lt=100)
     drops: Updates = 3

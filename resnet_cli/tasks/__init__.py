@@ -31,6 +31,11 @@ def task_of(dataset: str) -> Task:
     raise ValueError(f"dataset: Input should be {', '.join(known)} or {last}, not '{dataset}'")
 
 
+def with_folder() -> Task:
+    """The task whose dataset may be a folder of the user's own."""
+    return next(task for task in TASKS if task.folder)
+
+
 def titles(has: Callable[[Task], object]) -> str:
     """The tasks of which this is true, in words."""
     return " and ".join(task.title for task in TASKS if has(task)) or "no task"

@@ -11,6 +11,7 @@ from resnet_cli.spec.net import parsed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     import numpy as np
     import torch
@@ -87,7 +88,8 @@ class Task:
         protocol: The paper's.
         datasets: What can be learned from, the paper's own first; each of the others in words.
         embedded: The dataset of smoke runs; it needs no download.
-        folder: The dataset that is a folder of the user's own, if there is one.
+        folder: The dataset that is a folder of the user's own; empty if there is none.
+        is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
         deviations: From the paper's protocol, by name.
         views: Ways to test an example; the first is that of each evaluation during the training.
@@ -108,7 +110,8 @@ class Task:
     protocol: spec.Protocol
     datasets: Mapping[str, str]
     embedded: str
-    folder: str | None = None
+    folder: str = ""
+    is_downloadable: bool = False
     splits: tuple[Split, ...] = ("full",)
     deviations: tuple[Deviation, ...] = ()
     views: tuple[str, ...] = ("1-crop",)
@@ -210,6 +213,59 @@ class Task:
     def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
         """What keeps a run's dataset from being used, as one line; None if it is whole, or embedded."""
         raise NotImplementedError
+
+    def place(self, data_dir: Path) -> Path | None:
+        """Where the paper's dataset lies in the folder of datasets; None if it is made, not read."""
+        return None
+
+    def expected(self, data_dir: Path) -> Mapping[str, bool]:
+        """What the paper's dataset has in the folder of datasets, by name, and whether it is there; none is read."""
+        return {}
+
+    def fetch(self, data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> Path:
+        """Downloads the paper's dataset, unless it is there, and checks it; see `is_downloadable`.
+
+        Args:
+            data_dir: The folder of datasets.
+            wrap: Given the stream and its length in bytes, returns a stream that shows progress.
+
+        Returns:
+            The folder that has it.
+
+        Raises:
+            BadInputError: It cannot be downloaded.
+        """
+        raise NotImplementedError
+
+    def found_at(self, dataset_root: Path) -> tuple[str, str | None]:
+        """The dataset in a folder of the user's own, and `Variant.source`: None if it is the paper's; see `folder`.
+
+        Raises:
+            BadInputError: It is none.
+        """
+        raise NotImplementedError
+
+    def verify(
+        self,
+        variant: Variant,
+        data_dir: Path,
+        dataset_root: Path | None,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> str:
+        """Looks at all of a dataset for which there is no `obstacle`; returns what it holds, in words if there are any.
+
+        Args:
+            variant: Names the dataset.
+            data_dir: The folder of datasets.
+            dataset_root: As in `open`.
+            workers: Threads.
+            progress: Told how many files are done, and how many there are.
+
+        Raises:
+            BadInputError: Some of it cannot be used.
+        """
+        return ""
 
     def open(
         self,

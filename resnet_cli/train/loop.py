@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
+import math
 import platform
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-import safetensors.torch
 import torch
 
 from resnet_cli.device.ranks import ALONE
 from resnet_cli.device.turns import Turns
-from resnet_cli.errors import BadInputError
 from resnet_cli.storage import run_folder
 from resnet_cli.storage.run_folder import Status
 from resnet_cli.train import checkpoint, log, schedule
 from resnet_cli.train.checkpoint import TrainState
+from resnet_cli.train.folder import begin, remove_checkpoints, save_results
 from resnet_cli.train.graph_step import make_step
-from resnet_cli.train.start import initial_net
 from resnet_cli.train.step import EagerStep
+from resnet_cli.train.training_errors import TrainingErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10.0  # in a test, which may take minutes
-REPORTED_UPDATES = 100  # the training error on the screen is the mean over as many updates
 PENDING_UPDATES = 200  # at most so many results wait on the device
 
 
@@ -87,11 +82,11 @@ def train(
         LostRankError: Another rank is gone.
         OSError: The folder cannot be written.
     """
-    with contextlib.ExitStack() as stack:
-        training = _Training(run, folder, dataset, report, should_stop, stack, step=step, source=source, ranks=ranks)
+    training = _Training(run, folder, dataset, report, step=step, source=source, ranks=ranks)
+    with contextlib.closing(training):
         try:
             _run_updates(training, should_stop, checkpoint_seconds)
-            evaluation = training.evaluate()
+            evaluation = training.evaluate(should_stop)
         except StoppedError:
             training.save()
             training.tell("interrupted")
@@ -103,10 +98,9 @@ def train(
     if not ranks.is_first:
         return
     sums = {log.path.name: log.sha256 for log in (training.train_log, training.eval_log)}
-    _save_results(folder, training.net, evaluation, sums)
+    save_results(folder, training.net, evaluation, sums)
     training.tell("done")
-    for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
-        (folder / name).unlink(missing_ok=True)
+    remove_checkpoints(folder)
 
 
 def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
@@ -116,7 +110,7 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
     state = training.state
     while state.iteration < iterations:
         if training.is_test_due:
-            training.evaluate()
+            training.evaluate(should_stop)
         training.update()
         is_last = state.iteration == iterations
         now = time.monotonic()
@@ -133,38 +127,6 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
             reported = now
 
 
-def _save_results(folder: Path, net: torch.nn.Module, scores: Scores, sums: dict[str, str]) -> None:
-    """Writes what the final test keeps, the weights, and last the checksums: of these and those given."""
-    predictions = io.BytesIO()
-    np.savez(predictions, **scores.kept)  # type: ignore[arg-type]  # their names are no options of savez
-    weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
-    results = {run_folder.PREDICTIONS: predictions.getvalue(), run_folder.WEIGHTS: safetensors.torch.save(weights)}
-    for name, content in results.items():
-        run_folder.replace_file(folder / name, content)
-        sums[name] = hashlib.sha256(content).hexdigest()
-    run_folder.write_sums(folder, sums)
-
-
-def _begin(
-    run: RunSpec, folder: Path, dataset: Data, source: Path | None
-) -> tuple[torch.nn.Module, TrainState | None, list[str]]:
-    """The net as it is before the next update, the last checkpoint if there is one, and what is wrong with a newer."""
-    run_folder.remove_leftovers(folder)
-    loaded, problems = checkpoint.load(folder)
-    if loaded:  # its weights take the place of any start, and the source is needed no more
-        net = run.task.build(run.net, run.variant, run.seed, len(dataset.classes))
-        net.load_state_dict(loaded.net)
-        if problems:  # or the next save would put the damaged one in the place of the whole one
-            (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
-        return net, loaded, problems
-    if (folder / run_folder.SUMS).exists():
-        raise BadInputError(
-            f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "
-            "restore it, or delete the folder to train it again"
-        )
-    return initial_net(run, dataset, source), None, problems
-
-
 class _Training:
     """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
 
@@ -174,8 +136,6 @@ class _Training:
         folder: Path,
         dataset: Data,
         report: Callable[[Status], None],
-        should_stop: Callable[[], bool],
-        stack: contextlib.ExitStack,
         *,
         step: StepName,
         source: Path | None,
@@ -185,9 +145,8 @@ class _Training:
         self.folder = folder
         self.dataset = dataset
         self.report = report
-        self.should_stop = should_stop
         self.ranks = ranks
-        self.net, loaded, self.warnings = ranks.from_first(lambda: _begin(run, folder, dataset, source))
+        self.net, loaded, self.warnings = ranks.from_first(lambda: begin(run, folder, dataset, source))
         fast = partial(make_step, is_alone=ranks.count == 1, is_compiled=step == "compiled")
         make = EagerStep if step == "plain" else fast
         parts = (run.variant.accumulate or ranks.count) // ranks.count
@@ -197,28 +156,28 @@ class _Training:
             self.step.load_momentum(loaded.optimizer)
         if ranks.count > 1:
             self.step.join(ranks, synchronized=run.variant.accumulate is None)
-        if ranks.is_first:
-            self._open_logs(stack)
+        self.errors = TrainingErrors(run, self.state)
         self.first_iteration = self.state.iteration
         self.is_warm = False
-        self.errors_on_screen: deque[float] = deque(self.state.recent_errors, maxlen=REPORTED_UPDATES)
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
-        self.clock = time.monotonic()
         self.seconds_here = 0.0
-        self.stream = stack.enter_context(contextlib.closing(run.task.stream(dataset, run, ranks.share)))
-        self.turns = stack.enter_context(
-            contextlib.closing(Turns(dataset.device, run.variant.precision, is_alone=ranks.count == 1))
-        )
-        self.epochs_between_tests = schedule.epochs_between_tests(
-            self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
-        )
-        self.tell("running")
+        with contextlib.ExitStack() as stack:
+            if ranks.is_first:
+                self._open_logs(stack)
+            self.clock = time.monotonic()
+            self.stream = stack.enter_context(contextlib.closing(run.task.stream(dataset, run, ranks.share)))
+            turns = Turns(dataset.device, run.variant.precision, is_alone=ranks.count == 1)
+            self.turns = stack.enter_context(contextlib.closing(turns))
+            self.epochs_between_tests = schedule.epochs_between_tests(
+                self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
+            )
+            self.tell("running")
+            self.close = stack.pop_all().close
 
     def _open_logs(self, stack: contextlib.ExitStack) -> None:
-        folder, state = self.folder, self.state
+        folder, state, task = self.folder, self.state, self.run.task
         # What the last start left of results would not agree with logs that grow.
         (folder / run_folder.SUMS).unlink(missing_ok=True)
-        task = self.run.task
         self.train_log = log.CsvLog(
             folder / run_folder.TRAIN_CSV, task.train_columns, state.train_csv_bytes, state.train_csv_sha256
         )
@@ -230,16 +189,12 @@ class _Training:
 
     def update(self) -> None:
         """Makes the next update. Its loss and error stay on the device until `flush`."""
-        protocol, state = self.run.protocol, self.state
-        if self.is_warming:
+        state = self.state
+        if self.errors.are_wanted:
             self.flush()
-            assert protocol.warmup is not None
-            if schedule.warmup_is_over(protocol.warmup, state.recent_errors):
-                state.warmup_ended_at = state.iteration
-        if protocol.plateau and state.iteration % protocol.plateau.window == 0:
-            self.flush()
+            self.errors.end_warmup()
         state.iteration += 1
-        rate = schedule.learning_rate(protocol, state.iteration, state.warmup_ended_at, state.rate_drops)
+        rate = self.errors.rate(state.iteration)
         self.turns.take()
         loss, wrong = self.step.update(self.stream, state.iteration, rate)
         self.pending.append((state.iteration, rate, loss, wrong))
@@ -249,11 +204,6 @@ class _Training:
             self.flush()
             self._book_train_time()
             self.seconds_here, self.first_iteration, self.is_warm = 0.0, state.iteration, True
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether the warm-up (ResNet-110's, section 4.2) still lasts."""
-        return self.run.protocol.warmup is not None and self.state.warmup_ended_at is None
 
     @property
     def is_test_due(self) -> bool:
@@ -271,43 +221,20 @@ class _Training:
         """
         if not self.pending:
             return
-        losses = torch.stack([loss for _, _, loss, _ in self.pending]).tolist()
-        wrong = [int(count) for count in torch.stack([count for _, _, _, count in self.pending]).tolist()]
-        lines = []
-        finite = np.isfinite(losses)
-        for (iteration, rate, _, _), loss, count, good in zip(self.pending, losses, wrong, finite, strict=True):
-            if not good:
-                break
-            error = self.run.task.trained.of(count, self.run.protocol.batch_size)
-            lines.append(log.train_line(iteration, rate, loss, error))
-            self.errors_on_screen.append(error)
-            if self.is_warming:
-                assert self.run.protocol.warmup is not None
-                self.state.recent_errors = [*self.state.recent_errors, error][-self.run.protocol.warmup.window :]
-            self._watch_plateau(iteration, count)
-        if self.ranks.is_first:
-            self.train_log.write(lines)
-        if not finite.all():
-            at = self.pending[len(lines)][0]
-            raise DivergedError(f"the loss became {losses[len(lines)]} at iteration {at}")
+        iterations, rates, losses, counts = zip(*self.pending, strict=True)
+        results = zip(iterations, rates, torch.stack(losses).tolist(), torch.stack(counts).tolist(), strict=True)
         self.pending.clear()
+        lines = []
+        try:
+            for iteration, rate, loss, wrong in results:
+                if not math.isfinite(loss):
+                    raise DivergedError(f"the loss became {loss} at iteration {iteration}")
+                lines.append(log.train_line(iteration, rate, loss, self.errors.add(iteration, int(wrong))))
+        finally:
+            if self.ranks.is_first:
+                self.train_log.write(lines)
 
-    def _watch_plateau(self, iteration: int, wrong: int) -> None:
-        """Notes an update's wrong answers; at the end of a window, whether the rate is to drop (section 3.4)."""
-        plateau, state = self.run.protocol.plateau, self.state
-        if plateau is None:
-            return
-        state.window_wrong += wrong
-        if iteration % plateau.window:
-            return
-        images = plateau.window * self.run.protocol.batch_size
-        state.window_errors.append(100 * state.window_wrong / images)
-        state.window_wrong = 0
-        if len(state.rate_drops) < plateau.drops and schedule.has_plateaued(plateau, state.window_errors):
-            state.rate_drops.append(iteration)
-            state.window_errors.clear()
-
-    def evaluate(self) -> Scores:
+    def evaluate(self, should_stop: Callable[[], bool]) -> Scores:
         """Tests the net as it is and logs it.
 
         Raises:
@@ -319,7 +246,7 @@ class _Training:
 
         def progress(_: int) -> None:
             nonlocal told
-            if self.ranks.count == 1 and self.should_stop():
+            if self.ranks.count == 1 and should_stop():
                 raise StoppedError
             self.turns.take()
             if time.monotonic() - told >= HEARTBEAT_SECONDS:
@@ -362,10 +289,8 @@ class _Training:
             state=state,
             iteration=reached,
             iterations=protocol.iterations,
-            learning_rate=schedule.learning_rate(
-                protocol, max(1, reached), self.state.warmup_ended_at, self.state.rate_drops
-            ),
-            train_error=float(np.mean(self.errors_on_screen)) if self.errors_on_screen else None,
+            learning_rate=self.errors.rate(max(1, reached)),
+            train_error=self.errors.mean,
             test_error=self.state.test_error,
             images_per_second=images / self.seconds_here if images else None,
             train_seconds=self.state.train_seconds,

@@ -38,8 +38,8 @@ def warmup_is_over(warmup: Warmup, recent_errors: Sequence[float]) -> bool:
 def epochs_between_tests(epochs: float, train_images: int, test_images: int) -> int:
     """After how many epochs each a net is tested on the way: one, or in a long run so many that tests stay cheap.
 
-    A test image costs a third of what a training image does. CIFAR-10's would take 6.7% of a run's arithmetic if they
-    were tested after each epoch.
+    A test image costs a third of what a training image does. The 10,000 of section 4.2 would take 6.7% of a run's
+    arithmetic if they were tested after each epoch.
 
     Args:
         epochs: Of the whole run.

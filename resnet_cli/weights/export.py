@@ -17,6 +17,7 @@ from resnet_cli.data.photos import PhotoDataset
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.storage import run_folder
+from resnet_cli.tasks import titles
 from resnet_cli.tasks.classification import Classification
 from resnet_cli.weights.read import TORCHVISION
 
@@ -80,7 +81,8 @@ def obstacle_to_torchvision(run: RunSpec) -> str | None:
     """Why torchvision has no net that is this one's function, and what to do instead; None if it has."""
     net, task = run.net, classification(run)
     if run.protocol.photos is None:
-        reason = f"torchvision has ImageNet's nets only, and this one is {run.task.title}'s"
+        whose = titles(lambda each: each.protocol.photos)
+        reason = f"torchvision has {whose}'s nets only, and this one is {task.title}'s"
     elif net.full_name not in TORCHVISION:
         reason = f"torchvision's nets have shortcuts of option B, and this one has {net.shortcut or 'no shortcuts'}"
     elif task.layout(net).block == "bottleneck" and not run.variant.stride_3x3:

@@ -378,9 +378,9 @@ def test_a_short_run_is_not_thepapers(own_run: Callable[..., tuple[RunSpec, Path
 def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: str) -> None:
     """Where one family has the depth, or only one the weights, nothing need be said; else --dataset settles it."""
     given = {"weights": "w.pt", "dataset": None, "convention": None, **extra}
-    question = ask(net, given["weights"], given["dataset"], None, given["convention"], None, None, None)  # type: ignore[arg-type]
+    request = ask(net, given["weights"], given["dataset"], None, given["convention"], None, None, None)  # type: ignore[arg-type]
 
-    assert dataset == question.variant.dataset
+    assert dataset == request.variant.dataset
 
 
 @pytest.mark.parametrize(
@@ -496,8 +496,8 @@ def test_an_output_that_cannot_be_written_is_told_before_the_test(
 def test_the_papers_number_beside_another_precision(own_run: Callable[..., tuple[RunSpec, Path]]) -> None:
     """A run by the paper's protocol may stand beside the paper's number whatever its arithmetic."""
     _, folder = own_run("resnet-20", Variant(precision="bf16"))
-    question = ask("resnet-20", str(folder), None, None, None, None, None, None)
-    found = papers(question)
+    request = ask("resnet-20", str(folder), None, None, None, None, None, None)
+    found = papers(request)
 
     assert found
     assert found["comparable"]

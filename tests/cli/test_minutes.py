@@ -10,9 +10,8 @@ import pytest
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import synthetic
 from resnet_cli.runs import measure as measuring
-from resnet_cli.runs.fit import LADDER
-from resnet_cli.runs.measure import Found
-from resnet_cli.runs.timing import Speed
+from resnet_cli.runs.estimate import Speed
+from resnet_cli.runs.fit import LADDER, Measured
 from resnet_cli.storage.store import Store
 from resnet_cli.train import graph_step
 
@@ -34,13 +33,12 @@ class Pretended:
         self.obstacle: str | None = None
         self.calls: list[bool] = []
 
-    def __call__(self, nets: list[Net], *_: object, is_compiled: bool) -> Found:
+    def __call__(self, nets: list[Net], *_: object, is_compiled: bool) -> Measured:
         """See `measure`."""
         self.calls.append(is_compiled)
         update = self.update / (self.gain if is_compiled else 1.0)
-        speeds = tuple(Speed(net, update, 0.0) for net in nets)
-        in_the_way = self.obstacle if is_compiled else None
-        return Found(() if in_the_way else speeds, 0.0, 50_000, 10_000, in_the_way)
+        speeds = tuple(Speed(net, update, 0.0, is_compiled=is_compiled) for net in nets)
+        return Measured(() if is_compiled and self.obstacle else speeds, 0.0, 50_000, 10_000)
 
 
 @pytest.fixture(autouse=True)

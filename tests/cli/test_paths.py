@@ -53,7 +53,7 @@ def test_every_path_on_the_command_line_is_read_alike() -> None:
     every = list(parameters())
     paths = {each.name: each.type_descriptor.parameter_info for each in every if is_path(each)}
 
-    assert {"results_dir", "data_dir", "dataset_root", "output", "ensemble", "a", "b"} == set(paths)
+    assert {"results_dir", "data_dir", "dataset_root", "_val_labels", "output", "ensemble", "a", "b"} == set(paths)
     assert {path_given} == {info.parser for info in paths.values()}
     assert {"weights"} == {each.name for each in every if each.type_descriptor.parameter_info.callback is weights_given}
 

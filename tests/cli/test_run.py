@@ -17,6 +17,7 @@ from resnet_cli.cli.main import _exit_code
 from resnet_cli.errors import BadInputError
 from resnet_cli.storage import run_folder
 from resnet_cli.storage.store import Store
+from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.tasks.cifar10 import files as cifar10
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ def test_auto_takes_cifar_where_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With CIFAR-10 in place nothing is downloaded, and the plan is for CIFAR-10."""
-    monkeypatch.setattr(cifar10, "is_there", lambda folder: folder == tmp_path)
+    monkeypatch.setattr(Cifar10, "expected", lambda _task, folder: {"all": folder == tmp_path})
     code = _exit_code(["run", "fig1", "--dataset", "auto", "--data-dir", str(tmp_path), "--dry-run"])
     out, err = capsys.readouterr()
 

@@ -43,6 +43,52 @@ def test_options_choose_the_scale(add_run: AddRun, capsys: pytest.CaptureFixture
     assert "8.90" not in output
 
 
+@pytest.mark.parametrize(
+    ("at", "scale"),
+    [
+        ("schedule-0.01", "schedule 0.01 of the paper's; CIFAR-10; fp32"),
+        ("schedule-0.1-bf16", "schedule 0.1 of the paper's; CIFAR-10; bf16"),
+        ("paper", "paper scale; CIFAR-10; fp32"),
+        ("tiny", "SMOKE RUN"),
+    ],
+)
+def test_a_slug_chooses_the_scale(add_run: AddRun, capsys: pytest.CaptureFixture[str], at: str, scale: str) -> None:
+    """`--at` takes a scale that is there by what stands of it in the names of files, which those written show."""
+    add_run("resnet-20", [50.0, 8.9])
+    for variant in (Variant(), Variant(schedule=0.1, precision="bf16"), Variant(tiny=True, dataset="synthetic")):
+        add_run("resnet-20", [40.0, 8.0], variant=variant)
+
+    assert 0 == _exit_code(["table", "table6", "--at", at, "--format", "md"])
+    assert f"({scale}" in capsys.readouterr().out
+    assert 0 == _exit_code(["plot", "fig6", "--at", at, "--format", "svg"])
+    name = "fig6.svg" if at == "paper" else f"fig6-{at}.svg"
+    assert capsys.readouterr().out.strip().endswith(f"figures/{name}")
+
+
+def test_a_slug_of_nothing_there(add_run: AddRun, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scale that is not there is an error that lists what is: of the experiment, or of all where none is named."""
+    add_run("resnet-20", [50.0, 8.9])
+    add_run("plain-26", [50.0], variant=Variant(precision="bf16"))
+    there = {
+        ("table", "table6"): "schedule-0.01 of table6",
+        ("plot", "fig4"): "no run of fig4",
+        ("check", "table6"): "schedule-0.01 of table6",
+        ("check",): "schedule-0.01",
+    }
+
+    for words, has in there.items():
+        assert 2 == _exit_code([*words, "--at", "tiny"])
+        assert capsys.readouterr().err == f"error: --at tiny: {store.root} has {has}\n"
+
+
+@pytest.mark.parametrize("option", [["--tiny"], ["--schedule", "0.01"], ["--precision", "auto"], ["--accumulate", "2"]])
+def test_a_slug_says_all_of_the_scale(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+    """With another option of the scale `--at` is refused."""
+    for words in (["table", "table6"], ["plot", "fig6"], ["check"]):
+        assert 2 == _exit_code([*words, "--at", "tiny", *option])
+        assert "error: --at tiny: says all of the scale; leave out" in capsys.readouterr().err
+
+
 def test_smoke_runs_and_depths(add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
     """A sweep's depths and the smoke scale are chosen by options; json says that it is no result."""
     add_run("plain-26", [80.0], variant=Variant(tiny=True, dataset="synthetic"))

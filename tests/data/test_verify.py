@@ -149,12 +149,17 @@ class Decodings:
         return self._decode(content)
 
 
+def decode_all(found: folder.Folder, records: Path, progress: Callable[[int], None]) -> list[str]:
+    """Decodes all photographs of a folder in this thread."""
+    return verify.decode_all(found.root, found.train + found.val, records, 0, progress)
+
+
 def test_what_was_decoded_is_not_decoded_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an interruption the rest is decoded, and what was changed since; once all is right, everything anew."""
     found = folder.scan(root)
     Decodings(monkeypatch, stop_before=10)
     with pytest.raises(KeyboardInterrupt):
-        verify.decode_all(found, tmp_path / "verified", 0, lambda _done: None)
+        decode_all(found, tmp_path / "verified", lambda _done: None)
     (record,) = (tmp_path / "verified").iterdir()
     record.write_bytes(record.read_bytes()[:-3])  # a process that is killed leaves a part of a line
     shutil.copy(root / NAMES[1], root / NAMES[0])
@@ -163,11 +168,11 @@ def test_what_was_decoded_is_not_decoded_again(root: Path, tmp_path: Path, monke
     again = Decodings(monkeypatch)
     done: list[int] = []
 
-    assert [] == verify.decode_all(found, tmp_path / "verified", 0, done.append)
+    assert [] == decode_all(found, tmp_path / "verified", done.append)
     assert 6 + 1 + 2 == again.count
     assert 16 == done[-1]
     assert not (tmp_path / "verified").exists()
-    assert [] == verify.decode_all(found, tmp_path / "verified", 0, done.append)
+    assert [] == decode_all(found, tmp_path / "verified", done.append)
     assert 6 + 1 + 2 + 16 == again.count
 
 
@@ -177,12 +182,12 @@ def test_what_was_right_is_not_decoded_again_once_the_wrong_is_replaced(
     """A folder in which one was wrong needs that one decoded only, when it has been got again."""
     whole = (root / NAMES[3]).read_bytes()
     (root / NAMES[3]).write_bytes(b"")
-    verify.decode_all(folder.scan(root), tmp_path / "verified", 0, lambda _done: None)
+    decode_all(folder.scan(root), tmp_path / "verified", lambda _done: None)
     (root / NAMES[3]).write_bytes(whole)
     folder._scan.cache_clear()
     again = Decodings(monkeypatch)
 
-    assert [] == verify.decode_all(folder.scan(root), tmp_path / "verified", 0, lambda _done: None)
+    assert [] == decode_all(folder.scan(root), tmp_path / "verified", lambda _done: None)
     assert 1 == again.count
 
 
@@ -190,7 +195,7 @@ def test_where_nothing_can_be_written(root: Path, tmp_path: Path) -> None:
     """Where the record cannot be written, everything is decoded all the same."""
     (tmp_path / "file").write_bytes(b"")
 
-    assert [] == verify.decode_all(folder.scan(root), tmp_path / "file" / "verified", 0, lambda _done: None)
+    assert [] == decode_all(folder.scan(root), tmp_path / "file" / "verified", lambda _done: None)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "empty", "web page"])

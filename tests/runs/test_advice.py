@@ -53,7 +53,7 @@ def test_idle_tensor_cores_are_told(
 ) -> None:
     """In fp32, on a device that has them; a user who has chosen another precision is told nothing."""
     as_gpu(monkeypatch, capability)
-    line = about_precision([run_in(each) for each in precisions], "cuda", store)
+    line = about_precision([run_in(each) for each in precisions], torch.device("cuda"), store)
 
     assert told == (line is not None)
     assert not told or str(line).startswith("fp32 leaves the tensor cores of NVIDIA H200 idle.")
@@ -61,7 +61,7 @@ def test_idle_tensor_cores_are_told(
 
 def test_a_cpu_has_none(store: Store) -> None:
     """Nothing is said where there is nothing to gain."""
-    assert about_precision([run_in("fp32")], "cpu", store) is None
+    assert about_precision([run_in("fp32")], torch.device("cpu"), store) is None
 
 
 MEASURE_IT = "'resnet bench --precision fp32', then bf16 and tf32, measure it here"
@@ -80,7 +80,7 @@ def test_the_gain_that_was_measured_is_quoted(store: Store, monkeypatch: pytest.
     ):
         note(each, store)
     (store.speeds / "plain-56-fp32-00000000.json").write_text("{")
-    line = about_precision([run_in("fp32")], "cuda", store)
+    line = about_precision([run_in("fp32")], torch.device("cuda"), store)
 
     assert (
         "fp32 leaves the tensor cores of NVIDIA H200 idle. An update of resnet-20 took 2 ms here by 'resnet bench', in "
@@ -94,7 +94,7 @@ def test_another_nets_gain_is_better_than_none(store: Store, monkeypatch: pytest
     as_gpu(monkeypatch)
     note(measured("fp32", 3.0, net="plain-56"), store)
     note(measured("tf32", 4.0, net="plain-56"), store)
-    line = str(about_precision([run_in("fp32")], "cuda", store))
+    line = str(about_precision([run_in("fp32")], torch.device("cuda"), store))
 
     assert "An update of plain-56 took 3 ms here by 'resnet bench', in tf32 4 ms, 0.75 times as fast." in line
     assert "bf16" not in line
@@ -109,4 +109,4 @@ def test_only_like_is_compared_with_like(others: dict[str, str], store: Store, m
     note(measured("bf16", 1.0), store)
     note(measured("fp32", 2.0, **others), store)
 
-    assert MEASURE_IT in str(about_precision([run_in("fp32")], "cuda", store))
+    assert MEASURE_IT in str(about_precision([run_in("fp32")], torch.device("cuda"), store))

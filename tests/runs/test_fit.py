@@ -12,6 +12,7 @@ from paper_tasks import CIFAR10
 from resnet_cli.analyses.gradients import BATCHES
 from resnet_cli.experiment import load_experiment
 from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.runs.estimate import Speed
 from resnet_cli.runs.fit import (
     BESIDE_SECONDS,
     FP32,
@@ -25,7 +26,6 @@ from resnet_cli.runs.fit import (
     seconds_needed,
 )
 from resnet_cli.runs.plan import plan
-from resnet_cli.runs.timing import Speed
 from resnet_cli.spec import Net, Protocol
 
 UPDATE, TEST, FIRST, AGAIN, START = 0.1, 2.0, 20.0, 3.0, 5.0
@@ -37,7 +37,8 @@ def net(name: str) -> Net:
 
 
 PLAIN_20 = Speed(net("plain-20"), UPDATE, TEST, FIRST, AGAIN)
-MEASURED = Measured((PLAIN_20,), (replace(PLAIN_20, update=UPDATE / 2),), START, 50_000, 10_000)
+COMPILED_20 = replace(PLAIN_20, update=UPDATE / 2, is_compiled=True)
+MEASURED = Measured((PLAIN_20, COMPILED_20), START, 50_000, 10_000)
 
 
 def due(
@@ -158,9 +159,8 @@ def test_more_time_never_chooses_a_shorter_schedule(seconds: dict[float, float],
 @given(update=st.floats(1e-4, 10), gain=st.floats(1, 10), jobs=st.integers(1, 4))
 def test_a_longer_schedule_needs_more_and_the_best_case_less(update: float, gain: float, jobs: int) -> None:
     """Up the ladder the time rises; the guess that decides whether the compiled step is measured is a lower bound."""
-    measured = replace(
-        MEASURED, plain=(replace(PLAIN_20, update=update),), compiled=(replace(PLAIN_20, update=update),)
-    )
+    speeds = (replace(each, update=update) for each in (PLAIN_20, COMPILED_20))
+    measured = replace(MEASURED, speeds=tuple(speeds))
     runs = [[due(iterations=round(64_000 * each), is_compiled=True, seed=seed) for seed in (0, 1)] for each in LADDER]
     seconds = [seconds_needed(each, measured, jobs) for each in runs]
 

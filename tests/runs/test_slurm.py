@@ -21,7 +21,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.runs import slurm as slurm_module
 from resnet_cli.runs.slurm import check_installed, launch, parse_options
-from resnet_cli.runs.slurm_task import Task, make_task
+from resnet_cli.runs.slurm_task import SlurmTask, make_task
 from resnet_cli.runs.squeue import NoAnswerError, Queued, queued
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.storage import run_folder
@@ -275,11 +275,11 @@ def in_a_job(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[list[int
     torch.set_num_threads(threads)
 
 
-def task_of(store: Store, after: str = "1-crop", **settings: Any) -> Task:
+def task_of(store: Store, after: str = "1-crop", **settings: Any) -> SlurmTask:
     """A task as it arrives in its job."""
     made = make_task("test", store, replace(SETTINGS, after=after), watched, workers=None)
     task = pickle.loads(pickle.dumps(made))
-    assert isinstance(task, Task)
+    assert isinstance(task, SlurmTask)
     return replace(task, settings=replace(task.settings, **settings))
 
 
@@ -371,7 +371,7 @@ def test_a_task_that_gets_no_further(
     def stopped(*_: object) -> tuple[str, str, signal.Signals]:
         return "interrupted", "stopped", signal.SIGUSR2
 
-    monkeypatch.setattr(Task, "_execute", stopped)
+    monkeypatch.setattr(SlurmTask, "_execute", stopped)
     codes = []
     for _ in range(3):
         with pytest.raises(SystemExit) as ended:
@@ -393,7 +393,7 @@ def test_a_task_that_is_stopped_before_it_listens(
     """A preemption in the seconds before the training listens is handed on too; a cancellation is not."""
     has_job(store)
     programs("squeue", answer((store, RUN, state)))
-    monkeypatch.setattr(Task, "_execute", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(SlurmTask, "_execute", lambda *_: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
         task_of(store)(RUN)
 

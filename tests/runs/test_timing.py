@@ -12,7 +12,8 @@ from paper_tasks import CIFAR10
 from resnet_cli.data import Dataset, synthetic
 from resnet_cli.device.torch_device import prepare
 from resnet_cli.runs import timing
-from resnet_cli.runs.timing import AsImages, EagerLoop, Ours, Plan, Timing, floor, peak_of_a_process
+from resnet_cli.runs.timing import Ours, Plan, Timing, floor, peak_of_a_process
+from resnet_cli.runs.users_loop import AsImages, EagerLoop
 from resnet_cli.spec import Net
 
 CPU = torch.device("cpu")

@@ -244,6 +244,8 @@ def test_a_new_task_needs_no_other_change(folder: Path, capsys: pytest.CaptureFi
     assert "mlp-2" in said(capsys, "show", "moons")
     assert said(capsys, "plot", "moons", "--format", "svg").strip().endswith("moons.svg")
     assert "mlp-2 > mlp-1" in said(capsys, "check", "moons", "--power")
+    assert "mlp-2-moons-" in said(capsys, "run", "moons", "--dataset", "auto", "--dry-run")
+    assert "moons" not in said(capsys, "data", "where").lower()
 
 
 def test_its_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,7 +192,7 @@ def test_stopping_between_the_last_update_and_the_results_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_save_results", die)
+        patch.setattr(loop, "save_results", die)
         with pytest.raises(KeyboardInterrupt):
             train_in(run_spec, folder)
     train_in(run_spec, folder)

@@ -34,6 +34,7 @@ NO_VALUES: dict[str, list[str]] = {
     "--only": ["", " ", "vgg*", "[", "resnet-20\n", CONTROL, 900 * "z", "*-21"],
     "--depths": [*JUNK, "8", "8,", "8,9", "8,8", "-8,14", "8,100004", "0,8", "2,8", f"8,{900 * '9'}",
                  ",".join(str(6 * n + 2) for n in range(1, 150))],
+    "--at": [*JUNK, "schedule-0.1-", "-tiny", 300 * "a"],
     "--schedule": [*JUNK, "0", "-1", "100.5", "inf", "-inf", "1e400"],
     "--minutes": [*(value for value in JUNK if value[:1] != "9"), "0", "-1", "inf", "-inf", "1e400"],
     "--checkpoint-seconds": [*(value for value in JUNK if value[:1] != "9"), "-1", "-inf"],

@@ -9,8 +9,9 @@ from resnet_cli.spec import Protocol
 from resnet_cli.tasks.classification import Classification, errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from resnet_cli.data import Dataset
     from resnet_cli.identity import Variant
@@ -33,6 +34,7 @@ class Cifar10(Classification):
         "shapes-16": "embedded shapes of 16x16 pixels",
     }
     embedded = "synthetic"
+    is_downloadable = True
     splits = ("full", "45k-5k")
     analyses = ("responses", "gradients", "training-set")
     metrics = errors("test")
@@ -78,6 +80,23 @@ class Cifar10(Classification):
         from resnet_cli.tasks.cifar10 import files
 
         return files.problem(data_dir)
+
+    def place(self, data_dir: Path) -> Path:
+        """Where it lies; files that are in `data_dir` itself are found, too."""
+        return data_dir
+
+    def expected(self, data_dir: Path) -> dict[str, bool]:
+        """The official files."""
+        from resnet_cli.tasks.cifar10 import files
+
+        return {f"{files.FOLDER}/{name}": (files.folder_of(data_dir) / name).is_file() for name in files.FILES}
+
+    def fetch(self, data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> Path:
+        """Downloads the official archive, unless it is there, and unpacks it."""
+        from resnet_cli.tasks.cifar10 import files
+
+        files.download(data_dir, wrap)
+        return files.folder_of(data_dir).parent
 
     def open(self, variant: Variant, data_dir: Path, **_: Any) -> Dataset:
         """Loads a run's training and test set into memory."""

@@ -100,6 +100,41 @@ class ImageNet(Classification):
                 return str(error)
         return None
 
+    def place(self, data_dir: Path) -> Path:
+        """The folder of its photographs."""
+        return data_dir / self.dataset
+
+    def expected(self, data_dir: Path) -> dict[str, bool]:
+        """The folders of its two sets."""
+        parts = ("train", "val")
+        return {f"{self.dataset}/{part}/<wnid>/*.JPEG": (self.place(data_dir) / part).is_dir() for part in parts}
+
+    def found_at(self, dataset_root: Path) -> tuple[str, str | None]:
+        """ImageNet itself, by the names of its classes and its numbers of images, or a folder of other classes."""
+        from resnet_cli.tasks.imagenet import folder
+
+        source = folder.source_of(dataset_root)
+        return (self.folder if source else self.dataset), source
+
+    def verify(
+        self,
+        variant: Variant,
+        data_dir: Path,
+        dataset_root: Path | None,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> str:
+        """Decodes every photograph; goes on where it was interrupted."""
+        from resnet_cli.data.verify import decode_all, in_words
+
+        found = self._find(variant, data_dir, dataset_root)
+        names = found.train + found.val
+        faults = decode_all(found.root, names, data_dir / "verified", workers, lambda done: progress(done, len(names)))
+        if faults:
+            raise BadInputError(in_words(found.root, faults, len(names)))
+        images = f"{len(found.train):,} training and {len(found.val):,} validation images"
+        return f"{len(found.classes):,} classes, {images}, each of them decoded"
+
     def open(
         self,
         variant: Variant,
@@ -142,7 +177,7 @@ class ImageNet(Classification):
         from resnet_cli.tasks.imagenet import folder
 
         if variant.dataset == self.dataset:
-            return folder.imagenet(dataset_root or data_dir / self.dataset)
+            return folder.imagenet(dataset_root or self.place(data_dir))
         if dataset_root is None:
             raise BadInputError(f"{variant.source}: say by --dataset-root where this folder is")
         found = folder.scan(dataset_root)

@@ -1,0 +1,255 @@
+"""The options that choose a variant, for every command that has them, and what they mean together."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from resnet_cli.cli.labels import ValLabels
+from resnet_cli.cli.options import (
+    DatasetRoot,
+    PrecisionOption,
+    Schedule,
+    Tiny,
+    chosen_precision,
+)
+from resnet_cli.errors import BadInputError
+from resnet_cli.names import DEVIATION_HELP, DatasetName, Deviation, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.identity import Variant
+    from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.task import Task
+
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="<slug>",
+        help="A scale that has runs, as in the names of files: schedule-0.02-bf16, tiny, paper. Says all of the scale.",
+    ),
+]
+DatasetOption = Annotated[DatasetName | None, typer.Option("--dataset", help="In place of the experiment's dataset.")]
+SplitOption = Annotated[
+    Split | None, typer.Option("--split", help="45k-5k holds 5,000 training images out and tests on them.")
+]
+Deviations = Annotated[
+    list[str] | None,
+    typer.Option("--deviation", help=DEVIATION_HELP),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option("--accumulate", min=2, max=256, help="Take each batch in so many parts; BN sees a part at a time."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command line says of the variant; None where it says nothing.
+
+    Raises:
+        BadInputError: It names a variant, and says something of one beside.
+    """
+
+    at: At = None
+    schedule: Schedule = None
+    tiny: Tiny = False
+    dataset: DatasetOption = None
+    split: SplitOption = None
+    precision: PrecisionOption = None
+    dataset_root: DatasetRoot = None
+    _val_labels: ValLabels = field(default=None, compare=False)  # `labels` has put it into the environment
+    deviation: Deviations = None
+    accumulate: Accumulate = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None and replace(self, at=None) != Asked():
+            raise BadInputError(f"--at {self.at}: says all of the scale; leave out the other options that say it")
+
+
+def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options that choose a variant, in place of its parameter `asked`, which has what they say.
+
+    Args:
+        without: The options that it has not, or has in its own way.
+    """
+    every = inspect.signature(Asked, eval_str=True).parameters.values()
+    shared = [each for each in every if each.name not in without]
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [each for parameter in own for each in (shared if parameter.name == "asked" else [parameter])]
+
+        @functools.wraps(command)
+        def ask(**given: Any) -> None:
+            asked = Asked(**{each.name: given.pop(each.name) for each in shared})
+            command(**given, asked=asked)
+
+        # Typer reads the options from both.
+        ask.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        ask.__annotations__ = {each.name: each.annotation for each in parameters}
+        return ask
+
+    return with_options
+
+
+def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
+    """The variant that these options ask for; what is not said is the paper's. A smoke run uses embedded data.
+
+    Raises:
+        BadInputError: The options contradict one another or the experiment, or a value is out of range.
+    """
+    from pydantic import ValidationError
+
+    from resnet_cli.identity import Variant
+    from resnet_cli.spec import first_problem
+    from resnet_cli.tasks import TASKS
+
+    own_data = asked.dataset in [task.dataset for task in TASKS] or asked.dataset_root is not None
+    if asked.tiny and (asked.schedule is not None or own_data):
+        raise BadInputError(
+            "--tiny: has a schedule and data of its own; leave out --schedule, --dataset, --dataset-root"
+        )
+    if asked.schedule is not None and not 0 < asked.schedule <= 100:  # noqa: PLR2004  Variant's own bounds
+        raise BadInputError(f"--schedule {asked.schedule:g}: must be above 0 and at most 100")
+    dataset, source = asked.dataset or experiment.dataset, None
+    if asked.tiny:
+        dataset = experiment.task.embedded
+    elif asked.dataset_root is not None:
+        task = experiment.task
+        check_takes_folder(task, experiment.name)
+        if asked.dataset not in (None, task.dataset, task.folder):
+            raise BadInputError(f"--dataset-root: names the data, and so does --dataset {asked.dataset}; leave one out")
+        dataset, source = task.found_at(asked.dataset_root)
+    elif dataset == experiment.task.folder:
+        raise BadInputError("--dataset folder: say by --dataset-root where it is")
+    if dataset not in experiment.task.datasets:
+        own = f"{experiment.dataset} or {experiment.task.embedded}"
+        raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
+    try:
+        variant = Variant(
+            dataset=dataset,
+            split=asked.split or "full",
+            schedule=1.0 if asked.schedule is None else asked.schedule,
+            tiny=asked.tiny,
+            precision=chosen_precision(asked.precision) or "fp32",
+            source=source,
+            deviations=_deviations(asked.deviation or []),
+            accumulate=asked.accumulate,
+        )
+    except ValidationError as error:
+        option = "--deviation" if set(asked.deviation or ()) - set(experiment.task.deviations) else "--split"
+        raise BadInputError(f"{option} {first_problem(error)}") from error
+    if not experiment.suits(variant):
+        batch = experiment.batch_size(variant)
+        raise BadInputError(f"--accumulate {variant.accumulate}: does not divide the batch of {batch}")
+    return variant
+
+
+def _deviations(names: list[str]) -> tuple[Deviation, ...] | None:
+    """The named deviations, sorted, each once; None if there are none.
+
+    Raises:
+        BadInputError: There is none of this name.
+    """
+    known: tuple[Deviation, ...] = get_args(Deviation)
+    for name in names:
+        if name not in known:
+            raise BadInputError(f"--deviation {name}: there are {', '.join(known)}")
+    return tuple(each for each in known if each in names) or None
+
+
+def check_takes_folder(task: Task, what: str) -> None:
+    """Whether --dataset-root can be said of what is of this task.
+
+    Raises:
+        BadInputError: It cannot.
+    """
+    from resnet_cli.tasks import titles
+
+    if not task.folder:
+        raise BadInputError(
+            f"--dataset-root: in place of {titles(lambda each: each.folder)}; {what} is on {task.title}"
+        )
+
+
+def over_ranks(experiment: Experiment, variant: Variant, ranks: int, *, sync_bn: bool) -> Variant:
+    """The variant that several processes train together: what batch normalisation sees is part of a run's identity.
+
+    Each process takes its share of a batch as parts: one, or with `--accumulate` several. Synchronised, batch
+    normalisation sees the whole batch, and the run is the one that a single process trains without parts.
+
+    Raises:
+        BadInputError: The batch, or its parts, cannot be shared out among so many; the options contradict each other.
+    """
+    if ranks == 1:
+        if sync_bn:
+            raise BadInputError(
+                "--sync-bn: is for several processes that train one net: torchrun -m resnet_cli run ..."
+            )
+        return variant
+    batch, parts = experiment.batch_size(variant), variant.accumulate
+    if batch % ranks:
+        raise BadInputError(
+            f"torchrun: {ranks} processes cannot share a batch of {batch} equally; it stays the paper's"
+        )
+    if parts and (sync_bn or parts % ranks):
+        what = "and --sync-bn contradict each other" if sync_bn else f"cannot be shared by {ranks} processes equally"
+        raise BadInputError(f"--accumulate {parts}: {what}")
+    return variant.model_copy(update={"accumulate": None if sync_bn else parts or ranks})
+
+
+def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant:
+    """The variant to present: the one asked for, or, when nothing is said, the one with the most to show.
+
+    Raises:
+        BadInputError: There is none as asked for.
+    """
+    from resnet_cli.report.shown import variant_to_show
+
+    if asked == Asked():
+        return variant_to_show(store, experiment)
+    if asked.at is None:
+        return wanted_variant(experiment, asked)
+    there = _variants_there(store, [experiment])
+    if asked.at not in there:
+        raise BadInputError(_unknown(asked.at, store, there, f" of {experiment.name}"))
+    return there[asked.at]
+
+
+def shown_variants(
+    store: Store, experiments: Sequence[Experiment], asked: Asked
+) -> Iterator[tuple[Experiment, Variant]]:
+    """The experiments of which this can be asked, each with the variant to present.
+
+    Raises:
+        BadInputError: A variant is named, and it is none of theirs.
+    """
+    if asked.at is not None and asked.at not in (there := _variants_there(store, experiments)):
+        raise BadInputError(_unknown(asked.at, store, there))
+    for each in experiments:
+        with contextlib.suppress(BadInputError):
+            yield each, shown_variant(store, each, asked)
+
+
+def _variants_there(store: Store, experiments: Sequence[Experiment]) -> dict[str, Variant]:
+    """The variants in which runs of these experiments are there, by their slugs in files' names; `paper` for none."""
+    variants = {
+        run.variant
+        for run in store.runs()
+        if any(run.net in each.nets and each.suits(run.variant) for each in experiments)
+    }
+    return {variant.slug.removeprefix("-") or "paper": variant for variant in variants}
+
+
+def _unknown(at: str, store: Store, there: Iterable[str], whose: str = "") -> str:
+    return f"--at {at}: {store.root} has {', '.join(sorted(there)) or 'no run'}{whose}"

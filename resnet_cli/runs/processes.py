@@ -1,0 +1,65 @@
+"""Functions that are called in fresh processes, and what they return."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from typing import TYPE_CHECKING, TypeVar
+
+from resnet_cli.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
+
+T = TypeVar("T")
+
+
+def in_processes(
+    function: Callable[..., T], arguments: Sequence[tuple[object, ...]], name: str, advice: str
+) -> list[T]:
+    """What a function returns for each of these arguments, each in a fresh process of its own, all at once.
+
+    Args:
+        function: Of a module.
+        arguments: Of each call.
+        name: Of a process, for the message if one dies.
+        advice: What to do then.
+
+    Raises:
+        BadInputError: The function raised it, or a process died, for want of memory say.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    try:
+        for each in arguments:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_call, args=(function, each, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        answers = []
+        for pipe, process in zip(pipes, processes, strict=True):
+            try:
+                answer = pipe.recv()
+            except EOFError:
+                process.join()
+                code = process.exitcode
+                raise BadInputError(f"{name} ended with exit code {code}, -9 if for want of memory; {advice}") from None
+            if isinstance(answer, BadInputError):
+                raise answer
+            answers.append(answer)
+        return answers
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _call(function: Callable[..., object], arguments: tuple[object, ...], pipe: Connection) -> None:
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):  # the launcher was stopped
+        try:
+            pipe.send(function(*arguments))
+        except BadInputError as error:
+            pipe.send(error)
