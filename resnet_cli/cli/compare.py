@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import Counter
@@ -18,21 +17,17 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.streams import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
     from rich.console import RenderableType
 
-    from resnet_cli.report.compare import Comparison
+    from resnet_cli.report.compare import FolderComparison
 
 ComparisonFormat = Literal["rich", "csv", "md", "json"]
 FORMAT_OF_SUFFIX: dict[str, ComparisonFormat] = {".csv": "csv", ".md": "md", ".json": "json"}
-FILE_WIDTH = 100
 COMMIT, COMMIT_DIGITS = re.compile("[0-9a-f]{40}"), 10
 MOST_VALUES = 3  # of a field of the environments, in a table for people
-NOTHING = "–"  # noqa: RUF001  a dash, no minus
-MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
-METRIC_NAMES = {"test_error": "test", "train_error": "training"}
 
 
 def compare(
@@ -56,8 +51,6 @@ def compare(
     depths: Depths = None,
 ) -> None:
     """Compare two results folders: errors, their difference with its interval, logs, and what else differs."""
-    from rich.console import Console
-
     from resnet_cli.experiment import load_experiment
     from resnet_cli.storage.store import Store
 
@@ -68,18 +61,18 @@ def compare(
         if not (path / "runs").is_dir():
             raise BadInputError(f"{path}: no results folder; it has no runs/")
 
+    from rich.console import Console
+
     from resnet_cli.report.compare import compare as compare_stores
+    from resnet_cli.report.terminal import as_text
 
     comparison = compare_stores(Store(a), Store(b), experiment, any_precision=any_precision)
     form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "rich")
+    if output is None and form == "rich":
+        Console().print(_rich(comparison, a, b))
+        return
     if form == "rich":
-        console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None) if output else Console()
-        if output is None:
-            console.print(_rich(comparison, a, b))
-            return
-        with console.capture() as capture:
-            console.print(_rich(comparison, a, b))
-        text = capture.get()
+        text = as_text(_rich(comparison, a, b))
     elif form == "csv":
         text = _csv(comparison)
     elif form == "md":
@@ -89,35 +82,30 @@ def compare(
     typer.echo(write_file(output, text.encode()) if output else text, nl=output is not None)
 
 
-def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+def _cells(frame: pd.DataFrame, trained: Collection[str]) -> pd.DataFrame:
     """The rows of one scale as people read them; a net's name stands in its first row only."""
     import pandas as pd
 
+    from resnet_cli.report.cells import MINUS, mean_in_words, signed
+
     cells = pd.DataFrame({"net": frame["net"].mask(frame.duplicated(["run_a", "run_b"]), "")})
-    cells["error"] = frame["metric"].map(METRIC_NAMES)
+    cells["metric"] = ["training" if metric in trained else "test" for metric in frame["metric"]]
     for side in ("a", "b"):
-        columns = [f"mean_{side}", f"std_{side}", f"n_{side}"]
-        cells[f"{side.upper()} (n)"] = [_mean(*row) for row in frame[columns].itertuples(index=False)]
-    cells[f"B {MINUS} A"] = [_signed(value) for value in frame["difference"]]
+        columns = frame[[f"mean_{side}", f"std_{side}", f"n_{side}"]].itertuples(index=False)
+        cells[f"{side.upper()} (n)"] = [f"{mean_in_words(mean, std)} ({n})" for mean, std, n in columns]
+    cells[f"B {MINUS} A"] = [signed(value) for value in frame["difference"]]
     cells["95% interval"] = [
-        NOTHING if pd.isna(low) else f"{_signed(low)} to {_signed(high)}{' *' if excludes else ''}"
+        signed(low) if pd.isna(low) else f"{signed(low)} to {signed(high)}{' *' if excludes else ''}"
         for low, high, excludes in frame[["low", "high", "excludes_zero"]].itertuples(index=False)
     ]
     return cells
 
 
-def _mean(mean: float, std: float, n: int) -> str:
-    return f"{mean:.2f} ± {std:.2f} ({n})" if std >= 0 else f"{mean:.2f} ({n})"  # NaN for a single run
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", MINUS)  # + 0.0: no minus before a zero
-
-
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: FolderComparison) -> list[str]:
     frame = comparison.frame
-    error = "test: error (%) after the last update; training: running, on augmented batches."
-    notes = [f"{error} Mean ± standard deviation over n finished runs."]
+    tests = ", ".join(f"{metric.heading} ({metric.unit})" for metric in comparison.metrics)
+    what = f"test: {tests} after the last update; training: running, on augmented batches."
+    notes = [f"{what} Mean ± standard deviation over n finished runs."]
     if comparison.intervals:
         notes.append(
             f"95% interval: of the difference of the means, by Welch's t, where both have two runs or more. "
@@ -155,7 +143,7 @@ def _logs_in_words(logs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _environment_cells(comparison: Comparison) -> pd.DataFrame:
+def _environment_cells(comparison: FolderComparison) -> pd.DataFrame:
     cells = comparison.environments.rename(columns={"field": "environment", "a": "A", "b": "B"})
     for side in ("A", "B"):
         cells[side] = [_values(values) for values in cells[side]]
@@ -163,32 +151,28 @@ def _environment_cells(comparison: Comparison) -> pd.DataFrame:
 
 
 def _values(values: Sequence[str]) -> str:
+    from resnet_cli.report.cells import NOT_RUN
+
     values = [value[:COMMIT_DIGITS] if COMMIT.fullmatch(value) else value for value in values]
     more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
-    return ", ".join(map(printable, values[:MOST_VALUES])) + more or NOTHING
+    return ", ".join(map(printable, values[:MOST_VALUES])) + more or NOT_RUN
 
 
-def _rich(comparison: Comparison, a: Path, b: Path) -> RenderableType:
+def _rich(comparison: FolderComparison, a: Path, b: Path) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from resnet_cli.report.cells import grid
+
     parts: list[RenderableType] = [Text(f"A: {a}"), Text(f"B: {b}"), Text()]
     for scale, rows in comparison.frame.groupby("scale", sort=False):
-        parts += [Text(str(scale), style="bold"), _grid(_cells(rows), texts=2), Text()]
+        parts += [Text(str(scale), style="bold"), grid(_cells(rows, comparison.trained), texts=2), Text()]
     if len(comparison.environments):
-        parts += [_grid(_environment_cells(comparison), texts=3, prose=(1, 2)), Text()]
+        parts += [grid(_environment_cells(comparison), texts=3, prose=(1, 2)), Text()]
     return Group(*parts, *(Text(note, style="dim") for note in _notes(comparison)))
 
 
-def _grid(cells: pd.DataFrame, texts: int, prose: Sequence[int] = ()) -> RenderableType:
-    """A table for a terminal; the first columns, so many, are texts, and some are prose."""
-    from resnet_cli.report.terminal import Grid
-
-    rows = [[cell.replace(" ± ", "±") for cell in row] for row in cells.itertuples(index=False)]
-    return Grid(list(cells.columns), rows, range(texts), prose)
-
-
-def _csv(comparison: Comparison) -> str:
+def _csv(comparison: FolderComparison) -> str:
     """The rows, with the seeds that both have and those whose logs are the same."""
     logs = comparison.logs
     seeds = logs.assign(same=logs["differs_from"].isna()).groupby(["net", "scale"])["same"].agg(["size", "sum"])
@@ -198,19 +182,19 @@ def _csv(comparison: Comparison) -> str:
     return frame.fillna(dict.fromkeys(counts, 0)).astype(counts).to_csv(index=False, lineterminator="\n")
 
 
-def _markdown(comparison: Comparison, a: Path, b: Path) -> str:
-    from resnet_cli.report.tables import pipes
+def _markdown(comparison: FolderComparison, a: Path, b: Path) -> str:
+    from resnet_cli.report.cells import pipes
 
     parts = [f"A: `{a}`; B: `{b}`"]
     for scale, rows in comparison.frame.groupby("scale", sort=False):
-        parts += [f"**{scale}**", pipes(_cells(rows), texts=2)]
+        parts += [f"**{scale}**", pipes(_cells(rows, comparison.trained), texts=2)]
     if len(comparison.environments):
         parts.append(pipes(_environment_cells(comparison), texts=3))
     parts.append("\n".join(f"- {note}" for note in _notes(comparison)))
     return "\n\n".join(parts) + "\n"
 
 
-def _as_json(comparison: Comparison, a: Path, b: Path, experiment: str | None) -> dict[str, Any]:
+def _as_json(comparison: FolderComparison, a: Path, b: Path, experiment: str | None) -> dict[str, Any]:
     def records(frame: pd.DataFrame) -> list[Any]:
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
         return rows

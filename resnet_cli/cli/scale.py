@@ -23,7 +23,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.names import DEVIATION_HELP, DatasetName, Deviation, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.identity import Variant
@@ -220,10 +220,7 @@ def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant
         return variant_to_show(store, experiment)
     if asked.at is None:
         return wanted_variant(experiment, asked)
-    there = _variants_there(store, [experiment])
-    if asked.at not in there:
-        raise BadInputError(_unknown(asked.at, store, there, f" of {experiment.name}"))
-    return there[asked.at]
+    return _variant_at(asked.at, store, [experiment], f" of {experiment.name}")
 
 
 def shown_variants(
@@ -234,22 +231,20 @@ def shown_variants(
     Raises:
         BadInputError: A variant is named, and it is none of theirs.
     """
-    if asked.at is not None and asked.at not in (there := _variants_there(store, experiments)):
-        raise BadInputError(_unknown(asked.at, store, there))
+    if asked.at is not None:
+        _variant_at(asked.at, store, experiments)
     for each in experiments:
         with contextlib.suppress(BadInputError):
             yield each, shown_variant(store, each, asked)
 
 
-def _variants_there(store: Store, experiments: Sequence[Experiment]) -> dict[str, Variant]:
-    """The variants in which runs of these experiments are there, by their slugs in files' names; `paper` for none."""
-    variants = {
-        run.variant
+def _variant_at(at: str, store: Store, experiments: Sequence[Experiment], whose: str = "") -> Variant:
+    """The variant of this slug in which a run of these experiments is there; the paper's own is `paper`."""
+    there = {
+        run.variant.slug.removeprefix("-") or "paper": run.variant
         for run in store.runs()
         if any(run.net in each.nets and each.suits(run.variant) for each in experiments)
     }
-    return {variant.slug.removeprefix("-") or "paper": variant for variant in variants}
-
-
-def _unknown(at: str, store: Store, there: Iterable[str], whose: str = "") -> str:
-    return f"--at {at}: {store.root} has {', '.join(sorted(there)) or 'no run'}{whose}"
+    if at not in there:
+        raise BadInputError(f"--at {at}: {store.root} has {', '.join(sorted(there)) or 'no run'}{whose}")
+    return there[at]

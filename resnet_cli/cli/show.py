@@ -83,6 +83,7 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
     from resnet_cli.runs.estimate import duration
     from resnet_cli.runs.plan import plan
 
+    metric = experiment.task.metric
     runs = plan(experiment, Variant(dataset=experiment.dataset))
     paper = {row.net.name: row for row in experiment.rows if row.net}
     time = ["time here"] if measured else []
@@ -90,7 +91,8 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
     for net in dict.fromkeys(run.net for run in runs):
         mine = [run for run in runs if run.net == net]
         row = paper.get(net.name)
-        error = "" if row is None or row.error is None else f"{row.error:.2f}"
+        value = row.paper(metric) if row else None
+        error = "" if value is None else f"{value:.{metric.digits}f}"
         if row and row.mean is not None and row.std is not None:
             error += f" ({row.mean:.2f} ± {row.std:.2f})"
         if row and row.top5 is not None:
@@ -104,4 +106,5 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
             error,
         ]
         rows.append(cells)
-    return Grid(["net", "parameters", "multiply-adds", "done", *time, "paper's error (%)"], rows)
+    told = f"paper's {metric.heading} ({metric.unit})"
+    return Grid(["net", "parameters", "multiply-adds", "done", *time, told], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,6 @@ from resnet_cli.cli.scale import Asked, scale_options, shown_variant
 
 TableFormat = Literal["rich", "csv", "md", "latex", "json"]
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
-FILE_WIDTH = 100
 
 
 @scale_options()
@@ -39,6 +37,7 @@ def table(
     from resnet_cli.experiment import load_experiment
     from resnet_cli.report.summarize import summarize
     from resnet_cli.report.tables import make_table, render, rich_table
+    from resnet_cli.report.terminal import as_text
     from resnet_cli.storage.store import Store
 
     experiment, store = load_experiment(name, parse_depths(depths)), Store.open(results_dir)
@@ -48,11 +47,5 @@ def table(
     if output is None and form == "rich":
         Console().print(rich_table(result))
         return
-    if form == "rich":
-        console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None)
-        with console.capture() as capture:
-            console.print(rich_table(result))
-        text = capture.get()
-    else:
-        text = render(result, form)
+    text = as_text(rich_table(result)) if form == "rich" else render(result, form)
     typer.echo(write_file(output, text.encode()) if output else text, nl=output is not None)

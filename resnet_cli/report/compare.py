@@ -13,13 +13,15 @@ import pandas as pd
 from resnet_cli.claims.significance import CONFIDENCE, Difference, Sample
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
-from resnet_cli.report.summarize import measure, read_logs
+from resnet_cli.report.logs import read_logs
+from resnet_cli.report.summarize import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.storage.store import Store
+    from resnet_cli.tasks.metric import Metric
 
 OF_NO_RESULT = ("started", "resumed")  # entries of an environment that are no part of it
 MOST_NAMED = 8
@@ -46,7 +48,7 @@ Groups = dict[RunSpec, list[RunSpec]]  # finished runs that differ in the seed o
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FolderComparison:
     """What two results folders, A and B, have in common, and what they have not.
 
     Attributes:
@@ -57,6 +59,8 @@ class Comparison:
         logs: One row a seed that both have run: net, scale, seed, and `differs_from`, the first update at which the
             logs (train.csv and eval.csv) differ; NA where they are the same.
         environments: What was not the same in both: field, and A's and B's values, a tuple each.
+        metrics: What `frame` tells of a test, each task's once.
+        trained: The keys of the metrics that are counted in training.
         only_a: The nets that only A has finished runs of, in words.
         only_b: Those that only B has.
     """
@@ -64,6 +68,8 @@ class Comparison:
     frame: pd.DataFrame
     logs: pd.DataFrame
     environments: pd.DataFrame
+    metrics: tuple[Metric, ...]
+    trained: frozenset[str]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
 
@@ -83,7 +89,9 @@ class Comparison:
         return (1 - CONFIDENCE) * self.intervals
 
 
-def compare(a: Store, b: Store, experiment: Experiment | None = None, *, any_precision: bool = False) -> Comparison:
+def compare(
+    a: Store, b: Store, experiment: Experiment | None = None, *, any_precision: bool = False
+) -> FolderComparison:
     """Compares the nets that both stores have finished runs of.
 
     Args:
@@ -124,14 +132,17 @@ def compare(a: Store, b: Store, experiment: Experiment | None = None, *, any_pre
             if run.seed in others:
                 update = _first_difference(a, run, b, others[run.seed])
                 logs.append({**head, "seed": run.seed, "differs_from": update})
+    tasks = [one.task for one, _ in pairs]
     common = set(itertools.chain.from_iterable(pairs))
-    return Comparison(
+    return FolderComparison(
         pd.DataFrame(rows, columns=COLUMNS),
         pd.DataFrame(logs, columns=["net", "scale", "seed", "differs_from"]).astype({"differs_from": "Int64"}),
         _environments(
             [a.environment(run) for one in {pair[0] for pair in pairs} for run in in_a[one]],
             [b.environment(run) for other in {pair[1] for pair in pairs} for run in in_b[other]],
         ),
+        tuple(dict.fromkeys(task.metric for task in tasks)),
+        frozenset(task.trained.key for task in tasks),
         tuple(_in_words(group, runs) for group, runs in in_a.items() if group not in common),
         tuple(_in_words(group, runs) for group, runs in in_b.items() if group not in common),
     )

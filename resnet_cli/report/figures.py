@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_cli.analyses import analysis_of
+from resnet_cli.report.curves import learning_curves
 from resnet_cli.report.layers import draw_layers, is_wide, layer_values
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
-from resnet_cli.report.summarize import learning_curves, window_in_words
+from resnet_cli.report.summarize import window_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from resnet_cli.experiment import Panel
-    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.report.curves import LearningCurves
+    from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
     from resnet_cli.storage.store import Store
 

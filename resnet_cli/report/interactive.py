@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from resnet_cli.experiment import Panel
+    from resnet_cli.report.curves import LearningCurves
     from resnet_cli.report.figures import FigureData
-    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
 
 DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two

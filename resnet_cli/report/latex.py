@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import LATEX_ESCAPE_RULES
 
+from resnet_cli.report.cells import NOT_RUN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,7 +28,6 @@ ESCAPES = {
     "\N{EN DASH}": "\\textendash{}",
     "\N{MULTIPLICATION SIGN}": "$\\times$",
 }
-NOT_RUN = "\N{EN DASH}"
 SPREAD = re.compile(r"([^ ]+) ([±(].*)")  # a number, and what stands behind it: ± 0.28, or (7.72 ± 0.16)
 LAYERS = re.compile(r"\[((?:\d+x\d+, \d+(?:; )?)+)\] x (\d+)")  # Table 1's blocks: [3x3, 64; 3x3, 64] x 2
 PAPERS = re.compile(r"((?:Table|Figure) \d+)\. (.*)")

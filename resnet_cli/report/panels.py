@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from resnet_cli.experiment import Panel
-    from resnet_cli.report.summarize import LearningCurves, Summary
+    from resnet_cli.report.curves import LearningCurves
+    from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
     from resnet_cli.tasks.task import Task
 

@@ -15,13 +15,13 @@ from resnet_cli.claims import BetterTogether
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.report.ensemble import Ensemble, make_ensemble
+from resnet_cli.report.logs import Logs, read_logs
 from resnet_cli.report.paired import Pair, make_pair, single_pairs
 from resnet_cli.runs.left_out import left_out
 from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from resnet_cli.analyses.analysis import Analysis
     from resnet_cli.experiment import Experiment
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
 
-POINTS_PER_CURVE = 500
 EARLY = 1 / 4  # of the schedule
 REACH = "updates_to_reach"
 
@@ -51,15 +50,6 @@ def averaged(task: Task) -> list[str]:
     """Those of which there are a mean and a standard deviation over runs."""
     looked_at = [number.key for analysis in ANALYSES for number in analysis.numbers]
     return [*(metric.key for metric in task.metrics), task.trained.key, REACH, *looked_at]
-
-
-@dataclass(frozen=True)
-class Logs:
-    """A run's evaluations and updates, as far as it got; `Store.eval_log` and `Store.train_log`."""
-
-    evaluations: pd.DataFrame
-    updates: pd.DataFrame
-    is_done: bool
 
 
 @dataclass(frozen=True)
@@ -175,23 +165,6 @@ class Summary:
         )
 
 
-@dataclass(frozen=True)
-class LearningCurves:
-    """A net's learning curves: mean over its runs, lowest and highest. Percent.
-
-    Attributes:
-        test: Test error at each evaluation; columns mean, low, high; indexed by iteration.
-        train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
-        n: Runs behind them.
-        unfinished: Whether these runs have not ended; they are shown only where no finished run is.
-    """
-
-    test: pd.DataFrame
-    train: pd.DataFrame
-    n: int
-    unfinished: bool
-
-
 def planned(experiment: Experiment, variant: Variant) -> dict[Net, RunSpec]:
     """The run of each net that an experiment names, with seed 0."""
     nets = dict.fromkeys([*experiment.nets, *experiment.nets_named()])
@@ -257,29 +230,6 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         finished,
         logs,
     )
-
-
-def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
-    """The learning curves of a net: of its finished runs, else of the others as far as all of them got.
-
-    Returns:
-        None if no run of this net has logged anything.
-    """
-    task, protocol = summary.task, summary.planned[net].protocol
-    of_net = [logs for run, logs in summary.logs.items() if run.net == net]
-    done = [logs for logs in of_net if logs.is_done]
-    shown = done or of_net
-    window = averaging_window(protocol, task.training_images)
-    test = _spread(
-        [logs.evaluations.set_index("iteration")[task.metric.key] for logs in shown if len(logs.evaluations)]
-    )
-    updates = [logs.updates.set_index("iteration")[task.trained.key] for logs in shown if len(logs.updates)]
-    train = _spread([log.rolling(window).mean() for log in updates])
-    if test.empty and train.empty:
-        return None
-    # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
-    step = max(1, protocol.iterations // POINTS_PER_CURVE)
-    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], len(updates), unfinished=not done)
 
 
 def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | None = None) -> dict[str, object] | None:
@@ -353,56 +303,3 @@ def _analysed(store: Store, run: RunSpec, analysis: Analysis) -> dict[str, float
             "writes; delete this file, and it is made anew"
         )
     return analysis.sum_up(table)
-
-
-def read_logs(store: Store, run: RunSpec, *, is_done: bool = True) -> Logs:
-    """A run's logs, looked through for what no run writes.
-
-    Raises:
-        BadInputError: They are not whole, which only those of a run in progress may be: it may have half a line.
-    """
-
-    def read(name: str) -> pd.DataFrame:
-        try:
-            log = (store.eval_log if name == run_folder.EVAL_CSV else store.train_log)(run)
-            check_log(log, store.folder(run) / name, run)
-        except BadInputError:
-            if is_done:
-                raise
-            return pd.DataFrame()
-        return log
-
-    return Logs(read(run_folder.EVAL_CSV), read(run_folder.TRAIN_CSV), is_done)
-
-
-def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
-    """Looks for what no run writes: an iteration that does not rise, an error of 4,000%, a negative loss.
-
-    Raises:
-        BadInputError: There is such a value; the message names file, row and column.
-    """
-    log = log.astype(float)
-    percentages = {metric.key for metric in (*run.task.metrics, run.task.trained) if metric.unit == "%"}
-    rise = log["iteration"].diff().fillna(log["iteration"])
-    rises = (rise == 1) if path.name == run_folder.TRAIN_CSV else (rise > 0) & (log["iteration"] % 1 == 0)
-    right = {"iteration": rises & (log["iteration"] <= run.protocol.iterations)}
-    for column in log.columns.drop("iteration"):
-        values = log[column]
-        if column in percentages:
-            right[column] = values.between(0, 100)
-        elif column == "images":
-            right[column] = (values >= 1) & (values % 1 == 0)
-        else:  # a loss may be too great for a number, or none
-            right[column] = ~(values < 0)
-    for column, each in right.items():
-        if not each.all():
-            row = int((~each).to_numpy().argmax())
-            raise BadInputError(
-                f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes that; restore the file, or "
-                "remove the run's folder and run it again"
-            )
-
-
-def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:
-    together = pd.concat(series, axis=1).dropna() if series else pd.DataFrame()
-    return pd.DataFrame({"mean": together.mean(axis=1), "low": together.min(axis=1), "high": together.max(axis=1)})

@@ -11,14 +11,13 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 from scipy import special
-from tabulate import tabulate
 
 from resnet_cli.analyses import ANALYSES, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
+from resnet_cli.report.cells import MINUS, TOP5_OURS, compares_top1, extra_metrics, grid, has_top5, in_words, pipes
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
-from resnet_cli.report.terminal import Grid
 from resnet_cli.streams import printable
 from resnet_cli.tasks.classification import Classification
 
@@ -29,17 +28,12 @@ if TYPE_CHECKING:
 
     from resnet_cli.experiment import Experiment
     from resnet_cli.report.summarize import Summary
+    from resnet_cli.report.terminal import Grid
     from resnet_cli.spec import Photos
     from resnet_cli.tasks.metric import Metric
     from resnet_cli.tasks.task import Task
 
 TextFormat = Literal["csv", "md", "latex", "json"]
-
-TOP1, TOP5 = "paper top-1", "paper top-5"
-TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
-NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
-MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
-DIFFERENCE = f"ours {MINUS} paper"
 
 
 def numbers_of(task: Task) -> list[str]:
@@ -99,7 +93,7 @@ def make_table(summary: Summary) -> ResultTable:
     ours_only = [Row(label=experiment.task.short_name(net), net=net) for net in experiment.nets if net not in in_rows]
     records = [_record(row, summary) for row in (*experiment.rows, *ours_only)]
     frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(numbers_of(experiment.task), "float")})
-    return ResultTable(summary, frame, (_in_words(frame, summary), *parts), (*_notes(summary), *notes))
+    return ResultTable(summary, frame, (in_words(frame, summary), *parts), (*_notes(summary), *notes))
 
 
 def render(table: ResultTable, form: TextFormat) -> str:
@@ -123,16 +117,13 @@ def rich_table(table: ResultTable) -> RenderableType:
     return Group(Text(table.title, style="bold"), scale, Text(), *grids, *notes)
 
 
-def _grid(cells: pd.DataFrame) -> Grid:
-    # Without these spaces, and the deviations of all but the error, a full table fits into 80 columns.
-    cells = cells.map(lambda cell: cell.replace(" ± ", "±"))
+def _grid(part: pd.DataFrame) -> Grid:
+    cells = part.copy()
+    # Without the deviations of all but the error a full table fits into 80 columns.
     for column in cells.columns.intersection(["train", TOP5_OURS]):
-        cells[column] = [cell.partition("±")[0] for cell in cells[column]]
-    rows = [
-        [label, *(cell.replace("; ", ";\n").replace("] ", "]\n") for cell in rest)]
-        for label, *rest in cells.itertuples(index=False)
-    ]
-    return Grid([_in_two_lines(header) for header in cells.columns], rows)
+        cells[column] = [cell.partition(" ± ")[0] for cell in cells[column]]
+    cells.iloc[:, 1:] = cells.iloc[:, 1:].map(lambda cell: cell.replace("; ", ";\n").replace("] ", "]\n"))
+    return grid(cells.rename(columns=_in_two_lines))
 
 
 def _in_two_lines(header: str) -> str:
@@ -196,11 +187,11 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     notes = [f"ours: {lead} after the last update, mean ± standard deviation over n runs."]
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
-    if _has_top5(experiment):
-        either = "top-1" if _compares_top1(experiment) else "top-5"
+    if has_top5(experiment):
+        either = "top-1" if compares_top1(experiment) else "top-5"
         notes.append(f"ours {MINUS} paper: of the {either} error.")
     else:
-        if experiment.test == experiment.task.views[0] and not _extra_metrics(experiment):
+        if experiment.test == experiment.task.views[0] and not extra_metrics(experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
             notes.append(f"best: the {end} of all evaluations, chosen on the {on} set, so only shown beside it.")
         notes.append(f"train: running {trained} on augmented batches, mean over the last {updates}.")
@@ -245,7 +236,7 @@ def _chance(experiment: Experiment) -> list[str]:
 
 
 def _definitions(experiment: Experiment, updates: str) -> list[str]:
-    """What the columns of `_extra_metrics` are."""
+    """What the columns of `extra_metrics` are."""
     notes = []
     if experiment.reach is not None:
         notes.append(
@@ -275,104 +266,7 @@ def _test(views: str, photos: Photos) -> str:
             )
 
 
-def _has_top5(experiment: Experiment) -> bool:
-    return any(row.top5 is not None for row in experiment.rows)
-
-
-def _compares_top1(experiment: Experiment) -> bool:
-    return any(row.error is not None for row in experiment.rows if row.net or row.ensemble)
-
-
-def _in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
-    ours, task = frame["net"].notna(), summary.task
-    lead, trained = task.metric, task.trained
-
-    def means(metric: Metric) -> list[str]:
-        form = f".{metric.digits}f"
-        columns = frame[[metric.key, f"{metric.key}_std"]]
-        return [_mean(mean, std, form) for mean, std in columns.itertuples(index=False)]
-
-    if _has_top5(summary.experiment):
-        difference = frame["difference" if _compares_top1(summary.experiment) else "difference_top5"]
-        cells = pd.DataFrame(
-            {
-                "method": frame["label"],
-                TOP1: [_paper(value) for value in frame["paper_error"]],
-                TOP5: [_paper(value) for value in frame["paper_top5"]],
-                TOP1_OURS: means(lead),
-                TOP5_OURS: means(task.metrics[1]),
-                "n": frame["n"].astype(str),
-                DIFFERENCE: [_signed(value) for value in difference],
-            }
-        )
-    else:
-        papers = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
-        cells = pd.DataFrame(
-            {
-                "method": frame["label"],
-                "layers": frame["layers"],
-                "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
-                "paper": [_paper(*row) for row in papers.itertuples(index=False)],
-                "ours": means(lead),
-                "best": [_mean(value) for value in frame[f"best_{lead.key}"]],
-                "train": means(trained),
-                "n": frame["n"].astype(str),
-                DIFFERENCE: [_signed(value) for value in frame["difference"]],
-            }
-        )
-    cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
-    extras = _extra_metrics(summary.experiment)
-    for header, (metric, form) in extras.items():
-        values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
-        column = pd.Series([_mean(mean, std, form) for mean, std in values]).where(ours, "")
-        cells.insert(list(cells.columns).index("n"), header, column)
-    # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
-    left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]
-    left_out += ["layers"] if extras else []
-    papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
-    if frame[papers_columns[0]].isna().all():
-        left_out.append(TOP1)
-    if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
-        left_out += ["paper", DIFFERENCE]
-    return cells.drop(columns=left_out, errors="ignore")
-
-
-def _extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """What an experiment looks at besides the errors: a column's header, the metric in it, and its format."""
-    metrics: dict[str, tuple[str, str]] = {}
-    if experiment.reach is not None:
-        metrics[f"updates to {experiment.reach:g}%"] = REACH, ",.0f"
-    if experiment.analysis:
-        numbers = analysis_of(experiment.analysis).numbers
-        metrics |= {number.header or number.heading: (number.key, f",.{number.digits}f") for number in numbers}
-    return metrics
-
-
-def _mean(mean: float, std: float = float("nan"), form: str = ".2f") -> str:
-    if pd.isna(mean):
-        return NOT_RUN
-    return f"{mean:{form}}" if pd.isna(std) else f"{mean:{form}} ± {std:{form}}"
-
-
-def _paper(error: float, mean: float = float("nan"), std: float = float("nan")) -> str:
-    if pd.isna(mean):
-        return "" if pd.isna(error) else f"{error:.2f}"
-    return _mean(mean, std) if pd.isna(error) else f"{error:.2f} ({_mean(mean, std)})"
-
-
-def _signed(difference: float) -> str:
-    return NOT_RUN if pd.isna(difference) else f"{difference:+.2f}".replace("-", MINUS)
-
-
 def _markdown(table: ResultTable) -> str:
     body = "\n\n".join(pipes(part) for part in table.parts)
     notes = "\n".join(f"- {note}" for note in table.notes)
     return f"**{table.title}** ({table.scale})\n\n{body}\n\n{notes}\n"
-
-
-def pipes(cells: pd.DataFrame, texts: int = 1) -> str:
-    """A table in Markdown; the first columns, so many, are texts."""
-    cells = cells.map(lambda cell: cell.replace("|", "\\|"))
-    align = ["left"] * texts + ["right"] * (len(cells.columns) - texts)
-    rows, headers = cells.to_numpy().tolist(), list(cells.columns)
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,8 +18,9 @@ from resnet_cli.streams import fitting
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
+FILE_WIDTH = 100  # characters, of what is written to a file
 UNBROKEN = "\xa0"  # a space at which no line ends
 
 
@@ -106,6 +109,14 @@ class Grid:
                 item = f"{' '.join(header.split())} {cell}"
                 named.append(item if cell_len(item) >= room else item.replace(" ", UNBROKEN))
         yield from _unbroken(f"  {line.replace(UNBROKEN, ' ')}" for line in _lines(", ".join(named), room))
+
+
+def as_text(renderable: RenderableType) -> str:
+    """What a terminal of `FILE_WIDTH` without colours would show."""
+    console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
 
 
 def _width(cells: Sequence[str]) -> int:

@@ -8,10 +8,11 @@ from paper_tasks import CIFAR10
 
 from resnet_cli.experiment import Experiment, Figure, Panel, load_experiment
 from resnet_cli.identity import Variant
+from resnet_cli.report.curves import learning_curves
 from resnet_cli.report.figures import figure_data
 from resnet_cli.report.interactive import InteractiveFigure, interactive_figure
 from resnet_cli.report.panels import net_colours
-from resnet_cli.report.summarize import learning_curves, summarize
+from resnet_cli.report.summarize import summarize
 
 if TYPE_CHECKING:
     from conftest import AddAnalysis, AddRun

@@ -10,7 +10,8 @@ from paper_tasks import CIFAR10, IMAGENET
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.identity import Variant
-from resnet_cli.report.summarize import averaging_window, final_value, learning_curves, run_columns, summarize
+from resnet_cli.report.curves import learning_curves
+from resnet_cli.report.summarize import averaging_window, final_value, run_columns, summarize
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.storage import run_folder
 

@@ -239,9 +239,10 @@ def test_a_new_task_needs_no_other_change(folder: Path, capsys: pytest.CaptureFi
     assert verdicts[0]["comparisons"][0]["difference"] > 0
     assert "Two moons. Does a second layer help?" in page
     assert ["test_accuracy", "train_accuracy"] * 2 == [each["metric"] for each in compared]
+    assert "test: test accuracy (%) after the last update" in said(capsys, "compare", "results", "results", "moons")
     assert "200/200" in said(capsys, "status", "moons")
     assert "Two Moons's nets" in said(capsys, "list")
-    assert "mlp-2" in said(capsys, "show", "moons")
+    assert re.search(r"mlp-1.* 88\.00", said(capsys, "show", "moons"))
     assert said(capsys, "plot", "moons", "--format", "svg").strip().endswith("moons.svg")
     assert "mlp-2 > mlp-1" in said(capsys, "check", "moons", "--power")
     assert "mlp-2-moons-" in said(capsys, "run", "moons", "--dataset", "auto", "--dry-run")

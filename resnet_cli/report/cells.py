@@ -1,0 +1,136 @@
+"""A table's cells as every format for people shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tabulate import tabulate
+
+from resnet_cli.analyses import analysis_of
+from resnet_cli.report.summarize import REACH
+from resnet_cli.report.terminal import Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.report.summarize import Summary
+    from resnet_cli.tasks.metric import Metric
+
+TOP1, TOP5 = "paper top-1", "paper top-5"
+TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
+NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
+MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
+DIFFERENCE = f"ours {MINUS} paper"
+
+
+def has_top5(experiment: Experiment) -> bool:
+    """Whether the paper's table has top-5 errors."""
+    return any(row.top5 is not None for row in experiment.rows)
+
+
+def compares_top1(experiment: Experiment) -> bool:
+    """Whether the paper's table has top-1 errors of nets that we train."""
+    return any(row.error is not None for row in experiment.rows if row.net or row.ensemble)
+
+
+def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
+    """The cells of a table's frame (`ResultTable.frame`) under their headers, without columns that say nothing."""
+    ours, task = frame["net"].notna(), summary.task
+    lead, trained = task.metric, task.trained
+
+    def means(metric: Metric) -> list[str]:
+        form = f".{metric.digits}f"
+        columns = frame[[metric.key, f"{metric.key}_std"]]
+        return [mean_in_words(mean, std, form) for mean, std in columns.itertuples(index=False)]
+
+    if has_top5(summary.experiment):
+        difference = frame["difference" if compares_top1(summary.experiment) else "difference_top5"]
+        cells = pd.DataFrame(
+            {
+                "method": frame["label"],
+                TOP1: [_paper(value) for value in frame["paper_error"]],
+                TOP5: [_paper(value) for value in frame["paper_top5"]],
+                TOP1_OURS: means(lead),
+                TOP5_OURS: means(task.metrics[1]),
+                "n": frame["n"].astype(str),
+                DIFFERENCE: [signed(value) for value in difference],
+            }
+        )
+    else:
+        papers = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
+        cells = pd.DataFrame(
+            {
+                "method": frame["label"],
+                "layers": frame["layers"],
+                "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
+                "paper": [_paper(*row) for row in papers.itertuples(index=False)],
+                "ours": means(lead),
+                "best": [mean_in_words(value) for value in frame[f"best_{lead.key}"]],
+                "train": means(trained),
+                "n": frame["n"].astype(str),
+                DIFFERENCE: [signed(value) for value in frame["difference"]],
+            }
+        )
+    cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
+    extras = extra_metrics(summary.experiment)
+    for header, (metric, form) in extras.items():
+        values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
+        column = pd.Series([mean_in_words(mean, std, form) for mean, std in values]).where(ours, "")
+        cells.insert(list(cells.columns).index("n"), header, column)
+    # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
+    left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]
+    left_out += ["layers"] if extras else []
+    papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
+    if frame[papers_columns[0]].isna().all():
+        left_out.append(TOP1)
+    if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
+        left_out += ["paper", DIFFERENCE]
+    return cells.drop(columns=left_out, errors="ignore")
+
+
+def extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """What an experiment looks at besides the errors: a column's header, the metric in it, and its format."""
+    metrics: dict[str, tuple[str, str]] = {}
+    if experiment.reach is not None:
+        metrics[f"updates to {experiment.reach:g}%"] = REACH, ",.0f"
+    if experiment.analysis:
+        numbers = analysis_of(experiment.analysis).numbers
+        metrics |= {number.header or number.heading: (number.key, f",.{number.digits}f") for number in numbers}
+    return metrics
+
+
+def mean_in_words(mean: float, std: float = float("nan"), form: str = ".2f") -> str:
+    """A mean and its standard deviation, where there is one; a dash where there is no mean."""
+    if pd.isna(mean):
+        return NOT_RUN
+    return f"{mean:{form}}" if pd.isna(std) else f"{mean:{form}} ± {std:{form}}"
+
+
+def _paper(error: float, mean: float = float("nan"), std: float = float("nan")) -> str:
+    if pd.isna(mean):
+        return "" if pd.isna(error) else f"{error:.2f}"
+    return mean_in_words(mean, std) if pd.isna(error) else f"{error:.2f} ({mean_in_words(mean, std)})"
+
+
+def signed(difference: float) -> str:
+    """A difference with its sign; a dash where there is none."""
+    if pd.isna(difference):
+        return NOT_RUN
+    return f"{round(difference, 2) + 0.0:+.2f}".replace("-", MINUS)  # + 0.0: no minus before a zero
+
+
+def grid(cells: pd.DataFrame, texts: int = 1, prose: Collection[int] = ()) -> Grid:
+    """A table for a terminal; the first columns, so many, are texts, and some are prose."""
+    # Without these spaces a full table fits into 80 columns.
+    rows = cells.map(lambda cell: cell.replace(" ± ", "±")).to_numpy().tolist()
+    return Grid(list(cells.columns), rows, range(texts), prose)
+
+
+def pipes(cells: pd.DataFrame, texts: int = 1) -> str:
+    """A table in Markdown; the first columns, so many, are texts."""
+    cells = cells.map(lambda cell: cell.replace("|", "\\|"))
+    align = ["left"] * texts + ["right"] * (len(cells.columns) - texts)
+    rows, headers = cells.to_numpy().tolist(), list(cells.columns)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

@@ -1,0 +1,61 @@
+"""A net's learning curves over its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from resnet_cli.report.summarize import averaging_window
+
+if TYPE_CHECKING:
+    from resnet_cli.report.summarize import Summary
+    from resnet_cli.spec import Net
+
+POINTS_PER_CURVE = 500
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """A net's learning curves: mean over its runs, lowest and highest. Percent.
+
+    Attributes:
+        test: Test error at each evaluation; columns mean, low, high; indexed by iteration.
+        train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
+        n: Runs behind them.
+        unfinished: Whether these runs have not ended; they are shown only where no finished run is.
+    """
+
+    test: pd.DataFrame
+    train: pd.DataFrame
+    n: int
+    unfinished: bool
+
+
+def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
+    """The learning curves of a net: of its finished runs, else of the others as far as all of them got.
+
+    Returns:
+        None if no run of this net has logged anything.
+    """
+    task, protocol = summary.task, summary.planned[net].protocol
+    of_net = [logs for run, logs in summary.logs.items() if run.net == net]
+    done = [logs for logs in of_net if logs.is_done]
+    shown = done or of_net
+    window = averaging_window(protocol, task.training_images)
+    test = _spread(
+        [logs.evaluations.set_index("iteration")[task.metric.key] for logs in shown if len(logs.evaluations)]
+    )
+    updates = [logs.updates.set_index("iteration")[task.trained.key] for logs in shown if len(logs.updates)]
+    train = _spread([log.rolling(window).mean() for log in updates])
+    if test.empty and train.empty:
+        return None
+    # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
+    step = max(1, protocol.iterations // POINTS_PER_CURVE)
+    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], len(updates), unfinished=not done)
+
+
+def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:
+    together = pd.concat(series, axis=1).dropna() if series else pd.DataFrame()
+    return pd.DataFrame({"mean": together.mean(axis=1), "low": together.min(axis=1), "high": together.max(axis=1)})
