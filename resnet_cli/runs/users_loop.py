@@ -78,7 +78,7 @@ class EagerLoop:
 
 
 class AsImages(torch.utils.data.Dataset[tuple[Any, int]]):
-    """A dataset's training images as torchvision's CIFAR10 gives them, with the transforms that most people use."""
+    """A dataset's training images as torchvision's datasets give them, with the transforms that most people use."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.images = dataset.train_images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
