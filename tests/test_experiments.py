@@ -11,7 +11,6 @@ from resnet_cli.cli.plot import EXPERIMENT_OF_ALIAS
 from resnet_cli.experiment import Experiment, experiment_names, experiments_folder, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net
 
 TRAINED = [name for name in experiment_names() if load_experiment(name).runs]
 
@@ -68,7 +67,7 @@ def test_header_names_the_command(name: str) -> None:
 @pytest.mark.parametrize("name", [name for benchmark, name in all_nets() if benchmark == "cifar10"])
 def test_each_net_builds(name: str) -> None:
     """Every net that is trained on CIFAR-10 can be built, with as many parameters as are shown in tables."""
-    net = Net.model_validate(name)
+    net = CIFAR10.net(name)
     built = CIFAR10.make(net, seed=0)
 
     assert CIFAR10.parameters(net) == sum(parameter.numel() for parameter in built.parameters())

@@ -51,8 +51,11 @@ def layers(layout: Layout, side: int) -> list[Layer]:
                 ]
             else:
                 result.append(_convolution(f"{name}.conv1", inputs, width, 3, size))
-                if layout.block == "basic":
+                if layout.block != "single":
                     result.append(_convolution(f"{name}.conv2", width, width, 3, size))
+                if layout.block == "highway":
+                    weights = inputs * width
+                    result.append(Layer(f"{name}.gate", weights + width, weights * size * size))
             if layout.shortcut == "C" or (layout.shortcut == "B" and inputs != outputs):
                 result.append(_convolution(f"{name}.downsample.0", inputs, outputs, 1, size))
             inputs = outputs

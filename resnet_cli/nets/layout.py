@@ -19,7 +19,8 @@ class Layout:
         halves: Whether the stem's convolution has stride 2, and a max pooling of stride 2 follows it.
         blocks: Blocks in each stage.
         widths: Filters of each stage's 3x3 convolutions.
-        block: Two 3x3 layers, one of them alone (section 3.2), or 1x1, 3x3, 1x1 with four times the filters out.
+        block: Two 3x3 layers, one of them alone (section 3.2), 1x1, 3x3, 1x1 with four times the filters out, or two
+            3x3 layers and a gate (Highway nets).
         shortcut: Option A, B or C; None in a plain net.
         classes: Outputs.
         stride_3x3: Where a bottleneck's stride stands: the 3x3 ("v1.5") in place of the first 1x1.
@@ -30,7 +31,7 @@ class Layout:
     halves: bool
     blocks: tuple[int, ...]
     widths: tuple[int, ...]
-    block: Literal["basic", "single", "bottleneck"]
+    block: Literal["basic", "single", "bottleneck", "highway"]
     shortcut: Shortcut | None
     classes: int
     stride_3x3: bool = False

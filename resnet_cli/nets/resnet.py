@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Zeros = Literal["end", "both"]
 
+GATE_BIAS = -2.0  # Srivastava, Greff and Schmidhuber (2015) begin gates at -1 to -3, nearly shut
+
 
 class PaddedIdentity(nn.Module):
     """Option A where dimensions change: every second pixel, and zeros for the new channels (section 3.3).
@@ -153,6 +155,31 @@ class Bottleneck(Block):
         return y
 
 
+class HighwayBlock(Block):
+    """Two 3x3 convolutions and a gate: y = H(x) T(x) + x (1 - T(x)), section 2's "Highway" shortcut, which may close.
+
+    H is a plain block with its ReLU, T the sigmoid of a 1x1 convolution with a bias. An open gate (T = 1) makes it the
+    plain block, a shut one (T = 0) the shortcut: the identity, or option A where dimensions change.
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
+        super().__init__(inputs, width, stride, option, zeros)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+        self.bn1 = BatchNorm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = BatchNorm(width)
+        self.gate = nn.Conv2d(inputs, width, 1, stride)
+        self.openness = nn.Identity()  # T(x), for a hook to listen to
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, width, H/stride, W/stride)."""
+        opened: Tensor = self.openness(self.gate(x).sigmoid())
+        inner: Tensor = self.bn2(self.conv2(self.bn1(self.conv1(x))))
+        shortcut = self.shortcut(x)
+        assert shortcut is not None
+        return inner * opened + shortcut * (1 - opened)
+
+
 class ResNet(nn.Module):
     """A stem, stages of blocks, global average pooling and a classifier (section 3.3).
 
@@ -211,7 +238,7 @@ class ResNet(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """He initialisation (section 3.4): normal, variance 2 / fan-in, biases 0; BN scales 1, shifts 0.
+        """He initialisation (section 3.4): normal, variance 2 / fan-in, biases 0; BN scales 1, shifts 0; gates near 0.
 
         Fan-in is Caffe's default and an assumption: fan-out differs by a factor that BN takes out again.
         """
@@ -221,14 +248,17 @@ class ResNet(nn.Module):
                 module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
             if isinstance(module, nn.Linear):
                 module.bias.zero_()
+            if isinstance(module, HighwayBlock):
+                assert module.gate.bias is not None
+                module.gate.bias.fill_(GATE_BIAS)
 
 
 def make_block(layout: Layout, inputs: int, width: int, stride: int, zeros: Zeros) -> Block:
     """A block of this layout."""
     if layout.block == "bottleneck":
         return Bottleneck(inputs, width, stride, layout.shortcut, zeros, stride_3x3=layout.stride_3x3)
-    kind = SingleLayerBlock if layout.block == "single" else BasicBlock
-    return kind(inputs, width, stride, layout.shortcut, zeros)
+    kinds = {"basic": BasicBlock, "single": SingleLayerBlock, "highway": HighwayBlock}
+    return kinds[layout.block](inputs, width, stride, layout.shortcut, zeros)
 
 
 def build(layout: Layout, seed: int, zeros: Zeros = "end") -> ResNet:

@@ -31,7 +31,7 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
         Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
     """
     runs = summary.finished.get(net, ())
-    if not (runs and summary.experiment.analysis):
+    if not (runs and summary.experiment.analysis in summary.task.analyses_of(net)):
         return None
     analysis = analysis_of(summary.experiment.analysis)
     table = pd.concat([store.analysis(run, analysis) for run in runs])

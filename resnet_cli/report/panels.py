@@ -30,6 +30,7 @@ SERIES_COLOURS = {
     "residual, B": "#009E73",
     "residual, C": "#CC79A7",
     "single layer": "#56B4E9",
+    "highway": "#E69F00",
 }
 
 TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 2}

@@ -266,7 +266,7 @@ def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | Non
         task.trained.key: final_value(updates[task.trained.key], window),
         f"early_{lead.key}": float(evaluations[lead.key][early].mean()),
         REACH: updates_to_reach(updates[task.trained.key], window, reach),
-        **({} if analysis is None else _analysed(store, run, analysis_of(analysis))),
+        **(_analysed(store, run, analysis_of(analysis)) if analysis in task.analyses_of(run.net) else {}),
         "test_iterations": len(evaluations),
         "test_images": images,
         "parameters": task.parameters(run.net),

@@ -100,7 +100,8 @@ class Store:
         if after is None or after == run.task.views[0]:
             return True
         if after in run.task.analyses:
-            return _is_whole(self.folder(run) / run_folder.analysis_file(after))
+            is_due = after in run.task.analyses_of(run.net)
+            return not is_due or _is_whole(self.folder(run) / run_folder.analysis_file(after))
         return self.test_result(run, after) is not None
 
     def is_done_at_any_precision(self, run: RunSpec, after: str | None = None) -> bool:

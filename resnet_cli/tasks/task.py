@@ -150,6 +150,11 @@ class Task:
         metrics = (*self.metrics, self.trained)
         return any(metric.higher_is_better for metric in metrics if key.removeprefix("early_") == metric.key)
 
+    def analyses_of(self, net: Net) -> tuple[str, ...]:
+        """Those of `analyses` that a net can be looked at by."""
+        del net
+        return self.analyses
+
     def parse(self, name: str) -> Net:
         """The net that a name means, whether it can be built or not.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from resnet_cli.nets.layout import Layout
-from resnet_cli.spec import Protocol
+from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.classification import Classification, errors
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
     from resnet_cli.data import Dataset
     from resnet_cli.identity import Variant
-    from resnet_cli.spec import Net
 
 WIDTHS = (16, 32, 64)
 SHALLOWEST = 8
+HIGHWAY = re.compile("highway-([0-9]{1,5})")
 
 
 class Cifar10(Classification):
@@ -36,7 +37,7 @@ class Cifar10(Classification):
     embedded = "synthetic"
     is_downloadable = True
     splits = ("full", "45k-5k")
-    analyses = ("responses", "gradients", "training-set")
+    analyses = ("responses", "gradients", "training-set", "gates")
     metrics = errors("test")
     classes = 10
     training_images = 50_000
@@ -52,6 +53,15 @@ class Cifar10(Classification):
     }
     tables = {"1-crop": ("table6",)}
 
+    def parse(self, name: str) -> Net:
+        """The net that a name means: one of the paper's, or a Highway net of its layers, `highway-20`."""
+        match = HIGHWAY.fullmatch(name)
+        return Net(family="highway", depth=int(match[1]), shortcut=None) if match else super().parse(name)
+
+    def analyses_of(self, net: Net) -> tuple[str, ...]:
+        """Only Highway nets have gates."""
+        return tuple(name for name in self.analyses if name != "gates" or net.family == "highway")
+
     def layout(self, net: Net, classes: int | None = None, *, stride_3x3: bool = False) -> Layout:
         """Three stages of n blocks, depth = 6n+2; blocks of a single layer are twice as many."""
         for depth in (net.depth, net.start or net.depth):
@@ -64,8 +74,8 @@ class Cifar10(Classification):
             halves=False,
             blocks=(n, n, n),
             widths=WIDTHS,
-            block="single" if net.single else "basic",
-            shortcut=net.shortcut,
+            block="highway" if net.family == "highway" else "single" if net.single else "basic",
+            shortcut="A" if net.family == "highway" else net.shortcut,
             classes=classes or self.classes,
         )
 
