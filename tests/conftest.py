@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,10 @@ import pytest
 # wait for one another busily, which takes many times as long. A test that needs two says so. torch reads it on loading.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+
+# Under nohup what tests start would ignore SIGHUP as well, and tests of it would fail; a handler is not inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 from processes import PATIENCE
 
