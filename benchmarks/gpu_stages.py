@@ -362,7 +362,7 @@ def train(options: argparse.Namespace, notes: Notes) -> None:
         with on_a_stream(device), contextlib.suppress(queue.Empty):
             while not stop.is_set():
                 run = waiting.get_nowait()
-                ending, message = train_one(run, store, lambda: dataset, settings, reporter(run), stop.is_set, "1-crop")
+                ending, message = train_one(run, store, lambda: dataset, settings, reporter(run), stop.is_set)
                 with writing:
                     status = store.status(run)
                     error = "" if status.test_error is None else f", test error {status.test_error:.2f}%"
