@@ -82,28 +82,19 @@ def gates(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> pd.D
         A row a block in the order of the forward pass: layer (from 1), name, gate.
     """
     import pandas as pd
-    import torch
 
-    from resnet_cli.device.torch_device import memory_format
+    from resnet_cli.analyses.layers import listening, see_test_set
     from resnet_cli.nets.resnet import HighwayBlock
 
-    layout = memory_format(dataset.device, "fp32")
-    net.to(memory_format=layout)
     blocks = {name: module for name, module in net.named_modules() if isinstance(module, HighwayBlock)}
     sums = dict.fromkeys(blocks, 0.0)
-    hooks, done = [], 0
-    for name, block in blocks.items():
 
-        def hear(_: nn.Module, __: object, opened: Tensor, name: str = name) -> None:
-            sums[name] += float(opened.mean()) * len(opened)
+    def listen(name: str, opened: Tensor) -> None:
+        sums[name] += float(opened.mean()) * len(opened)
 
-        hooks.append(block.openness.register_forward_hook(hear))
-    with torch.no_grad():
-        for _, images in dataset.test_views("1-crop"):
-            net(images.contiguous(memory_format=layout))
-            done += len(images)
-            progress(done)
-    for hook in hooks:
-        hook.remove()
-    rows = [{"layer": layer, "name": name, "gate": total / done} for layer, (name, total) in enumerate(sums.items(), 1)]
+    with listening({name: block.openness for name, block in blocks.items()}, listen):
+        images = see_test_set(net, dataset, progress)
+    rows = [
+        {"layer": layer, "name": name, "gate": total / images} for layer, (name, total) in enumerate(sums.items(), 1)
+    ]
     return pd.DataFrame(rows)

@@ -82,13 +82,13 @@ def gradients(net: nn.Module, run: RunSpec, dataset: Any, progress: Callable[[in
     """
     import pandas as pd
 
-    from resnet_cli.analyses.layers import layers_of, listening
+    from resnet_cli.analyses.layers import listening, responses_of
     from resnet_cli.device.torch_device import memory_format
 
     layout, loss_of = memory_format(dataset.device, "fp32"), run.task.loss()
     net.train().to(memory_format=layout)
-    names = layers_of(net)
-    norms, squares = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    layers = responses_of(net)
+    norms, squares = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
     batches, parts = min(BATCHES, run.protocol.iterations), run.variant.accumulate or 1
 
     def listen(name: str, response: Tensor) -> None:
@@ -97,7 +97,7 @@ def gradients(net: nn.Module, run: RunSpec, dataset: Any, progress: Callable[[in
 
         response.register_hook(note)  # type: ignore[no-untyped-call]
 
-    with listening(net, names, listen), contextlib.closing(run.task.stream(dataset, run)) as stream:
+    with listening(layers, listen), contextlib.closing(run.task.stream(dataset, run)) as stream:
         for iteration in range(1, batches + 1):
             for images, *targets in zip(*(part.chunk(parts) for part in stream.batch(iteration)), strict=True):
                 loss, _ = loss_of(net, images.contiguous(memory_format=layout), *targets)
@@ -107,4 +107,6 @@ def gradients(net: nn.Module, run: RunSpec, dataset: Any, progress: Callable[[in
                 norms[name] += math.sqrt(square) / batches
                 squares[name] = 0.0
             progress(iteration * run.protocol.batch_size)
-    return pd.DataFrame([{"layer": layer, "name": name, "norm": norms[name]} for layer, name in enumerate(names, 1)])
+    return pd.DataFrame(
+        [{"layer": layer, "name": name, "norm": norm} for layer, (name, norm) in enumerate(norms.items(), 1)]
+    )

@@ -1,39 +1,57 @@
-"""The 3x3 layers of a net, and their responses: the output of the BN that follows the convolution."""
+"""What a net's modules give on their way: those that are listened to, and the pass over the test set."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
+from resnet_cli.device.torch_device import memory_format
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from torch import Tensor
 
 KERNEL = (3, 3)
 
 
-def layers_of(net: nn.Module) -> list[str]:
-    """The 3x3 convolutions by name, in the order of the forward pass."""
-    modules = net.named_modules()
-    return [name for name, module in modules if isinstance(module, nn.Conv2d) and module.kernel_size == KERNEL]
+def responses_of(net: nn.Module) -> dict[str, nn.Module]:
+    """By the name of each 3x3 convolution, in the order of the forward pass, what gives its response: after its BN."""
+    return {
+        name: net.get_submodule(f"{name.replace('conv', 'bn')}.response")
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d) and module.kernel_size == KERNEL
+    }
 
 
 @contextlib.contextmanager
-def listening(net: nn.Module, names: list[str], listen: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Hands each of these layers' responses to `listen`: the output of the BN that follows the convolution."""
+def listening(modules: Mapping[str, nn.Module], listen: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Hands what each of these modules gives to `listen`, with its name here."""
     hooks = []
-    for name in names:
+    for name, module in modules.items():
 
         def hear(_: nn.Module, __: object, response: Tensor, name: str = name) -> None:
             listen(name, response)
 
-        norm = net.get_submodule(name.replace("conv", "bn"))
-        hooks.append(norm.get_submodule("response").register_forward_hook(hear))
+        hooks.append(module.register_forward_hook(hear))
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def see_test_set(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> int:
+    """Puts all images of the test set (one view each) through the net, in fp32; how many they are."""
+    layout, done = memory_format(dataset.device, "fp32"), 0
+    net.to(memory_format=layout)
+    with torch.no_grad():
+        for _, images in dataset.test_views("1-crop"):
+            net(images.contiguous(memory_format=layout))
+            done += len(images)
+            progress(done)
+    return done

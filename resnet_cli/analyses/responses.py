@@ -61,24 +61,17 @@ def responses(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> 
     import pandas as pd
     import torch
 
-    from resnet_cli.analyses.layers import layers_of, listening
-    from resnet_cli.device.torch_device import memory_format
+    from resnet_cli.analyses.layers import listening, responses_of, see_test_set
 
-    layout = memory_format(dataset.device, "fp32")
-    net.eval().to(memory_format=layout)
-    names = layers_of(net)
-    sums = {name: torch.zeros(3, dtype=torch.float64) for name in names}
+    layers = responses_of(net)
+    sums = {name: torch.zeros(3, dtype=torch.float64) for name in layers}
 
     def listen(name: str, response: Tensor) -> None:
         variance, mean = (float(value) for value in torch.var_mean(response, correction=0))
         sums[name] += response.numel() * torch.tensor([1, mean, variance + mean**2], dtype=torch.float64)
 
-    done = 0
-    with torch.no_grad(), listening(net, names, listen):
-        for _, images in dataset.test_views("1-crop"):
-            net(images.contiguous(memory_format=layout))
-            done += len(images)
-            progress(done)
+    with listening(layers, listen):
+        see_test_set(net.eval(), dataset, progress)
     rows = []
     for layer, (name, (count, total, squares)) in enumerate(sums.items(), start=1):
         variance = float(squares / count - (total / count) ** 2)

@@ -155,7 +155,7 @@ class Bottleneck(Block):
         return y
 
 
-class HighwayBlock(Block):
+class HighwayBlock(BasicBlock):
     """Two 3x3 convolutions and a gate: y = H(x) T(x) + x (1 - T(x)), section 2's "Highway" shortcut, which may close.
 
     H is a plain block with its ReLU, T the sigmoid of a 1x1 convolution with a bias. An open gate (T = 1) makes it the
@@ -164,10 +164,6 @@ class HighwayBlock(Block):
 
     def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
         super().__init__(inputs, width, stride, option, zeros)
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
-        self.bn1 = BatchNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm(width)
         self.gate = nn.Conv2d(inputs, width, 1, stride)
         self.openness = nn.Identity()  # T(x), for a hook to listen to
 
