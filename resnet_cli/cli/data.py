@@ -51,7 +51,9 @@ def verify(
     from resnet_cli.tasks import obstacle, task_of, with_folder
 
     folder = options.data_folder(data_dir)
-    task = with_folder() if dataset_root else task_of(dataset)
+    task = task_of(dataset)
+    if dataset_root and not task.takes_root:
+        task = with_folder()
     name, source = task.found_at(dataset_root) if dataset_root else (dataset, None)
     variant = Variant(dataset=name, source=source)
     in_the_way = obstacle(variant, folder, dataset_root)

@@ -176,9 +176,9 @@ def check_takes_folder(task: Task, what: str) -> None:
     """
     from resnet_cli.tasks import titles
 
-    if not task.folder:
+    if not task.takes_root:
         raise BadInputError(
-            f"--dataset-root: in place of {titles(lambda each: each.folder)}; {what} is on {task.title}"
+            f"--dataset-root: in place of {titles(lambda each: each.takes_root)}; {what} is on {task.title}"
         )
 
 

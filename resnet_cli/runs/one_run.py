@@ -108,7 +108,9 @@ def _source(run: RunSpec, store: Store) -> Path | None:
 
 
 def wants_compiled(run: RunSpec, folder: Path, device: torch.device, settings: Settings) -> bool:
-    """Whether a run is to take the compiled step: as asked, else as it began, else if it is long enough."""
+    """Whether a run takes the compiled step: if its task can, as asked, else as it began, else if it is long enough."""
+    if not run.task.compiles:
+        return False
     if settings.compiled is not None:
         return settings.compiled
     before = environment.last_step(folder)

@@ -89,6 +89,8 @@ class Task:
         datasets: What can be learned from, the paper's own first; each of the others in words.
         embedded: The dataset of smoke runs; it needs no download.
         folder: The dataset that is a folder of the user's own; empty if there is none.
+        takes_root: Whether `--dataset-root` may say where the dataset is.
+        compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
         deviations: From the paper's protocol, by name.
@@ -111,6 +113,8 @@ class Task:
     datasets: Mapping[str, str]
     embedded: str
     folder: str = ""
+    takes_root: bool = False
+    compiles: bool = True
     is_downloadable: bool = False
     splits: tuple[Split, ...] = ("full",)
     deviations: tuple[Deviation, ...] = ()
@@ -243,12 +247,12 @@ class Task:
         raise NotImplementedError
 
     def found_at(self, dataset_root: Path) -> tuple[str, str | None]:
-        """The dataset in a folder of the user's own, and `Variant.source`: None if it is the paper's; see `folder`.
+        """The dataset in a folder of the user's own, and `Variant.source`: None if it is the paper's; see `takes_root`.
 
         Raises:
             BadInputError: It is none.
         """
-        raise NotImplementedError
+        return self.dataset, None
 
     def verify(
         self,

@@ -41,6 +41,7 @@ class ImageNet(Classification):
     datasets = {"imagenet": "", "synthetic-photos": "embedded synthetic set", "folder": "a folder of classes"}
     embedded = "synthetic-photos"
     folder = "folder"
+    takes_root = True
     deviations = ("channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3")
     views = ("1-crop", "10-crop", "dense")
     analyses = ("responses", "gradients")
