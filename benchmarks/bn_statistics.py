@@ -20,7 +20,6 @@ from torch.optim.swa_utils import update_bn
 
 from resnet_cli.device.torch_device import autocast, choose_device, prepare
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.evaluate import evaluate
 from resnet_cli.identity import RunSpec
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks import open_dataset
@@ -28,7 +27,7 @@ from resnet_cli.train import checkpoint
 from resnet_cli.weights.trained import trained_net
 
 if TYPE_CHECKING:
-    from resnet_cli.nets.resnet import ResNet
+    from torch import nn
 
 BATCHES = (10, 100)
 
@@ -60,11 +59,15 @@ def measure(options: argparse.Namespace) -> None:
     for path in options.checkpoints or [None]:
         net, iteration = net_at(path, run, options.run, len(dataset.classes)) if path else final_net(run, options.run)
         net.to(device)
-        row = {"run": run.run_id, "iteration": iteration, "running": evaluate(net, dataset, precision).top1_error}
+        row = {
+            "run": run.run_id,
+            "iteration": iteration,
+            "running": run.task.test(net, dataset, precision).metrics["test_error"],
+        }
         for batches in BATCHES:
             with torch.no_grad(), autocast(device, precision):
                 update_bn((stream.batch(iteration + number)[0] for number in range(1, batches + 1)), net)
-            row[f"averaged_over_{batches}"] = evaluate(net, dataset, precision).top1_error
+            row[f"averaged_over_{batches}"] = run.task.test(net, dataset, precision).metrics["test_error"]
         measured = pd.DataFrame([row])
         print(measured.to_string(index=False, header=False, float_format="{:.2f}".format), flush=True)
         if options.out:
@@ -72,14 +75,14 @@ def measure(options: argparse.Namespace) -> None:
             measured.to_csv(options.out, mode="a", header=new, index=False, float_format="%.2f")
 
 
-def final_net(run: RunSpec, folder: Path) -> tuple[ResNet, int]:
+def final_net(run: RunSpec, folder: Path) -> tuple[nn.Module, int]:
     """A finished run's net, and after how many updates it is."""
     if run_folder.read_status(folder).state != "done":
         raise BadInputError(f"{folder}: not finished; name copies of its checkpoint")
     return trained_net(run, folder), run.protocol.iterations
 
 
-def net_at(path: Path, run: RunSpec, folder: Path, classes: int) -> tuple[ResNet, int]:
+def net_at(path: Path, run: RunSpec, folder: Path, classes: int) -> tuple[nn.Module, int]:
     """The net in a copy of the run's checkpoint, and after how many updates it was made."""
     try:
         state = checkpoint.read(path)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from resnet_cli.tasks import task_of
+from resnet_cli.tasks.cifar10 import Cifar10
 
 NETS = ("resnet-20", "resnet-56", "resnet-110")
 
@@ -67,8 +67,8 @@ def measure(name: str, way: str, what: str) -> float:
     began = seconds()
     if what == "proof":
         prove_net(net, "bf16", images)
-    step = graph_step.make_step(task_of("cifar10").make(net, 0), task_of("cifar10").protocol, "bf16", cpu)
-    stream = TrainStream(images, 0, task_of("cifar10").protocol.batch_size)
+    step = graph_step.make_step(Cifar10().make(net, 0), Cifar10.protocol, "bf16", cpu)
+    stream = TrainStream(images, 0, Cifar10.protocol.batch_size)
     step.update(stream, 1, 0.1)
     return seconds() - began
 

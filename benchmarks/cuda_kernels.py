@@ -75,20 +75,20 @@ def pretend() -> None:
         "set_rng_state": None,
     }.items():
         setattr(torch.cuda, name, lambda *_, value=value: value)
-    CudaInterface.get_device_properties = staticmethod(lambda *_: H100)  # type: ignore[assignment,method-assign]
+    CudaInterface.get_device_properties = staticmethod(lambda *_: H100)  # type: ignore[arg-type]
     CudaInterface.Worker.get_device_properties = staticmethod(lambda *_: H100)  # type: ignore[assignment,method-assign]
     CudaInterface.get_compute_capability = staticmethod(lambda *_: 90)  # type: ignore[assignment,method-assign]
     triton.runtime.driver._active = SimpleNamespace(  # noqa: SLF001
         get_current_target=lambda: GPUTarget("cuda", 90, 32), get_current_device=lambda: 0
     )
-    torch.utils._triton.triton_hash_with_backend = lambda: ""  # noqa: SLF001
+    torch.utils._triton.triton_hash_with_backend = lambda: ""  # type: ignore[assignment]  # noqa: SLF001
     # Indexing with None would start the device.
     fused_norm._channels = lambda values: values.view(1, -1, 1, 1)  # noqa: SLF001
 
     def stop(self: GraphLowering) -> NoReturn:
         raise CodeError(str(getattr(self.codegen()[0], "value", "")))
 
-    GraphLowering.compile_to_module = stop  # type: ignore[assignment,method-assign]
+    GraphLowering.compile_to_module = stop  # type: ignore[method-assign]
 
 
 def fake(*shape: int) -> FakeTensor:

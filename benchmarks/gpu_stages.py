@@ -37,19 +37,20 @@ from resnet_cli.runs.settings import Settings
 from resnet_cli.runs.timing import count_kernels
 from resnet_cli.spec import Net
 from resnet_cli.storage.store import Store
-from resnet_cli.tasks import task_of
+from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.train import fused_norm, graph_step, proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from resnet_cli.data import Dataset, PhotoDataset
+    from resnet_cli.data import Dataset
     from resnet_cli.names import Precision
     from resnet_cli.runs.settings import Notice
     from resnet_cli.storage.run_folder import Status
+    from resnet_cli.tasks.task import Data
     from resnet_cli.train.step import EagerStep
 
-PROTOCOL = task_of("cifar10").protocol
+PROTOCOL = Cifar10.protocol
 PACKAGES = ("pydantic", "plotly", "typer", "rich", "pandas", "matplotlib", "scipy", "safetensors", "filelock", "triton")
 # Ways to compile a normalisation on CUDA, the program's own first; the fastest is what `train` takes.
 FORMS: dict[str, dict[str, Any] | None] = {
@@ -108,7 +109,7 @@ class Bench:
     def step(self, name: str, seed: int = 0) -> EagerStep:
         """The fast step of a net."""
         return graph_step.make_step(
-            task_of("cifar10").make(Net.model_validate(name), seed), PROTOCOL, self.precision, self.device
+            Cifar10().make(Net.model_validate(name), seed), PROTOCOL, self.precision, self.device
         )
 
     def stream(self, seed: int = 0) -> TrainStream:
@@ -257,7 +258,7 @@ def resumes(bench: Bench) -> bool:
     again.load_momentum(state["optimizer"])
     for iteration in (4, 5):
         again.update(stream, iteration, 0.1)
-    evaluate(again.net, bench.images, bench.precision)  # type: ignore[arg-type]
+    evaluate(again.net, bench.images, bench.precision)
     pairs = zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
 
@@ -293,7 +294,7 @@ def bench(options: argparse.Namespace, notes: Notes) -> None:
 def on_a_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """A CUDA stream of its own for what is done within."""
     if device.type == "cuda":
-        return torch.cuda.stream(torch.cuda.Stream())  # type: ignore[no-untyped-call,no-any-return]
+        return torch.cuda.stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
     return contextlib.nullcontext()
 
 
@@ -379,7 +380,7 @@ def train(options: argparse.Namespace, notes: Notes) -> None:
         sys.exit(1)
 
 
-def prove_beforehand(run: RunSpec, dataset: Dataset | PhotoDataset, store: Store) -> None:
+def prove_beforehand(run: RunSpec, dataset: Data, store: Store) -> None:
     """Has a run's step proven before any trains, since a proof waits for the device."""
     if proof.proven_step(run, dataset, store.proofs, print, lambda: None) == "captured":
         take(None)  # of all nets: a compiled step that failed would be tried again while others train

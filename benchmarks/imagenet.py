@@ -23,7 +23,7 @@ from resnet_cli.data.photo_stream import PhotoStream
 from resnet_cli.data.photos import PhotoDataset
 from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.spec import Photos
-from resnet_cli.tasks import task_of
+from resnet_cli.tasks.imagenet import ImageNet
 from resnet_cli.tasks.imagenet.folder import EXTENSIONS
 from resnet_cli.train.environment import describe
 from resnet_cli.train.step import EagerStep
@@ -119,12 +119,8 @@ def augmenting(dataset: PhotoDataset, workers: int, batch_size: int) -> float:
 
 def stepping(name: str, device: torch.device, options: argparse.Namespace) -> float:
     """Updates of a net on one batch that is already there."""
-    step = EagerStep(
-        task_of("imagenet").make(task_of("imagenet").net(name), 0),
-        task_of("imagenet").protocol,
-        options.precision,
-        device,
-    )
+    task = ImageNet()
+    step = EagerStep(task.make(task.net(name), 0), task.protocol, options.precision, device)
     images = torch.randn(options.batch_size, 3, 224, 224, device=device)
     labels = torch.zeros(options.batch_size, dtype=torch.int64, device=device)
     step(images, labels, 0.1)

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from resnet_cli.tasks import task_of
+from resnet_cli.tasks.cifar10 import Cifar10
 
 WAYS: dict[str, dict[str, str]] = {"spin": {}, "sleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "turns": {}}
 SETTLE_SECONDS = 6.0  # before a measurement, in which a training finds out that it is not alone
@@ -69,9 +70,9 @@ def measure(way: str, others: int, options: argparse.Namespace) -> list[float]:
     command += ["--seconds", str(options.seconds), *(["--plain"] if options.plain else [])]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     trainings = 1 + (others if options.beside == "trainings" else 0)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with contextlib.ExitStack() as stack:
-        processes = []
+        processes: list[Any] = []  # with both pipes, which are optional in the type
         for _ in range(trainings):
             processes.append(subprocess.Popen(command, env={**clean, **WAYS[way]}, **pipes))
             stack.callback(processes[-1].kill)
@@ -93,10 +94,10 @@ def train(options: argparse.Namespace) -> None:
     from resnet_cli.train.graph_step import make_step
     from resnet_cli.train.step import EagerStep
 
-    device, protocol = choose_device("cpu"), task_of("cifar10").protocol
+    device, protocol = choose_device("cpu"), Cifar10().protocol
     prepare(device, options.precision)
     dataset = synthetic.load(train=protocol.batch_size, test=1)
-    net = task_of("cifar10").make(Net.model_validate(options.net), 0, len(dataset.classes))
+    net = Cifar10().make(Net.model_validate(options.net), 0, len(dataset.classes))
     step = (EagerStep if options.plain else make_step)(net, protocol, options.precision, device)
     images, labels = dataset.normalize(dataset.train_images), dataset.train_labels
     turns = Turns(device, options.precision)
