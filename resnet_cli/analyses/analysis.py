@@ -27,6 +27,7 @@ class Analysis:
         besides: Other keys of `sum_up`, which no table shows.
         note: What these are, below the table.
         value: The column that panels of layers show; None if it has none for them.
+        part: What of a net each row of that column is about.
         axis: What that is, beside the panel's axis.
         definition: And below the figure.
     """
@@ -37,6 +38,7 @@ class Analysis:
     numbers: tuple[Metric, ...]
     note: str
     value: str | None = None
+    part: str = "layer"
     axis: str = ""
     definition: str = ""
 

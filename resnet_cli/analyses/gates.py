@@ -35,6 +35,7 @@ class Gates(Analysis):
         f"after the last. closed: blocks (%) whose gate has a mean below {CLOSED:g}."
     )
     value = "gate"
+    part = "block"
     axis = "mean gate"
     definition = (
         "Mean of each block's gate T(x) over the images of the test set, channels and places, in the order of the "

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+from scipy.optimize import isotonic_regression
 
-from resnet_cli.analyses import analysis_of
-from resnet_cli.report.curves import learning_curves
-from resnet_cli.report.layers import draw_layers, is_wide, layer_values
-from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
-from resnet_cli.report.summarize import window_in_words
+from resnet_cli.report.caption import caption
+from resnet_cli.report.panels import make_plots
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    import pandas as pd
+    from matplotlib.axes import Axes
 
-    from resnet_cli.experiment import Panel
-    from resnet_cli.report.curves import LearningCurves
+    from resnet_cli.report.panels import Plot
     from resnet_cli.report.summarize import Summary
-    from resnet_cli.spec import Net
     from resnet_cli.storage.store import Store
 
 FigureFormat = Literal["png", "pdf", "svg"]
@@ -57,70 +53,42 @@ UNDATED: dict[FigureFormat, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
 }
 
-
-@dataclass(frozen=True)
-class FigureData:
-    """What a figure shows, read once for all its forms.
-
-    Attributes:
-        panels: In the file's order, each with the nets that it shows.
-        curves: Of the nets of panels of learning curves, those that have any.
-        layers: Of the nets of panels of layers, those that were analysed.
-    """
-
-    panels: tuple[Panel, ...] = ()
-    curves: Mapping[Net, LearningCurves] = field(default_factory=dict)
-    layers: Mapping[Net, pd.DataFrame] = field(default_factory=dict)
-
-
-def figure_data(store: Store, summary: Summary) -> FigureData:
-    """Reads what the experiment's figure shows; nothing if it describes none."""
-    experiment = summary.experiment
-    if experiment.figure is None:
-        return FigureData()
-    # A panel that names no nets shows all.
-    panels = [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in experiment.figure.panels]
-    of_curves = dict.fromkeys(net for panel in panels for net in panel.nets if panel.kind == "curves")
-    of_layers = dict.fromkeys(net for panel in panels for net in panel.nets if panel.shows_layers)
-    curves = {net: learning_curves(summary, net) for net in of_curves}
-    layers = {net: layer_values(store, summary, net) for net in of_layers}
-    return FigureData(
-        tuple(panels),
-        {net: found for net, found in curves.items() if found},
-        {net: values for net, values in layers.items() if values is not None},
-    )
+STYLES: dict[str, dict[str, Any]] = {
+    "train": {"linestyle": "--", "linewidth": 0.8, "zorder": 2},
+    "test": {"linestyle": "-", "linewidth": 1.5, "zorder": 3},
+}
+LABEL_SIZE = 6.5  # points
 
 
 def draw(store: Store, summary: Summary) -> Figure | None:
-    """The experiment's figure; see `draw_data`."""
-    return draw_data(summary, figure_data(store, summary))
+    """The experiment's figure; see `draw_plots`."""
+    return draw_plots(summary, make_plots(store, summary))
 
 
-def draw_data(summary: Summary, data: FigureData) -> Figure | None:
+def draw_plots(summary: Summary, plots: Sequence[Plot]) -> Figure | None:
     """The experiment's figure, panel by panel, with its variant in the title and its definitions below.
 
-    A panel none of whose nets has data is left out; the footnote names its nets as not run.
+    A panel without data is left out; the footnote names its nets as not run.
 
     Returns:
-        None if the experiment describes no figure, or none of the figure's runs has data.
+        None if no panel has data.
     """
-    drawn = [panel for panel in data.panels if _has_data(panel, summary, data)]
-    if not drawn:
+    if not plots:
         return None
     assert summary.experiment.figure
-    width = PAGE_WIDTH if len(drawn) > 1 else COLUMN_WIDTH
+    width = PAGE_WIDTH if len(plots) > 1 else COLUMN_WIDTH
     with mpl.rc_context(STYLE):
-        footnote = textwrap.fill(_footnote(summary, data), int(22.5 * width))
+        footnote = textwrap.fill(caption(summary, plots, "dots"), int(22.5 * width))
         figure = Figure(figsize=(width, 2.8 + 0.1 * footnote.count("\n")), layout="constrained")
-        _fill_panels(figure, drawn, summary, data)
+        _fill_panels(figure, plots)
         scale, title = summary.scale, summary.experiment.figure.title
         heading = "\n".join(textwrap.fill(line, int(15 * width)) for line in (title, scale))
         figure.suptitle(heading, fontsize=8, color="black" if summary.is_paper else "#B00000")
         figure.supxlabel(footnote, x=0.01, ha="left", fontsize=5.5)
         figure.draw_without_rendering()
-        for axes, panel in zip(figure.axes, drawn, strict=True):
-            if panel.kind == "curves":
-                label_ends(axes, panel)
+        for axes, plot in zip(figure.axes, plots, strict=True):
+            if plot.panel.kind == "curves":
+                _label_ends(axes, plot)
         if summary.variant.tiny:
             centre: dict[str, Any] = {"ha": "center", "va": "center"}
             figure.text(0.5, 0.5, "SMOKE", fontsize=9 * width, color="red", alpha=0.2, rotation=20, zorder=10, **centre)
@@ -135,96 +103,118 @@ def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _has_data(panel: Panel, summary: Summary, data: FigureData) -> bool:
-    if panel.kind == "curves":
-        return not data.curves.keys().isdisjoint(panel.nets)
-    if panel.shows_layers:
-        return not data.layers.keys().isdisjoint(panel.nets)
-    return not {net.name for net in panel.nets}.isdisjoint(summary.by_net.index)
-
-
-def _fill_panels(figure: Figure, panels: list[Panel], summary: Summary, data: FigureData) -> None:
-    of_curves = [panel for panel in panels if panel.kind == "curves"]
-    of_layers = [panel for panel in panels if panel.shows_layers]
-    share = len(panels) in (len(of_curves), len(of_layers))
-    all_axes = figure.subplots(1, len(panels), sharey=share, squeeze=False)[0]
-    colours = net_colours([*of_curves, *of_layers], summary.experiment.task)
-    pairs = list(zip(all_axes, panels, strict=True))
-    for axes, panel in pairs:
-        axes.set_title(panel.title)
+def _fill_panels(figure: Figure, plots: Sequence[Plot]) -> None:
+    share = len({plot.panel.shows_layers for plot in plots}) == 1 and all(plot.panel.kind != "depth" for plot in plots)
+    all_axes = figure.subplots(1, len(plots), sharey=share, squeeze=False)[0]
+    label = ""
+    for axes, plot in zip(all_axes, plots, strict=True):
+        axes.set_title(plot.panel.title)
+        axes.set_xlabel(plot.x_label)
         axes.grid(visible=True, axis="y")
-        if not panel.shows_layers:
+        if not plot.panel.shows_layers:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-        if panel.kind == "depth":
-            draw_depth(axes, panel, summary)
-            axes.set_ylim(bottom=0)
-        elif panel.kind == "curves":
-            draw_curves(axes, panel, data.curves, colours, iterations(summary, panel))
-        else:
-            draw_layers(axes, panel, data.layers, colours, logarithmic=is_wide(data.layers.values()))
-    all_axes[0].set_ylabel(y_axis(summary, panels[0]))
+        draw_lines = {"curves": _draw_curves, "depth": _draw_depth}.get(plot.panel.kind, _draw_layers)
+        draw_lines(axes, plot)
+        if plot.y_label != label:
+            axes.set_ylabel(label := plot.y_label)
+    for axes, plot in zip(all_axes, plots, strict=True):
+        if plot.limits:
+            axes.set_ylim(*plot.limits)
+    of_layers = [axes for axes, plot in zip(all_axes, plots, strict=True) if plot.panel.shows_layers]
     if of_layers:
-        next(axes for axes, panel in pairs if panel.shows_layers).legend(loc="best", fontsize=6)
-    # At paper scale the paper's own limits; a short run errs more, and its first tenth would hide the rest.
-    assert summary.experiment.figure
-    bottom, top = summary.experiment.figure.y_min, summary.experiment.figure.y_max
-    if not summary.is_paper:
-        bottom = 0.0
-        top = 1.05 * max((highest_after_start(axes) for axes, panel in pairs if panel in of_curves), default=0) or 100.0
-    for axes, panel in pairs:
-        if panel.kind == "curves":
-            axes.set_ylim(bottom, top)
+        of_layers[0].legend(loc="best", fontsize=6)
 
 
-def y_axis(summary: Summary, panel: Panel) -> str:
-    """What a panel's height shows."""
-    if panel.shows_layers and summary.experiment.analysis:
-        return analysis_of(summary.experiment.analysis).axis
-    unit = f" ({unit})" if (unit := summary.task.metric.unit) else ""
-    return f"{summary.axis.lower()}{unit}"
+def _unit(iterations: int) -> tuple[float, str]:
+    """In which iterations are counted, and how it is told."""
+    return next(
+        (unit, label)
+        for least, unit, label in ((20_000, 1e4, " (1e4)"), (2_000, 1e3, " (1e3)"), (0, 1, ""))
+        if iterations >= least
+    )
 
 
-def iterations(summary: Summary, panel: Panel) -> int:
-    """The updates of the panel's longest runs."""
-    return max(summary.planned[net].protocol.iterations for net in panel.nets)
+def _draw_curves(axes: Axes, plot: Plot) -> None:
+    """Draws learning curves: training dashed, test bold, between lowest and highest run a band."""
+    unit, label = _unit(plot.iterations)
+    axes.set_xlabel(f"{plot.x_label}{label}")
+    axes.set_xlim(0, 1.01 * plot.iterations / unit)  # room for the last point's marker
+    for line in plot.lines:
+        x, marker, style = line.points.index.to_numpy() / unit, "." if line.needs_markers else "", STYLES[line.shown]
+        name = f"{line.name} {line.shown}"
+        axes.plot(x, line.points["mean"].to_numpy(), color=line.colour, marker=marker, label=name, **style)
+        if line.n > 1:
+            axes.fill_between(x, line.points["low"], line.points["high"], color=line.colour, alpha=0.2, linewidth=0)
 
 
-def _footnote(summary: Summary, data: FigureData) -> str:
-    panels, curves, trained = data.panels, data.curves, summary.task.trained.heading
-    nets = dict.fromkeys(net for panel in panels for net in panel.nets)
-    updates = window_in_words(summary, nets)
-    counts = {net.name: int(summary.by_net["n"][net.name]) for net in nets if net.name in summary.by_net.index}
-    several = max([*counts.values(), *(found.n for found in curves.values())], default=1) > 1
-    mean = "Mean over n runs" if several else "One run each"
-    shows_depth = any(panel.kind == "depth" for panel in panels)
-    sentences = []
-    if curves:
-        assert summary.experiment.figure
-        crop = "of the centre crop, " if summary.experiment.protocol.photos else ""
-        band = ", the band from the lowest to the highest" if several else ""
-        sentences += [
-            f"{trained.capitalize()} (dashed): running, on augmented batches, trailing mean over {updates}.",
-            f"{summary.task.metric.heading.capitalize()} (bold): {crop}at each evaluation. {mean}{band}.",
-        ]
-        if summary.is_paper:
-            sentences.append(f"Cut off above {summary.experiment.figure.y_max:g}%.")
-    if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:
-        sentences.append(f"{analysis_of(summary.experiment.analysis).definition} {mean}.")
-    if shows_depth:
-        sentences.append(
-            f"{summary.axis} against depth: after the last update, mean and standard deviation over n runs; dots are "
-            f"runs. {trained.capitalize()}: running, on augmented batches, mean over the last {updates}."
+def _label_ends(axes: Axes, plot: Plot) -> None:
+    """Names each net in the right margin, beside the end of its (bold, if there are two) line.
+
+    Where lines end together the names are pushed apart, by the panel's height, so its layout must be known; an arrow
+    marks a line that ends above or below the panel.
+    """
+    low, high = axes.get_ylim()
+    # Of a net's two lines the test's is the last, so it is the one that stays.
+    lines = {line.name: line for line in plot.lines}
+    ends = {name: float(line.points["mean"].iloc[-1]) for name, line in lines.items()}
+    points = axes.get_window_extent().height * 72 / axes.figure.dpi
+    spacing = 1.3 * LABEL_SIZE / points * (high - low)
+    # The places nearest to the ends that keep the names' order and distance: an isotonic regression.
+    names = sorted(ends, key=ends.__getitem__)
+    steps = spacing * np.arange(len(names))
+    nearest = isotonic_regression([ends[name] for name in names] - steps).x
+    for name, place in zip(names, np.clip(nearest, low, high - steps[-1]) + steps, strict=True):
+        x, y, colour = lines[name].points.index[-1] / _unit(plot.iterations)[0], ends[name], lines[name].colour
+        arrow = " ↑" if y > high else " ↓" if y < low else ""
+        axes.annotate(
+            f"{name}{arrow}",
+            xy=(x, np.clip(y, low, high)),
+            xytext=(1.05, (place - low) / (high - low)),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=LABEL_SIZE,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "relpos": (0, 0.5), "shrinkB": 0},
         )
-    if counts and (several or shows_depth):
-        usual = Counter(counts.values()).most_common(1)[0][0]
-        others = ", ".join(f"{name} {n}" for name, n in counts.items() if n != usual)
-        sentences.append(f"n = {usual} ({others})." if others else f"n = {usual}.")
-    partial = [net.name for net, found in curves.items() if found.unfinished]
-    if partial:
-        sentences.append(f"Unfinished, drawn as far as they got: {', '.join(partial)}.")
-    if summary.unfinished:
-        sentences.append(f"Runs without a result: {summary.unfinished_text}.")
-    missing = [net.name for net in nets if net not in curves and net.name not in counts]
-    if missing:
-        sentences.append(f"Not run: {', '.join(missing)}.")
-    return " ".join(sentences)
+
+
+def _draw_depth(axes: Axes, plot: Plot) -> None:
+    """Draws final numbers against depth, each of several runs as a dot, and the paper's numbers as open squares."""
+    for line in plot.lines:
+        axes.errorbar(
+            line.points.index,
+            line.points["mean"],
+            yerr=line.points["std"],
+            color=line.colour,
+            marker="o",
+            markersize=3.5,
+            capsize=2,
+            label=f"{line.name} {line.shown}",
+            **STYLES[line.shown],
+        )
+        # Beside the mean, which would cover them.
+        beside = axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
+        if line.runs:
+            depths, values = zip(*line.runs, strict=True)
+            axes.plot(depths, values, ".", markersize=2, color=line.colour, transform=beside)
+    if plot.papers:
+        style: dict[str, Any] = {"markersize": 6, "fillstyle": "none", "zorder": 4, "markeredgewidth": 0.7}
+        axes.plot(*zip(*plot.papers, strict=True), "s", color="black", label="paper", **style)
+    axes.set_xscale("log" if plot.is_log else "linear")
+    axes.xaxis.set_major_locator(FixedLocator(plot.depths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(depth) for depth in plot.depths])
+    axes.legend(loc="best")
+
+
+def _draw_layers(axes: Axes, plot: Plot) -> None:
+    """Draws a line a net: plain nets dashed."""
+    for line in plot.lines:
+        style: dict[str, Any] = {"linestyle": "--"} if line.is_dashed else {"marker": ".", "markersize": 3}
+        points = line.points["mean"]
+        axes.plot(points.index, points.to_numpy(), color=line.colour, linewidth=1, label=line.name, **style)
+    if plot.is_log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

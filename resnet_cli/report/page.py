@@ -17,8 +17,9 @@ from resnet_cli import __version__
 from resnet_cli.claims.comparison import Verdict
 from resnet_cli.claims.judge import RULE, judge
 from resnet_cli.report.commands import flags
-from resnet_cli.report.figures import draw_data, figure_bytes, figure_data
+from resnet_cli.report.figures import draw_plots, figure_bytes
 from resnet_cli.report.interactive import interactive_figure
+from resnet_cli.report.panels import make_plots
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
 from resnet_cli.shell import command
@@ -66,8 +67,8 @@ class Section:
 def make_section(store: Store, summary: Summary) -> Section:
     """Draws an experiment's figure and gathers what stands beside it."""
     table = make_table(summary)
-    data = figure_data(store, summary)
-    figure = draw_data(summary, data)
+    plots = make_plots(store, summary)
+    figure = draw_plots(summary, plots)
     image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
     environments = _environments(store, summary)
     return Section(
@@ -77,7 +78,7 @@ def make_section(store: Store, summary: Summary) -> Section:
         table.parts,
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
-        interactive_figure(summary, data),
+        interactive_figure(summary, plots),
         judge(summary),
         _commands(summary),
         [] if summary.only_describes else departures(summary.experiment, summary.variant),

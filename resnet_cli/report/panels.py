@@ -1,25 +1,25 @@
-"""One panel of a figure: learning curves of some nets, or their final error against depth."""
+"""What a figure's panels show, whatever draws them: lines, colours and axes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
-from scipy.optimize import isotonic_regression
+import pandas as pd
+
+from resnet_cli.analyses import analysis_of
+from resnet_cli.report.curves import learning_curves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
-
-    from resnet_cli.experiment import Panel
+    from resnet_cli.experiment import Experiment, Panel
     from resnet_cli.report.curves import LearningCurves
     from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
+    from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; of depths that a task gives none.
@@ -32,28 +32,114 @@ SERIES_COLOURS = {
     "single layer": "#56B4E9",
     "highway": "#E69F00",
 }
-
-TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 2}
-TEST_STYLE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5, "zorder": 3}
-
-LABEL_SIZE = 6.5  # points
 FEW_POINTS = 10
 WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press the shallow nets together
+WIDE = 10  # greatest to least number of a layer; the paper's, all between 0 and 3, stand on a linear axis
 
 
-def net_colours(panels: Iterable[Panel], task: Task) -> dict[Net, str]:
+@dataclass(frozen=True)
+class Line:
+    """A line of a panel.
+
+    Attributes:
+        name: Of a net; against depth, of a family of nets.
+        colour: As #rrggbb.
+        points: Column mean. Of learning curves also low and high, indexed by iteration; against depth std and n, by
+            depth; of layers the layer's number, by its place from 1.
+        is_dashed: Training, and among layers a plain net.
+        shown: `train` or `test`; empty of layers.
+        n: Runs behind a learning curve.
+        is_unfinished: Whether these runs have not ended.
+        runs: Depth and value of each run, where a net has several.
+    """
+
+    name: str
+    colour: str
+    points: pd.DataFrame
+    is_dashed: bool
+    shown: str = ""
+    n: int = 1
+    is_unfinished: bool = False
+    runs: Sequence[tuple[int, float]] = ()
+
+    @property
+    def needs_markers(self) -> bool:
+        """Whether it has so few points that each is to be seen."""
+        return len(self.points) < FEW_POINTS
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A panel with what it shows.
+
+    Attributes:
+        panel: As the experiment describes it.
+        lines: In the order of its nets; of each the training before the test, which lies above it.
+        x_label: What its width is.
+        y_label: What its height is.
+        unit: Of the height.
+        part: What of a net has a number, where layers are shown: a layer, or a block.
+        limits: Of the height: both, the lower one alone, or none, where the numbers decide.
+        iterations: Of learning curves, the updates of the longest runs.
+        depths: At the axis, if it is one of depth.
+        papers: Depth and the paper's mean, else its best run, of the nets.
+        is_log: Whether depths, or layers' numbers, differ so much that only a logarithmic axis shows them all.
+    """
+
+    panel: Panel
+    lines: Sequence[Line]
+    x_label: str
+    y_label: str
+    unit: str = ""
+    part: str = ""
+    limits: tuple[float, float | None] | None = None
+    iterations: int = 0
+    depths: Sequence[int] = ()
+    papers: Sequence[tuple[int, float]] = ()
+    is_log: bool = False
+
+
+def make_plots(store: Store, summary: Summary) -> list[Plot]:
+    """The panels of the experiment's figure that have something to show, in the file's order."""
+    panels = panels_of(summary.experiment)
+    # Of all panels, with or without data, so that a net keeps its colour when others have been trained.
+    colours = net_colours([panel for panel in panels if panel.kind != "depth"], summary.task)
+    of_curves = dict.fromkeys(net for panel in panels if panel.kind == "curves" for net in panel.nets)
+    of_layers = dict.fromkeys(net for panel in panels if panel.shows_layers for net in panel.nets)
+    curves = {net: found for net in of_curves if (found := learning_curves(summary, net))}
+    layers = {net: values for net in of_layers if (values := layer_values(store, summary, net)) is not None}
+    plots = []
+    for panel in panels:
+        if panel.kind == "curves":
+            plot = _curves(panel, summary, curves, colours)
+        elif panel.kind == "depth":
+            plot = _depth(panel, summary)
+        else:
+            plot = _layers(panel, summary, layers, colours)
+        if plot.lines:
+            plots.append(plot)
+    limits = _limits(summary, [plot for plot in plots if plot.panel.kind == "curves"])
+    return [replace(plot, limits=limits) if plot.panel.kind == "curves" else plot for plot in plots]
+
+
+def panels_of(experiment: Experiment) -> list[Panel]:
+    """The panels of an experiment's figure, if it has one; a panel that names no nets shows all."""
+    panels = experiment.figure.panels if experiment.figure else ()
+    return [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in panels]
+
+
+def net_colours(panels: Sequence[Panel], task: Task) -> dict[Net, str]:
     """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth.
 
     Where neither tells the nets of each panel apart, each net has its own. In panels of layers the line's style tells
     plain and residual nets apart too.
     """
-    panels = list(panels)
     nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
     others = cycle(OTHER_COLOURS)
     depths = sorted({net.depth for net in nets})
     of_depth = {depth: task.depth_colours.get(depth) or next(others) for depth in depths}
     by_depth = {net: of_depth[net.depth] for net in nets}
-    by_series = {net: series_colour(series_of(net)) for net in nets}
+    by_series = {net: _series_colour(_series(net)) for net in nets}
     for colours in (by_depth, by_series):
         looks = [[(colours[net], panel.shows_layers and net.family) for net in panel.nets] for panel in panels]
         if all(len(set(each)) == len(each) for each in looks):
@@ -61,110 +147,103 @@ def net_colours(panels: Iterable[Panel], task: Task) -> dict[Net, str]:
     return dict(zip(nets, cycle(SERIES_COLOURS.values()), strict=False))
 
 
-def draw_curves(
-    axes: Axes, panel: Panel, curves: Mapping[Net, LearningCurves], colours: dict[Net, str], iterations: int
-) -> None:
-    """Draws learning curves: training dashed, test bold, between lowest and highest run a band."""
-    unit, label = next(
-        (unit, label)
-        for least, unit, label in ((20_000, 1e4, " (1e4)"), (2_000, 1e3, " (1e3)"), (0, 1, ""))
-        if iterations >= least
-    )
-    axes.set_xlabel(f"iterations{label}")
-    axes.set_xlim(0, 1.01 * iterations / unit)  # room for the last point's marker
-    for net in panel.nets:
-        if net not in curves:
-            continue
-        for metric, spread, style in (
-            ("train", curves[net].train, TRAIN_STYLE),
-            ("test", curves[net].test, TEST_STYLE),
-        ):
-            if panel.show not in (metric, "both") or spread.empty:
-                continue
-            x = spread.index.to_numpy() / unit
-            marker = "." if len(x) < FEW_POINTS else ""
-            label = f"{net.name} {metric}"
-            axes.plot(x, spread["mean"].to_numpy(), color=colours[net], marker=marker, label=label, **style)
-            if curves[net].n > 1:
-                axes.fill_between(x, spread["low"], spread["high"], color=colours[net], alpha=0.2, linewidth=0)
+def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves], colours: Mapping[Net, str]) -> Plot:
+    """Learning curves."""
+    lines = [
+        Line(net.name, colours[net], spread, shown == "train", shown, curves[net].n, curves[net].unfinished)
+        for net in panel.nets
+        if net in curves
+        for shown, spread in (("train", curves[net].train), ("test", curves[net].test))
+        if panel.show in (shown, "both") and not spread.empty
+    ]
+    iterations = max(summary.planned[net].protocol.iterations for net in panel.nets)
+    unit = summary.task.metric.unit
+    return Plot(panel, lines, "iterations", _metric_label(summary), unit, iterations=iterations)
 
 
-def label_ends(axes: Axes, panel: Panel) -> None:
-    """Names each net in the right margin, beside the end of its (bold, if there are two) line.
-
-    Where lines end together the names are pushed apart, by the panel's height, so its layout must be known; an arrow
-    marks a line that ends above or below the panel.
-    """
-    low, high = axes.get_ylim()
-    lines: dict[str, Line2D] = {}
-    for line in axes.lines:
-        # Of a net's two lines the test's is drawn last, so it is the one that stays.
-        lines[str(line.get_label()).rpartition(" ")[0]] = line
-    ends = {name: _end(lines[name]) for net in panel.nets if (name := net.name) in lines}
-    if not ends:
-        return
-    points = axes.get_window_extent().height * 72 / axes.figure.dpi
-    spacing = 1.3 * LABEL_SIZE / points * (high - low)
-    # The places nearest to the ends that keep the names' order and distance: an isotonic regression.
-    names = sorted(ends, key=lambda name: ends[name][1])
-    steps = spacing * np.arange(len(names))
-    nearest = isotonic_regression([ends[name][1] for name in names] - steps).x
-    for name, place in zip(names, np.clip(nearest, low, high - steps[-1]) + steps, strict=True):
-        x, y = ends[name]
-        colour = lines[name].get_color()
-        arrow = " ↑" if y > high else " ↓" if y < low else ""
-        axes.annotate(
-            f"{name}{arrow}",
-            xy=(x, np.clip(y, low, high)),
-            xytext=(1.05, (place - low) / (high - low)),
-            textcoords="axes fraction",
-            color=colour,
-            fontsize=LABEL_SIZE,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "relpos": (0, 0.5), "shrinkB": 0},
-        )
-
-
-def highest_after_start(axes: Axes) -> float:
-    """The highest error a panel's curves reach in the last nine tenths of the training; 0 if there are none."""
-    start = axes.get_xlim()[1] / 10
-    points = [point for line in axes.lines for point in np.asarray(line.get_xydata())]
-    return max((float(y) for x, y in points if x > start), default=0.0)
-
-
-def draw_depth(axes: Axes, panel: Panel, summary: Summary) -> None:
-    """Draws the final error against depth, a series a family of nets, and the paper's numbers as open squares."""
-    for shown, metric in (("train", summary.task.trained), ("test", summary.task.metric)):
-        if panel.show not in (shown, "both"):
-            continue
-        for series in dict.fromkeys(series_of(net) for net in panel.nets):
-            _draw_depth_series(
-                axes, [net for net in panel.nets if series_of(net) == series], summary, metric.key, shown
-            )
-    paper = papers(panel, summary)
-    if panel.show != "train" and paper:
-        style: dict[str, Any] = {"linestyle": "", "marker": "s", "markersize": 6, "fillstyle": "none", "zorder": 4}
-        axes.plot(*zip(*paper, strict=True), color="black", label="paper", markeredgewidth=0.7, **style)
+def _depth(panel: Panel, summary: Summary) -> Plot:
+    """The final metrics against depth, a line for each family of nets."""
+    lines, metric = [], summary.task.metric
+    for shown, key in (("train", summary.task.trained.key), ("test", metric.key)):
+        for series in dict.fromkeys(map(_series, panel.nets)):
+            have = [net for net in panel.nets if _series(net) == series and net.name in summary.by_net.index]
+            nets = sorted(have, key=lambda net: net.depth)
+            if nets and panel.show in (shown, "both"):
+                table = summary.by_net.loc[[net.name for net in nets]].set_axis([net.depth for net in nets])
+                points = pd.DataFrame({"mean": table[key], "std": table[f"{key}_std"].fillna(0), "n": table["n"]})
+                found = [(net.depth, summary.values(net, key)) for net in nets]
+                runs = [(depth, value) for depth, values in found if len(values) > 1 for value in values]
+                lines.append(Line(series, _series_colour(series), points, shown == "train", shown, runs=runs))
     depths = sorted({net.depth for net in panel.nets})
-    wide = depths[-1] > WIDE_SPAN * depths[0]
-    axes.set_xlabel("layers (logarithmic)" if wide else "layers")
-    axes.set_xscale("log" if wide else "linear")
-    axes.xaxis.set_major_locator(FixedLocator(depths))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([str(depth) for depth in depths])
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
+    is_log = depths[-1] > WIDE_SPAN * depths[0]
+    rows = [row for row in summary.experiment.rows if row.net in panel.nets and panel.show != "train"]
+    means = [(row.net, row.paper(metric) if row.mean is None else row.mean) for row in rows]
+    return Plot(
+        panel,
+        lines,
+        "layers (logarithmic)" if is_log else "layers",
+        _metric_label(summary),
+        metric.unit,
+        limits=(0.0, None),
+        depths=depths,
+        papers=[(net.depth, value) for net, value in means if net and value is not None],
+        is_log=is_log,
+    )
 
 
-def papers(panel: Panel, summary: Summary) -> list[tuple[int, float]]:
-    """Depth and the paper's mean, else its best run, of the panel's nets."""
-    rows = [row for row in summary.experiment.rows if row.net in panel.nets]
-    means = [(row.net, row.paper(summary.task.metric) if row.mean is None else row.mean) for row in rows]
-    return [(net.depth, value) for net, value in means if net and value is not None]
+def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], colours: Mapping[Net, str]) -> Plot:
+    """What the analysis found in each layer, in the order of the forward pass or of its size."""
+    lines = []
+    for net in panel.nets:
+        if net in layers:
+            values = layers[net][panel.weights]
+            if panel.kind == "layers-sorted":
+                values = values.sort_values(ascending=False)
+            points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, range(1, len(values) + 1))
+            lines.append(Line(net.name, colours[net], points, net.family == "plain"))
+    assert summary.experiment.analysis
+    analysis, is_log = analysis_of(summary.experiment.analysis), bool(layers) and is_wide(layers.values())
+    part, limits = analysis.part, None if is_log else (0.0, None)
+    order = f"{part}, from the first" if panel.kind == "layers" else f"{part}s, by size"
+    return Plot(panel, lines, order, analysis.axis, part=part, limits=limits, is_log=is_log)
 
 
-def series_of(net: Net) -> str:
+def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
+    """What the experiment's analysis found in each layer of a net, averaged over its finished runs.
+
+    Returns:
+        Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
+    """
+    runs = summary.finished.get(net, ())
+    if not (runs and summary.experiment.analysis in summary.task.analyses_of(net)):
+        return None
+    analysis = analysis_of(summary.experiment.analysis)
+    table = pd.concat([store.analysis(run, analysis) for run in runs])
+    return table.assign(weights=table.get("weights", "end")).pivot_table(
+        index="layer", columns="weights", values=analysis.value
+    )
+
+
+def is_wide(values: Iterable[pd.DataFrame]) -> bool:
+    """Whether the layers' numbers differ so much that only a logarithmic scale shows them all."""
+    numbers = np.concatenate([np.ravel(each) for each in values])
+    return bool(0 < WIDE * numbers.min() < numbers.max())
+
+
+def _metric_label(summary: Summary) -> str:
+    unit = summary.task.metric.unit
+    return f"{summary.axis.lower()} ({unit})" if unit else summary.axis.lower()
+
+
+def _limits(summary: Summary, plots: Sequence[Plot]) -> tuple[float, float]:
+    """At paper scale the paper's own limits; of a shorter run all but its first tenth, which would hide the rest."""
+    if summary.is_paper and summary.experiment.figure:
+        return summary.experiment.figure.y_min, summary.experiment.figure.y_max
+    late = [line.points["high"][line.points.index > plot.iterations / 10] for plot in plots for line in plot.lines]
+    return 0.0, 1.05 * max((float(value) for values in late for value in values), default=0.0) or 100.0
+
+
+def _series(net: Net) -> str:
     """The family of nets that a net belongs to where depth is an axis."""
     if net.family != "resnet":
         return net.family
@@ -173,36 +252,5 @@ def series_of(net: Net) -> str:
     return "residual" if net.shortcut == "A" else f"residual, {net.shortcut}"
 
 
-def series_colour(series: str) -> str:
-    """The colour of a family of nets."""
+def _series_colour(series: str) -> str:
     return SERIES_COLOURS.get(series, OTHER_COLOURS[0])
-
-
-def _end(line: Line2D) -> tuple[float, float]:
-    x, y = np.asarray(line.get_xydata())[-1]
-    return float(x), float(y)
-
-
-def _draw_depth_series(axes: Axes, nets: list[Net], summary: Summary, metric: str, shown: str) -> None:
-    have = sorted((net for net in nets if net.name in summary.by_net.index), key=lambda net: net.depth)
-    if not have:
-        return
-    rows = summary.by_net.loc[[net.name for net in have]]
-    series = series_of(have[0])
-    axes.errorbar(
-        [net.depth for net in have],
-        rows[metric],
-        yerr=rows[f"{metric}_std"].fillna(0),
-        color=series_colour(series),
-        marker="o",
-        markersize=3.5,
-        capsize=2,
-        label=f"{series} {shown}",
-        **(TRAIN_STYLE if shown == "train" else TEST_STYLE),
-    )
-    runs = [(net.depth, value) for net in have for value in summary.values(net, metric)]
-    # Beside the mean, which would cover them.
-    beside = axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
-    axes.plot(
-        *zip(*runs, strict=True), linestyle="", marker=".", markersize=2, color=series_colour(series), transform=beside
-    )

@@ -223,7 +223,7 @@ def test_a_smoke_run_is_marked(store: Store, add_run: AddRun, short: Variant) ->
 
 
 def test_depth(store: Store, add_run: AddRun, short: Variant) -> None:
-    """Final error against depth: a series a family, mean and deviation, a dot a run; training left, test right."""
+    """Final error against depth: a series a family, mean and deviation, a dot for each of several runs; two panels."""
     for seed, error in enumerate([8.0, 9.0]):
         add_run("plain-8", [90.0, error], error + 1, seed=seed)
     add_run("plain-14", [90.0, 7.0], 6.0)
@@ -238,7 +238,7 @@ def test_depth(store: Store, add_run: AddRun, short: Variant) -> None:
     )
     assert [[8.0, 8.5], [14.0, 7.0]] == np.asarray(mean.get_xydata()).tolist()
     assert pytest.approx(2 * 0.5**0.5) == np.ptp(bars[0].get_segments()[0][:, 1])
-    assert [[8.0, 8.0], [8.0, 9.0], [14.0, 7.0]] == np.asarray(dots[0].get_xydata()).tolist()
+    assert [[[8.0, 8.0], [8.0, 9.0]]] == [np.asarray(each.get_xydata()).tolist() for each in dots]
     assert [[14.0, 5.0]] == np.asarray(residual.lines[0].get_xydata()).tolist()
     assert [[8.0, 9.5], [14.0, 6.0]] == np.asarray(left.containers[0].lines[0].get_xydata()).tolist()
     assert (0.0, 0.0) == (left.get_ylim()[0], right.get_ylim()[0])

@@ -9,9 +9,8 @@ from paper_tasks import CIFAR10
 from resnet_cli.experiment import Experiment, Figure, Panel, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.report.curves import learning_curves
-from resnet_cli.report.figures import figure_data
 from resnet_cli.report.interactive import InteractiveFigure, interactive_figure
-from resnet_cli.report.panels import net_colours
+from resnet_cli.report.panels import make_plots, net_colours
 from resnet_cli.report.summarize import summarize
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def figure_of(store: Store, experiment: Experiment, variant: Variant) -> InteractiveFigure:
     """An experiment's interactive figure."""
     summary = summarize(store, experiment, variant)
-    return interactive_figure(summary, figure_data(store, summary))
+    return interactive_figure(summary, make_plots(store, summary))
 
 
 def lines(figure: InteractiveFigure, panel: int = 0) -> list[dict[str, Any]]:
@@ -55,7 +54,7 @@ def test_a_net_is_one_group_with_one_name(store: Store, add_run: AddRun, short: 
     assert ["residual"] == [panel.title for panel in figure.panels]
     assert (4, 2) == (len(of_20), len(of_56))
     assert {net_colours([Panel(title="", nets=(CIFAR10.net("resnet-20"),))], CIFAR10).popitem()[1]} == colours
-    assert [("test", "solid", True), ("train", "dash", False)] == [
+    assert [("train", "dash", False), ("test", "solid", True)] == [
         (line["meta"], line["line"]["dash"], line["showlegend"]) for line in curves
     ]
     assert [True] * 2 == [line["hoverinfo"] == "skip" for line in of_20 if "fill" in line]
@@ -69,7 +68,7 @@ def test_points_are_the_learning_curves(store: Store, add_run: AddRun, short: Va
     experiment = load_experiment("fig6")
     curves = learning_curves(summarize(store, experiment, short), CIFAR10.net("resnet-20"))
     assert curves
-    band, test, _, train = lines(figure_of(store, experiment, short))
+    _, train, band, test = lines(figure_of(store, experiment, short))
 
     assert curves.test.index.tolist() == test["x"]
     assert pytest.approx(curves.test["mean"].tolist(), abs=5e-5) == test["y"]

@@ -11,7 +11,7 @@ from resnet_cli.claims.judge import judge
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
 from resnet_cli.report.figures import draw
-from resnet_cli.report.layers import is_wide, layer_values
+from resnet_cli.report.panels import is_wide, layer_values
 from resnet_cli.report.summarize import summarize, updates_to_reach
 from resnet_cli.report.tables import make_table
 from resnet_cli.spec import Net
