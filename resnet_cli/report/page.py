@@ -17,13 +17,14 @@ from resnet_cli import __version__
 from resnet_cli.claims.comparison import Verdict
 from resnet_cli.claims.judge import RULE, judge
 from resnet_cli.report.commands import flags
+from resnet_cli.report.departures import Departure, departures
 from resnet_cli.report.figures import draw_plots, figure_bytes
 from resnet_cli.report.interactive import interactive_figure
 from resnet_cli.report.panels import make_plots
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
 from resnet_cli.shell import command
-from resnet_cli.tasks.choices import choices, departures
+from resnet_cli.tasks.choices import choices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from resnet_cli.report.interactive import InteractiveFigure
     from resnet_cli.report.summarize import Summary
     from resnet_cli.storage.store import Store
-    from resnet_cli.tasks.choices import Departure
 
 
 @dataclass(frozen=True)
