@@ -109,12 +109,8 @@ def run(
     check_measured(minutes, asked.schedule, launcher, ranks.count, tiny=asked.tiny, estimate=estimate)
     cluster = options.cluster(launcher, slurm, jobs, ranks.count, asked.precision)
     experiment = load_experiment(name, options.parse_depths(depths))
-    asked = replace(
-        asked,
-        dataset=None if dataset == "auto" else dataset,
-        precision=options.chosen_precision(asked.precision, device, progress),
-    )
-    variant = wanted_variant(experiment, asked if experiment.runs else Asked())
+    asked = replace(asked, dataset=None if dataset == "auto" else dataset)
+    variant = wanted_variant(experiment, asked if experiment.runs else Asked(), device, progress)
     if dataset == "auto" and experiment.runs and not asked.tiny and asked.dataset_root is None:
         found = _auto_dataset(experiment.task, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})

@@ -25,6 +25,8 @@ from resnet_cli.names import DEVIATION_HELP, DatasetName, Deviation, Split
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.console import Console
+
     from resnet_cli.experiment import Experiment
     from resnet_cli.identity import Variant
     from resnet_cli.storage.store import Store
@@ -102,8 +104,12 @@ def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[...
     return with_options
 
 
-def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
+def wanted_variant(
+    experiment: Experiment, asked: Asked, device: str = "auto", console: Console | None = None
+) -> Variant:
     """The variant that these options ask for; what is not said is the paper's. A smoke run uses embedded data.
+
+    The precision fits the device; the console is told what it means there.
 
     Raises:
         BadInputError: The options contradict one another or the experiment, or a value is out of range.
@@ -141,7 +147,7 @@ def wanted_variant(experiment: Experiment, asked: Asked) -> Variant:
             split=asked.split or "full",
             schedule=1.0 if asked.schedule is None else asked.schedule,
             tiny=asked.tiny,
-            precision=chosen_precision(asked.precision) or "fp32",
+            precision=chosen_precision(asked.precision, device, console) or "fp32",
             source=source,
             deviations=_deviations(asked.deviation or []),
             accumulate=asked.accumulate,
