@@ -62,12 +62,18 @@ class RunSpec(Frozen):
     @property
     def source(self) -> RunSpec | None:
         """The run whose trained net this one starts from; None if it starts from scratch."""
-        if self.net.start is None:
-            return None
-        net, protocol = Net(family="plain", depth=self.net.start, shortcut=None), self.protocol
-        if protocol.warmup and net.depth < protocol.warmup.from_depth:
-            protocol = protocol.model_copy(update={"warmup": None})
-        return self.model_copy(update={"net": net, "protocol": protocol})
+        return self.task.source(self)
+
+    @property
+    def sources(self) -> tuple[RunSpec, ...]:
+        """The same, and the run from whose net that one starts, and so on."""
+        return (self.source, *self.source.sources) if self.source else ()
+
+    @property
+    def label(self) -> str:
+        """Its variant in words, for titles; a protocol that is not the paper's is named."""
+        usual = RunSpec.of(self.net, self.variant, self.task.protocol, self.seed)
+        return self.variant.label if self.protocol == usual.protocol else self.variant.own_label
 
     @property
     def hash8(self) -> str:

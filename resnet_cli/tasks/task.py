@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_cli.nets.complexity import Layer
     from resnet_cli.nets.loss import Loss
     from resnet_cli.tasks.metric import Metric
+    from resnet_cli.tasks.picture import Picture
 
 
 class Data(Protocol):
@@ -90,6 +91,7 @@ class Task:
         embedded: The dataset of smoke runs; it needs no download.
         folder: The dataset that is a folder of the user's own; empty if there is none.
         takes_root: Whether `--dataset-root` may say where the dataset is.
+        takes_weights: Whether nets may start from files of weights; see `start`.
         compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
@@ -99,11 +101,13 @@ class Task:
         metrics: Of a test, the one that tables lead with first.
         averaged_metrics: Of a second test, of the net that `averaged` gives; `Metric.averaged` of some of `metrics`.
         trained: What train.csv says of each update beside its loss; counted before the update.
+        parts: Of the loss, for train.csv too; `loss` gives their means behind what it counts.
         training_images: In the paper's training set.
         test_bytes: Of predictions.npz, at most.
         net_type: Of its nets' specs.
         spreads: Standard deviations over runs that the paper gives, by metric.
         depth_colours: Of the nets in figures, about the paper's.
+        pictures: What can be drawn of a finished run, by name.
         tables: The experiments with the paper's numbers for each way to test, the fuller one first.
     """
 
@@ -115,6 +119,7 @@ class Task:
     embedded: str
     folder: str = ""
     takes_root: bool = False
+    takes_weights: bool = False
     compiles: bool = True
     is_downloadable: bool = False
     splits: tuple[Split, ...] = ("full",)
@@ -124,11 +129,13 @@ class Task:
     metrics: tuple[Metric, ...]
     averaged_metrics: tuple[Metric, ...] = ()
     trained: Metric
+    parts: tuple[str, ...] = ()
     training_images: int
     test_bytes: int
     net_type: type[Net] = Net
     spreads: Mapping[str, float] = {}
     depth_colours: Mapping[int, str] = {}
+    pictures: Mapping[str, Picture] = {}
     tables: Mapping[str, tuple[str, ...]] = {}
 
     @property
@@ -144,7 +151,7 @@ class Task:
     @property
     def train_columns(self) -> tuple[str, ...]:
         """Of train.csv, a row an update."""
-        return "iteration", "lr", "loss", self.trained.key
+        return "iteration", "lr", "loss", self.trained.key, *self.parts
 
     @property
     def eval_columns(self) -> tuple[str, ...]:
@@ -211,6 +218,33 @@ class Task:
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> nn.Module:
         """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
+        raise NotImplementedError
+
+    def build_for(self, run: RunSpec, classes: int) -> nn.Module:
+        """The net of `build`, where more of the run decides about it."""
+        return self.build(run.net, run.variant, run.seed, classes)
+
+    def source(self, run: RunSpec) -> RunSpec | None:
+        """The run whose trained net a run starts from; None if it starts from scratch."""
+        return None
+
+    def blank(self, run: RunSpec, state: Mapping[str, Tensor]) -> nn.Module:
+        """A net that weights may be of which a run is given to start from; see `takes_weights`.
+
+        Raises:
+            KeyError: They are of none.
+        """
+        raise NotImplementedError
+
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
+        """Takes over into a new net what the trained one of its `source` has, or of the weights that it is given.
+
+        Args:
+            net: As `build_for` built it, on the CPU; changed in place.
+            run: The run that it begins.
+            trained: On the CPU.
+            data: The run's dataset.
+        """
         raise NotImplementedError
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
@@ -314,6 +348,10 @@ class Task:
     def loss(self) -> Loss:
         """What an update makes smaller, with what `trained` counts; see `nets.loss.Loss`."""
         raise NotImplementedError
+
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], Any]) -> bytes | None:
+        """What a run kept of its test, in the form that others' evaluators read; None if the task has no such form."""
+        return None
 
     def test(
         self,
