@@ -15,6 +15,7 @@ from paper_tasks import CIFAR10
 from resnet_cli.claims.judge import judge
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
+from resnet_cli.evaluate.evaluate import AVERAGED_IMAGES
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.report.shown import variant_to_show
@@ -91,6 +92,7 @@ def test_readme_lists_the_assumptions_with_their_values() -> None:
     assert f"last {Warmup().window} updates" in assumptions
     assert f"{Warmup().from_depth} layers and more" in assumptions
     assert f"pad {PADDING}" in assumptions
+    assert f"averaged over {AVERAGED_IMAGES:,} training images" in assumptions
     plateau = Plateau()
     assert f"{plateau.window:,} updates (an epoch) is not {plateau.improvement:g} points below" in assumptions
     assert f"{plateau.patience} times in a row; at most {plateau.drops} drops" in assumptions

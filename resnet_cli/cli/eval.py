@@ -80,6 +80,10 @@ def evaluate_weights(
     scales: Annotated[
         str | None, typer.Option("--scales", help="Test fully convolutionally at these sides: 224,256,384,480,640.")
     ] = None,
+    bn_statistics: Annotated[
+        Literal["running", "averaged"],
+        typer.Option("--bn-statistics", help="Of the weights' file, or averaged over training images for this test."),
+    ] = "running",
     data_dir: options.DataDir = None,
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to test.")] = "auto",
     precision: Annotated[
@@ -108,7 +112,8 @@ def evaluate_weights(
     else:
         request = ask(name, weights, dataset, dataset_root, convention, crops, scales, precision, mean, std)
         folder, threads = options.data_folder(data_dir), options.worker_count(workers)
-        answer, content = _test(request, folder, dataset_root, device, threads, key, class_order)
+        averages = bn_statistics == "averaged"
+        answer, content = _test(request, folder, dataset_root, device, threads, key, class_order, averages=averages)
     if form == "json":
         import json
 
@@ -127,6 +132,8 @@ def _test(
     workers: int,
     key: str | None,
     class_order: ClassOrder | None,
+    *,
+    averages: bool,
 ) -> tuple[dict[str, Any], bytes]:
     """Tests a net; returns what to print, and the content of a file of its scores."""
     from rich.console import Console
@@ -168,8 +175,9 @@ def _test(
     built = foreign_net(net, task, classes, convention)
     matched = match(state, built, request.weights)
     data = _prepared(data, convention.constants, request.sides).to(chosen)
+    tested_net = task.averaged(built.to(chosen), data, variant.precision) if averages else built.to(chosen)
     evaluation = _with_progress(
-        lambda done: evaluate(built.to(chosen), data, variant.precision, request.views, progress=done),
+        lambda done: evaluate(tested_net, data, variant.precision, request.views, progress=done),
         len(data.test_labels) * _views_of_each(request),
         progress,
     )
@@ -193,6 +201,7 @@ def _test(
         "convention": f"{request.convention} ({convention.meaning(task)})",
         "data": data_in_words(variant, data.name, classes),
         "precision": variant.precision,
+        "bn_statistics": "averaged" if averages else "running",
         "views": request.views + (f" at {', '.join(map(str, request.sides))}" if request.sides else ""),
         **errors(evaluation.top1_error, evaluation.top5_error, evaluation.images),
         "paper": papers(request),

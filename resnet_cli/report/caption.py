@@ -12,7 +12,7 @@ from resnet_cli.report.summarize import window_in_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resnet_cli.report.panels import Plot
+    from resnet_cli.report.panels import Line, Plot
     from resnet_cli.report.summarize import Summary
 
 
@@ -46,7 +46,7 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
     final = f"{summary.axis} against depth: after the last update, mean and standard deviation over n runs{runs}."
     sentences: tuple[tuple[object, str], ...] = (
         ("train" in curves, training),
-        ("test" in curves, f"{metric.heading.capitalize()} (bold): {crop}at each evaluation."),
+        ("test" in curves, f"{metric.heading.capitalize()} (bold): {crop}{_evaluations(lines)}."),
         (curves, f"{mean}{band}."),
         (curves and summary.is_paper, f"Cut off above {experiment.figure.y_max:g}{metric.unit}."),
         (any(plot.panel.shows_layers for plot in plots), layers if curves else f"{layers} {mean}."),
@@ -58,3 +58,16 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
         (missing, f"Not run: {missing}."),
     )
     return " ".join(sentence for holds, sentence in sentences if holds)
+
+
+def _evaluations(lines: Sequence[tuple[str, Line]]) -> str:
+    """At which evaluations the test curves were measured, and by which statistics of batch normalisation.
+
+    The statistics are left unsaid where all are running ones.
+    """
+    tests = [line for kind, line in lines if kind == "curves" and line.shown == "test"]
+    running = dict.fromkeys(line.name for line in tests if not line.is_averaged)
+    if all(line.name in running for line in tests):
+        return "at each evaluation"
+    others = f" ({', '.join(running)}: with running ones)" if running else ""
+    return f"at each evaluation with averaged statistics of batch normalisation{others}"

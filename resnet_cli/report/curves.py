@@ -25,12 +25,14 @@ class LearningCurves:
         train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
         n: Runs behind them.
         unfinished: Whether these runs have not ended; they are shown only where no finished run is.
+        averaged: Whether `test` is of tests with averaged statistics of batch normalisation, which all these runs have.
     """
 
     test: pd.DataFrame
     train: pd.DataFrame
     n: int
     unfinished: bool
+    averaged: bool = False
 
 
 def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
@@ -44,16 +46,18 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     done = [logs for logs in of_net if logs.is_done]
     shown = done or of_net
     window = averaging_window(protocol, task.training_images)
-    test = _spread(
-        [logs.evaluations.set_index("iteration")[task.metric.key] for logs in shown if len(logs.evaluations)]
-    )
+    tests = [logs.evaluations.set_index("iteration") for logs in shown if len(logs.evaluations)]
+    column = task.metric.averaged.key
+    averaged = bool(tests) and all(column in each and each[column].notna().any() for each in tests)
+    test = _spread([each[column if averaged else task.metric.key] for each in tests])
     updates = [logs.updates.set_index("iteration")[task.trained.key] for logs in shown if len(logs.updates)]
     train = _spread([log.rolling(window).mean() for log in updates])
     if test.empty and train.empty:
         return None
     # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
     step = max(1, protocol.iterations // POINTS_PER_CURVE)
-    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], len(updates), unfinished=not done)
+    points = train.iloc[(len(train) - 1) % step :: step]
+    return LearningCurves(test, points, len(updates), unfinished=not done, averaged=averaged)
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

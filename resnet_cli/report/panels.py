@@ -50,6 +50,7 @@ class Line:
         shown: `train` or `test`; empty of layers.
         n: Runs behind a learning curve.
         is_unfinished: Whether these runs have not ended.
+        is_averaged: Whether a test curve is of tests with averaged statistics of batch normalisation.
         runs: Depth and value of each run, where a net has several.
     """
 
@@ -60,6 +61,7 @@ class Line:
     shown: str = ""
     n: int = 1
     is_unfinished: bool = False
+    is_averaged: bool = False
     runs: Sequence[tuple[int, float]] = ()
 
     @property
@@ -150,7 +152,16 @@ def net_colours(panels: Sequence[Panel], task: Task) -> dict[Net, str]:
 def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves], colours: Mapping[Net, str]) -> Plot:
     """Learning curves."""
     lines = [
-        Line(net.name, colours[net], spread, shown == "train", shown, curves[net].n, curves[net].unfinished)
+        Line(
+            net.name,
+            colours[net],
+            spread,
+            shown == "train",
+            shown,
+            curves[net].n,
+            curves[net].unfinished,
+            curves[net].averaged,
+        )
         for net in panel.nets
         if net in curves
         for shown, spread in (("train", curves[net].train), ("test", curves[net].test))
