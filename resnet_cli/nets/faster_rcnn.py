@@ -6,6 +6,7 @@ conv5_x, which, with the average pooling, takes the place of VGG-16's fully conn
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +20,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform, res
 from torchvision.ops import FrozenBatchNorm2d
 
 from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
-from resnet_cli.nets.resnet import BatchNorm, ResNet, build
+from resnet_cli.nets.resnet import BatchNorm, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,10 +91,11 @@ class Vgg16(nn.Module):
             nn.ReLU(),
             nn.Dropout(0.5),
         )
-        ResNet.initialize(self, generator)  # type: ignore[arg-type]  # He's, as everywhere here
-        for module in self.stages.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):  # He's initialisation, as everywhere here
+                    layer.weight.normal_(0, math.sqrt(2 / layer.weight[0].numel()), generator=generator)
+                    layer.bias.zero_()  # type: ignore[union-attr]
 
 
 class FasterRCNN(GeneralizedRCNN):
@@ -185,6 +187,7 @@ class FasterRCNN(GeneralizedRCNN):
         self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
     ) -> tuple[list[Tensor], list[dict[str, Tensor]] | None]:
         """Images (3, h, w) as the shared layers take them, and what is marked, in their pixels."""
+        self.transform.eval()  # in training it would draw one of several sides
         result = []
         for number, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
             normal = self.transform.normalize(image[:, :height, :width].float() / 255)
