@@ -154,15 +154,16 @@ def test_sampling_is_a_function_of_the_keys() -> None:
     boxes, labels = torch.tensor([[[10.0, 10, 60, 60], [50, 40, 90, 90]]] * 2), torch.tensor([[1, 2], [3, 0]])
     net = detector().train()
     torch.manual_seed(1)
-    first = joint_loss(net, pixels, sizes, boxes, labels, torch.tensor([5, 6]))
     drawn = torch.rand(3)
-    again = joint_loss(net, pixels, sizes, boxes, labels, torch.tensor([5, 6]))
-    other = joint_loss(net, pixels, sizes, boxes, labels, torch.tensor([5, 7]))
     torch.manual_seed(1)
+    first, again, other = (
+        [each.tolist() for each in joint_loss(net, pixels, sizes, boxes, labels, torch.tensor([5, key]))]
+        for key in (6, 6, 7)
+    )
 
     assert drawn.tolist() == torch.rand(3).tolist()
-    assert [float(each) for each in first] == [float(each) for each in again]
-    assert float(first[0]) != float(other[0])
+    assert first == again
+    assert first[0] != other[0]
 
 
 class Toy(nn.Module):
@@ -217,7 +218,7 @@ def test_an_update_by_hand() -> None:
     classes = -scores.log_softmax(dim=0)[2]
     boxes = torch.where(offsets.abs() < 1, offsets**2 / 2, offsets.abs() - 0.5).sum()
 
-    assert [float(each) for each in (objectness, smooth, classes, boxes)] == pytest.approx([*map(float, parts)])
+    assert [float(each) for each in (objectness, smooth, classes, boxes)] == pytest.approx([*map(float, parts)], rel=1e-5)
     assert float(objectness + smooth + classes + boxes) == pytest.approx(float(loss))
     assert float(scores.argmax() != 2) == float(wrong)
 
@@ -227,7 +228,7 @@ def test_an_update_by_hand() -> None:
     def after(name: str, gradient: Tensor, rows: slice = slice(None)) -> None:
         was, times = before[name][rows], 2 if name.endswith("bias") else 1
         expected = was - times * rate * (gradient.reshape(was.shape) + 0.1 * was)
-        torch.testing.assert_close(net.state_dict()[name][rows], expected, msg=name)
+        torch.testing.assert_close(net.state_dict()[name][rows], expected, rtol=1e-5, atol=1e-6)
 
     after("rpn.head.cls_logits.weight", (off * hidden).sum(), slice(1, 2))
     after("rpn.head.cls_logits.bias", off.sum(), slice(1, 2))

@@ -54,8 +54,6 @@ class Voc(Detection):
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """Mean average precision: the mean over the classes of VOC's AP, by 11 points."""
-        import numpy as np
-
         from resnet_cli.tasks.detection.voc_ap import voc_ap
 
-        return {"test_map50": float(np.mean(voc_ap(found, truth, len(data.classes)).ap))}
+        return {"test_map50": voc_ap(found, truth, len(data.classes), "11-points").mean}
