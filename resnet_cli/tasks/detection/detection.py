@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
@@ -79,13 +81,18 @@ class Detection(Task):
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: DetectionData) -> None:
         """Takes over all layers of a classifier but the last, batch normalisation with statistics of its training set.
 
-        Those of crops are made here; on ImageNet, whose images are not at hand, the running ones are taken.
+        They are made here in one pass over drawn images, as it was trained on them; of ImageNet, which is not at hand,
+        the running ones are taken.
         """
         from torch.optim.swa_utils import update_bn
 
-        if run.source and run.source.variant.dataset == THIN.dataset:
-            crops = THIN.open(run.source.variant, None)  # type: ignore[arg-type]  # they are drawn, not read
-            update_bn((crops.normalize(part) for part in crops.train_images.split(250)), trained)
+        source = run.source
+        assert source is not None
+        if source.variant.dataset == source.task.embedded:
+            images = source.task.open(source.variant, Path(), protocol=source.protocol, workers=0)
+            with closing(source.task.stream(images, source)) as stream:
+                updates = range(1, 1 + -(-len(images.train_labels) // source.protocol.batch_size))
+                update_bn((stream.batch(number)[0] for number in updates), trained)
         take_over(net, trained.state_dict())
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> FasterRCNN:
