@@ -99,6 +99,7 @@ class Task:
         analyses: What can be looked at in trained nets (`analyses`).
         metrics: Of a test, the one that tables lead with first.
         trained: What train.csv says of each update beside its loss; counted before the update.
+        parts: Of the loss, for train.csv too; `loss` gives their means behind what it counts.
         training_images: In the paper's training set.
         test_bytes: Of predictions.npz, at most.
         net_type: Of its nets' specs.
@@ -124,6 +125,7 @@ class Task:
     analyses: tuple[str, ...] = ()
     metrics: tuple[Metric, ...]
     trained: Metric
+    parts: tuple[str, ...] = ()
     training_images: int
     test_bytes: int
     net_type: type[Net] = Net
@@ -145,7 +147,7 @@ class Task:
     @property
     def train_columns(self) -> tuple[str, ...]:
         """Of train.csv, a row an update."""
-        return "iteration", "lr", "loss", self.trained.key
+        return "iteration", "lr", "loss", self.trained.key, *self.parts
 
     @property
     def eval_columns(self) -> tuple[str, ...]:
@@ -212,6 +214,25 @@ class Task:
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> nn.Module:
         """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
+        raise NotImplementedError
+
+    def build_for(self, run: RunSpec, classes: int) -> nn.Module:
+        """The net of `build`, where more of the run decides about it."""
+        return self.build(run.net, run.variant, run.seed, classes)
+
+    def source(self, run: RunSpec) -> RunSpec | None:
+        """The run whose trained net a run starts from; None if it starts from scratch."""
+        return None
+
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
+        """Takes over into a new net what the trained one of its `source` has.
+
+        Args:
+            net: As `build_for` built it, on the CPU; changed in place.
+            run: The run that it begins.
+            trained: On the CPU.
+            data: The run's dataset.
+        """
         raise NotImplementedError
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
