@@ -22,6 +22,11 @@ OVERLAP = 0.5  # intersection over union above which an object is found
 MISSED, IGNORED = -1, -2  # in place of the number of the object that a detection finds
 
 
+def by_of(dataset: str) -> By:
+    """How VOC's evaluator of a dataset's test set sums up: from 2010 on by area."""
+    return "area" if dataset in ("voc07++12", "voc12") else "11-points"
+
+
 @dataclass(frozen=True)
 class Curve:
     """Precision and recall of a class after each of its detections, the surest first; (D,) float64, 0 to 1."""
