@@ -18,10 +18,10 @@ from resnet_cli.report import architecture
 from resnet_cli.report.cells import (
     MINUS,
     RUNNING,
-    TOP5_OURS,
-    compares_top1,
+    compared,
     grid,
-    has_top5,
+    has_others,
+    header_of,
     in_words,
     pipes,
     shows_best,
@@ -122,16 +122,17 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 def rich_table(table: ResultTable) -> RenderableType:
     """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
-    grids = [renderable for part in table.parts for renderable in (_grid(part), Text())]
+    others = [header_of(metric, "ours") for metric in table.summary.task.metrics[1:]]
+    grids = [renderable for part in table.parts for renderable in (_grid(part, others), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
     return Group(Text(table.title, style="bold"), scale, Text(), *grids, *notes)
 
 
-def _grid(part: pd.DataFrame) -> Grid:
+def _grid(part: pd.DataFrame, others: Iterable[str]) -> Grid:
     cells = part.copy()
     # Without the deviations of all but the error a full table fits into 80 columns.
-    for column in cells.columns.intersection(["train", RUNNING, TOP5_OURS]):
+    for column in cells.columns.intersection(["train", RUNNING, *others]):
         cells[column] = [cell.partition(" ± ")[0] for cell in cells[column]]
     cells.iloc[:, 1:] = cells.iloc[:, 1:].map(lambda cell: cell.replace("; ", ";\n").replace("] ", "]\n"))
     return grid(cells.rename(columns=_in_two_lines))
@@ -201,9 +202,10 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     notes = _ours(lead, frame, task)
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
-    if has_top5(experiment):
-        either = "top-1" if compares_top1(experiment) else "top-5"
-        notes.append(f"ours {MINUS} paper: of the {either} error.")
+    if has_others(experiment):
+        metric = compared(experiment)
+        which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
+        notes.append(f"ours {MINUS} paper: of {which}.")
     else:
         if shows_best(frame, experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"

@@ -43,8 +43,9 @@ def plan(
                 for needed in (run, run.source):
                     if needed:
                         runs[needed.run_id] = needed
-    # All nets' first seeds come before any second one: an interrupted table has a number in each row early.
-    return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, run.net.name)))
+    # All nets' first seeds come before any second one: an interrupted table has a number in each row early. A net
+    # comes after the one that it starts from.
+    return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, run.source is not None, run.net.name)))
 
 
 def _matches(net: Net, glob: str, task: Task) -> bool:

@@ -1,0 +1,102 @@
+"""Detection (section 4.3 and appendices A and B): boxes around the objects of an image, and what each is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resnet_cli.spec import Detector, Protocol
+from resnet_cli.tasks.detection.detection import Detection
+from resnet_cli.tasks.metric import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
+
+
+class Voc(Detection):
+    """PASCAL VOC's twenty classes, or drawn scenes."""
+
+    name = "voc"
+    title = "PASCAL VOC"
+    protocol = Protocol.model_construct(  # builds no validator yet; a test validates it
+        batch_size=2,
+        learning_rate=1e-3,
+        milestones=(60_000,),
+        iterations=80_000,
+        weight_decay=5e-4,
+        warmup=None,
+        bias_rate=2.0,
+        detector=Detector.model_construct(),
+    )
+    datasets = {
+        "voc07+12": "",
+        "voc07++12": "VOC's 07++12",
+        "voc07": "VOC 2007 alone",
+        "voc12": "VOC 2012's validation images, after its training images",
+        "drawn-scenes": "embedded drawn scenes",
+    }
+    embedded = "drawn-scenes"
+    metrics = (Metric("test_map50", "test mAP@.5", higher_is_better=True, header="mAP@.5"),)
+    classes = 20
+    training_images = 16_551
+    test_bytes = 4_952 * 100 * 26
+
+    @property
+    def reader(self) -> Any:
+        """The module that reads its datasets from the disk."""
+        from resnet_cli.tasks.detection import voc
+
+        return voc
+
+    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
+        """Mean average precision: the mean over the classes of VOC's AP, by 11 points, of 2012's test sets by area."""
+        from resnet_cli.tasks.detection import voc_ap
+
+        by = voc_ap.by_of(data.name)
+        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), by).mean}
+
+
+class Coco(Detection):
+    """Microsoft COCO's eighty classes, or the drawn scenes judged as COCO judges."""
+
+    name = "coco"
+    title = "COCO"
+    protocol = Protocol.model_construct(  # the same
+        batch_size=8,
+        learning_rate=1e-3,
+        milestones=(240_000,),
+        iterations=320_000,
+        weight_decay=5e-4,
+        warmup=None,
+        bias_rate=2.0,
+        detector=Detector.model_construct(anchors=(64, 128, 256, 512), negatives_from=0.0),
+    )
+    datasets = {
+        "coco2014": "",
+        "coco2017": "COCO 2017",
+        "coco-trainval35k": "COCO 2014's minival, after the rest",
+        "drawn-scenes-coco": "embedded drawn scenes",
+    }
+    embedded = "drawn-scenes-coco"
+    metrics = (
+        Metric("test_ap50", "test AP@.5", higher_is_better=True, header="AP@.5"),
+        Metric("test_ap", "test AP@[.5, .95]", higher_is_better=True, header="AP@[.5, .95]"),
+    )
+    classes = 80
+    training_images = 82_081
+    test_bytes = 40_504 * 100 * 26
+
+    @property
+    def reader(self) -> Any:
+        """The module that reads its datasets from the disk."""
+        from resnet_cli.tasks.detection import coco
+
+        return coco
+
+    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
+        """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""
+        from resnet_cli.tasks.detection.coco_ap import coco_ap
+
+        numbers = coco_ap(found, truth, len(data.classes)).numbers
+        return {"test_ap50": numbers["AP50"], "test_ap": numbers["AP"]}
