@@ -14,3 +14,13 @@ class BadInputError(Exception):
 
     Its message is one line that names the file, the field or the next step.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """All that another's error says, on one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another's error says; its kind if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

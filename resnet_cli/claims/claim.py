@@ -53,12 +53,16 @@ class BaseClaim(Frozen):
         return ()
 
     def compare(self, summary: Numbers) -> list[Comparison]:
-        """The comparisons behind its verdict."""
-        raise NotImplementedError
+        """The comparisons behind its verdict: of each pair whether the first side is better."""
+        from resnet_cli.claims.comparison import better
+
+        return [better(summary, self.metric, *pair) for pair in self.pairs()]
 
     def needs(self, summary: Numbers) -> list[Need]:
         """How many seeds a side each comparison needs; none where it is not compared over runs."""
-        return []
+        from resnet_cli.claims.power import need_better
+
+        return [need_better(summary, self.about, *pair) for pair in self.pairs()]
 
     def why_not_run(self, missing: str, summary: Numbers) -> str:
         """What it waits for, of these nets."""

@@ -12,10 +12,6 @@ from resnet_cli.spec import Net, Percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resnet_cli.claims.comparison import Comparison
-    from resnet_cli.claims.numbers import Numbers
-    from resnet_cli.claims.power import Need
-
 
 class Less(BaseClaim):
     """Claim: the left net is better than the right one, or than a number, by a metric of which less is better.
@@ -42,18 +38,6 @@ class Less(BaseClaim):
     def pairs(self) -> Sequence[Pair]:
         """The two sides."""
         return [(self.left, self.right)]
-
-    def compare(self, summary: Numbers) -> list[Comparison]:
-        """One."""
-        from resnet_cli.claims.comparison import better
-
-        return [better(summary, self.metric, self.left, self.right)]
-
-    def needs(self, summary: Numbers) -> list[Need]:
-        """One."""
-        from resnet_cli.claims.power import need_better
-
-        return [need_better(summary, self.about, self.left, self.right)]
 
 
 class Better(Less):

@@ -12,9 +12,6 @@ from resnet_cli.claims.claim import BaseClaim, Nets, Pair
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resnet_cli.claims.comparison import Comparison
-    from resnet_cli.claims.numbers import Numbers
-    from resnet_cli.claims.power import Need
     from resnet_cli.spec import Net
 
 
@@ -37,15 +34,3 @@ class Monotone(BaseClaim):
     def pairs(self) -> Sequence[Pair]:
         """Each net, and the one before it."""
         return [(later, former) for former, later in pairwise(self.nets)]
-
-    def compare(self, summary: Numbers) -> list[Comparison]:
-        """One for each pair."""
-        from resnet_cli.claims.comparison import better
-
-        return [better(summary, self.metric, *pair) for pair in self.pairs()]
-
-    def needs(self, summary: Numbers) -> list[Need]:
-        """One for each pair, and it needs them all."""
-        from resnet_cli.claims.power import need_better
-
-        return [need_better(summary, self.about, *pair) for pair in self.pairs()]

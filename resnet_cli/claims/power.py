@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special, stats
 
-from resnet_cli.claims.comparison import ENOUGH_RUNS, SIGNIFICANCE
-from resnet_cli.claims.significance import DECIMALS, Sample
+from resnet_cli.claims.comparison import ENOUGH_RUNS, SIGNIFICANCE, sample
+from resnet_cli.claims.significance import DECIMALS
 from resnet_cli.spec import Net
 from resnet_cli.tasks import titles
 
@@ -222,17 +222,13 @@ def _difference(summary: Numbers, metric: str, left: Net | float, right: Net | f
 
     The paper's, for runs at its scale; else ours where there are any. Shorter runs differ by more or less.
     """
-    ours = tuple(_our_mean(summary, side, metric) for side in (left, right))
+    ours = tuple(sample(summary, side, metric).mean for side in (left, right))
     papers = tuple(_papers_mean(summary, side, metric) for side in (left, right))
     sources = [(papers, "paper"), (ours, "ours")]
     for (one, other), source in sources if summary.is_paper else reversed(sources):
         if one is not None and other is not None:
             return round(one - other, DECIMALS), source
     return None, ""
-
-
-def _our_mean(summary: Numbers, side: Net | float, metric: str) -> float | None:
-    return Sample.of(side.name, summary.values(side, metric)).mean if isinstance(side, Net) else side
 
 
 def _papers_mean(summary: Numbers, side: Net | float, metric: str) -> float | None:
@@ -248,10 +244,10 @@ def _papers_mean(summary: Numbers, side: Net | float, metric: str) -> float | No
 
 def _std(summary: Numbers, metric: str, nets: list[Net]) -> tuple[float | None, str]:
     """The standard deviation to be expected, and whose it is: ours pooled, else the paper's only one, if it fits."""
-    samples = [Sample.of(net.name, summary.values(net, metric)) for net in nets]
-    if all(sample.std is not None for sample in samples):
-        df = sum(sample.n - 1 for sample in samples)
-        variance = sum((sample.n - 1) * (sample.std or 0.0) ** 2 for sample in samples) / df
+    samples = [sample(summary, net, metric) for net in nets]
+    if all(each.std is not None for each in samples):
+        df = sum(each.n - 1 for each in samples)
+        variance = sum((each.n - 1) * (each.std or 0.0) ** 2 for each in samples) / df
         if variance:
             return float(np.sqrt(variance)), "ours"
     spread = summary.experiment.task.spreads.get(metric)

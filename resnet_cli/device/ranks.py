@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from resnet_cli.errors import BadInputError
+from resnet_cli.errors import BadInputError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +117,7 @@ class Ranks:
                 group = distributed.new_group(backend="nccl", timeout=PATIENCE_BETWEEN_GPUS)
                 _between_gpus = cast("distributed.ProcessGroup", group)  # of which every rank is a member
         except RuntimeError as error:
-            raise BadInputError(f"torchrun: its processes cannot be connected: {_first_line(error)}") from error
+            raise BadInputError(f"torchrun: its processes cannot be connected: {first_line(error)}") from error
 
     @property
     def group(self) -> distributed.ProcessGroup | None:
@@ -233,12 +233,7 @@ def explained(error: Exception) -> str:
     """The loss of a rank in one line: that it ended, or else what kept it from being reached."""
     if isinstance(error, LostRankError):
         return str(error)
-    line = _first_line(error)
+    line = first_line(error)
     if any(sign in line.lower() for sign in SIGNS_OF_AN_END):
         return LOST
     return f"another process cannot be reached: {line}; the same command goes on from the last checkpoint"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -21,7 +21,7 @@ class Departure:
     effect: str
 
 
-# What was asked for by name on ImageNet, and a precision below fp32's.
+# Of what is asked for by name, and of a precision below fp32.
 DEPARTURES: dict[Deviation | Precision, Departure] = {
     "channel-mean": Departure("The mean is subtracted per channel, not per pixel.", "None known."),
     "fixed-steps": Departure(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from resnet_cli.data.stream import TrainStream
+from resnet_cli.errors import first_line
 from resnet_cli.nets.loss import cross_entropy
 from resnet_cli.nets.resnet import BatchNorm
 from resnet_cli.train.fused_norm import allow_many_shapes, compile_options, fuse
@@ -61,8 +62,7 @@ def obstacle(device: torch.device) -> str | None:
             warnings.simplefilter("ignore")
             torch.compile(lambda x: (x * 2).sum())(torch.ones(64, device=device))
     except Exception as error:  # noqa: BLE001  a missing compiler shows itself in as many ways as there are systems
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        return f"torch.compile does not work here: {lines[0].strip() if lines else type(error).__name__}"
+        return f"torch.compile does not work here: {first_line(error)}"
     return None
 
 

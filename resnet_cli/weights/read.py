@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from resnet_cli.data.download import https_opener
-from resnet_cli.errors import BadInputError
+from resnet_cli.errors import BadInputError, one_line
 from resnet_cli.weights.weight_files import COUNTER, read_weights
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except Exception as error:  # a network and a disk can raise nearly anything
         raise BadInputError(
-            f"--weights torchvision: {_one_line(error)}; put {url} whole into {path.parent}, or give --weights FILE"
+            f"--weights torchvision: {one_line(error)}; put {url} whole into {path.parent}, or give --weights FILE"
         ) from error
     if not found.startswith(expected):
         raise BadInputError(
@@ -184,7 +184,3 @@ def _hint(convolutions: int, own: Mapping[str, Tensor]) -> str:
     plain = sum(tensor.ndim == 4 and ".downsample." not in name for name, tensor in own.items())  # noqa: PLR2004
     option = {0: "A", stages - 1: "B", stages: "B", len(blocks): "C"}.get(convolutions - plain)
     return f"try resnet-{plain + 1}-{option}" if option else "is it another depth?"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from resnet_cli.errors import BadInputError
+from resnet_cli.errors import BadInputError, one_line
 from resnet_cli.storage import run_folder
 from resnet_cli.weights.file_kinds import HEAD, foreign_kind, is_plain_pickle, names_in_archive
 
@@ -139,7 +139,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         state = safetensors.torch.load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
-        raise BadInputError(f"{path}: not whole: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise BadInputError(f"{path}: not whole: {one_line(error)}") from error
     # The format keeps no order. By name, numbers by value, comes nearest to the one in which layers are written down.
     return {name: state[name] for name in sorted(state, key=_natural)}
 
