@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+    from torch import nn
 
     from resnet_cli.cli.given import Request
     from resnet_cli.data.dataset import Constants
@@ -140,7 +141,7 @@ def _test(
 
     from resnet_cli.cli.given import TORCHVISION
     from resnet_cli.device.torch_device import choose_device, prepare
-    from resnet_cli.evaluate.evaluate import evaluate
+    from resnet_cli.evaluate.evaluate import AVERAGED_IMAGES, evaluate
     from resnet_cli.tasks import open_dataset
     from resnet_cli.tasks.classification import Classification
     from resnet_cli.weights.convention import find_convention
@@ -175,7 +176,11 @@ def _test(
     built = foreign_net(net, task, classes, convention)
     matched = match(state, built, request.weights)
     data = _prepared(data, convention.constants, request.sides).to(chosen)
-    tested_net = task.averaged(built.to(chosen), data, variant.precision) if averages else built.to(chosen)
+    tested_net: nn.Module = built.to(chosen)
+    if averages:
+        with counted(progress, "averaging") as tell:
+            images = min(AVERAGED_IMAGES, len(data.train_labels))
+            tested_net = task.averaged(tested_net, data, variant.precision, progress=lambda done: tell(done, images))
     evaluation = _with_progress(
         lambda done: evaluate(tested_net, data, variant.precision, request.views, progress=done),
         len(data.test_labels) * _views_of_each(request),

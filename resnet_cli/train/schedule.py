@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LONG_RUN_EPOCHS = 20
 TEST_SHARE = 0.05  # of the arithmetic of a long run, for tests on the way
-TESTS_AN_AVERAGE = 2  # tests of a long run, with one of which averaged statistics are tested too
+TESTS_AN_AVERAGE = 3  # tests of a long run, one of which is made with averaged statistics too
 
 
 def learning_rate(protocol: Protocol, iteration: int, warmup_ended_at: int | None, drops: Sequence[int] = ()) -> float:

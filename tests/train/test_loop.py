@@ -300,17 +300,17 @@ def test_a_long_test_tells_that_it_lives(
 
 
 def test_a_long_run_is_tested_less_often(run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path) -> None:
-    """Of 20 epochs whose test takes as many images as an epoch, each seventh ends with a test, and so does the run.
+    """Of 24 epochs whose test takes as many images as an epoch, each seventh ends with a test, and so does the run.
 
-    Each second test, and the last, is made with averaged statistics too; the others leave their column empty.
+    Each third test, and the last, is made with averaged statistics too; the others leave their column empty.
     """
-    protocol = run_spec.protocol.model_copy(update={"iterations": 80})
+    protocol = run_spec.protocol.model_copy(update={"iterations": 96})
     train_in(run_spec.model_copy(update={"protocol": protocol}), tmp_path / "run")
 
     tests = pd.read_csv(tmp_path / "run" / "eval.csv")
 
-    assert [28, 56, 80] == tests.iteration.tolist()
-    assert [False, True, True] == tests.averaged_test_error.notna().tolist()
+    assert [28, 56, 84, 96] == tests.iteration.tolist()
+    assert [False, False, True, True] == tests.averaged_test_error.notna().tolist()
 
 
 def test_the_first_update_is_no_part_of_the_speed(
