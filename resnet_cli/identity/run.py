@@ -62,12 +62,12 @@ class RunSpec(Frozen):
     @property
     def source(self) -> RunSpec | None:
         """The run whose trained net this one starts from; None if it starts from scratch."""
-        if self.net.start is None:
-            return None
-        net, protocol = Net(family="plain", depth=self.net.start, shortcut=None), self.protocol
-        if protocol.warmup and net.depth < protocol.warmup.from_depth:
-            protocol = protocol.model_copy(update={"warmup": None})
-        return self.model_copy(update={"net": net, "protocol": protocol})
+        return self.task.source(self)
+
+    @property
+    def sources(self) -> tuple[RunSpec, ...]:
+        """The same, and the run from whose net that one starts, and so on."""
+        return (self.source, *self.source.sources) if self.source else ()
 
     @property
     def hash8(self) -> str:

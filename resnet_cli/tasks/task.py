@@ -211,6 +211,20 @@ class Task:
         """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
         raise NotImplementedError
 
+    def source(self, run: RunSpec) -> RunSpec | None:
+        """The run whose trained net a run starts from; None if it starts from scratch."""
+        return None
+
+    def start_from(self, net: nn.Module, trained: nn.Module, data: Any) -> None:
+        """Gives a net, before its first update, what it takes over of its source's.
+
+        Args:
+            net: As `build` made it, on the CPU; it is changed.
+            trained: The net of `source`, on the CPU.
+            data: The run's, on its device.
+        """
+        raise NotImplementedError
+
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
         """How many classes a net with these weights tells apart.
 
