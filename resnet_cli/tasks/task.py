@@ -215,11 +215,12 @@ class Task:
         """The run whose trained net a run starts from; None if it starts from scratch."""
         return None
 
-    def start_from(self, net: nn.Module, trained: nn.Module, data: Any) -> None:
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
         """Gives a net, before its first update, what it takes over of its source's.
 
         Args:
             net: As `build` made it, on the CPU; it is changed.
+            run: The run that it begins.
             trained: The net of `source`, on the CPU.
             data: The run's, on its device.
         """

@@ -20,7 +20,7 @@ def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:
 
     Args:
         run: The run.
-        dataset: Its number of classes; and its training images, where the task looks at them (`Task.start_from`).
+        dataset: Its number of classes; and its training images, where the task looks at them (`Task.start`).
         source: The folder of `run.source`, which is done; None if there is no such run.
 
     Raises:
@@ -29,5 +29,5 @@ def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:
     net = run.task.build(run.net, run.variant, run.seed, len(dataset.classes))
     if run.source:
         assert source is not None
-        run.task.start_from(net, trained_net(run.source, source), dataset)
+        run.task.start(net, run, trained_net(run.source, source), dataset)
     return net

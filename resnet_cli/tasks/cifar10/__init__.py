@@ -90,7 +90,7 @@ class Cifar10(Classification):
             protocol = protocol.model_copy(update={"warmup": None})
         return run.model_copy(update={"net": net, "protocol": protocol})
 
-    def start_from(self, net: nn.Module, trained: nn.Module, data: Dataset) -> None:
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Dataset) -> None:
         """Section 1's construction: the shallower net's layers, then identities."""
         from resnet_cli.nets.resnet import ResNet
         from resnet_cli.tasks.cifar10.identities import insert_identities
