@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.localisation.data import BoxStream, LocalisationData
 
 NAME = re.compile("(?:(rpn|rcnn)-)?((?:plain|resnet)-.+)")
-SMALL_WIDTHS = (32, 64, 128)
+SMALL_WIDTHS = (16, 32, 64)
 REGIONS, SMALL_REGIONS, TINY_REGIONS = 200, 50, 4  # an R-CNN's in a test: appendix C's, and of the embedded set
-COUNTS, TINY_COUNTS = (2_000, 300), (64, 16)  # of the embedded set
+COUNTS, TINY_COUNTS = (2_000, 200), (64, 16)  # of the embedded set
 IMAGENET = ImageNet()
 
 
