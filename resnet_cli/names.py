@@ -5,10 +5,28 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 DatasetName = Literal[
-    "cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder", "imagenet-loc", "drawn-objects"
+    "cifar10",
+    "synthetic",
+    "shapes-16",
+    "imagenet",
+    "synthetic-photos",
+    "folder",
+    "voc07+12",
+    "drawn-scenes",
+    "imagenet-loc",
+    "drawn-objects",
 ]
 TrainedDataset = Literal[
-    "cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "imagenet-loc", "drawn-objects", "auto"
+    "cifar10",
+    "synthetic",
+    "shapes-16",
+    "imagenet",
+    "synthetic-photos",
+    "voc07+12",
+    "drawn-scenes",
+    "imagenet-loc",
+    "drawn-objects",
+    "auto",
 ]
 PaperDataset = Literal["cifar10", "imagenet", "imagenet-loc"]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 # Given what computes a net's outputs in fp32, and a batch, each tensor (B, ...): the mean over the batch of what an
-# update makes smaller, and what is counted in the batch; both 0-dim on the device.
-Loss = Callable[..., tuple[Tensor, Tensor]]
+# update makes smaller, what is counted in the batch, and the means of the parts that are logged beside (`Task.parts`);
+# all 0-dim on the device.
+Loss = Callable[..., tuple[Tensor, ...]]
 
 
 def cross_entropy(outputs: Callable[..., Any], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

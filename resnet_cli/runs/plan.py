@@ -42,7 +42,8 @@ def plan(
                 run = RunSpec.of(net, variant, experiment.protocol, seed)
                 for needed in (run, *run.sources):
                     runs[needed.run_id] = needed
-    # All nets' first seeds come before any second one: an interrupted table has a number in each row early.
+    # All nets' first seeds come before any second one: an interrupted table has a number in each row early. A net
+    # comes after those that it starts from.
     return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, len(run.sources), run.net.name)))
 
 

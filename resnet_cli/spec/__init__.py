@@ -1,5 +1,6 @@
 """What a net and its training are called: names and numbers. Their meaning is a task's. Imports no torch."""
 
+from resnet_cli.spec.detector import Detector
 from resnet_cli.spec.frozen import MOST_PIXELS, MOST_UPDATES, Frozen, Percent, first_problem
 from resnet_cli.spec.net import Net, Shortcut, naming
 from resnet_cli.spec.protocol import FIXED_STEPS, Photos, Plateau, Protocol, Warmup
@@ -8,6 +9,7 @@ __all__ = [
     "FIXED_STEPS",
     "MOST_PIXELS",
     "MOST_UPDATES",
+    "Detector",
     "Frozen",
     "Net",
     "Percent",

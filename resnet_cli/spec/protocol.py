@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, PositiveFloat
 from pydantic import model_validator as validates
 
+from resnet_cli.spec.detector import Detector
 from resnet_cli.spec.frozen import DEEPEST, MOST_IMAGES, MOST_PIXELS, Frozen, Side, Updates
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Protocol(Frozen):
         milestones: Updates after which the rate is a tenth.
         plateau: The rate is a tenth when the error plateaus, besides.
         photos: How photographs become inputs; None for what is held in memory.
+        bias_rate: How many times the rate biases have; None: once.
+        detector: What a detector has besides; None for other nets.
     """
 
     batch_size: int = Field(128, ge=2, le=MOST_IMAGES)
@@ -97,6 +100,8 @@ class Protocol(Frozen):
     warmup: Warmup | None = Warmup.model_construct()  # as `Warmup()`, but builds no validator yet
     plateau: Plateau | None = None
     photos: Photos | None = None
+    bias_rate: PositiveFloat | None = None
+    detector: Detector | None = None
 
     @validates(mode="after")
     def _milestones_never_fall(self) -> Self:
@@ -122,15 +127,19 @@ class Protocol(Frozen):
         return max(round(window * schedule), min(window, FEWEST_UPDATES_OF_A_WINDOW))
 
     def tiny(self) -> Protocol:
-        """A smoke run: eight updates of 16 images, every phase of the schedule included; photographs at 32 pixels."""
+        """A smoke run: eight updates of 16 images, every phase of the schedule included; photographs at 32 pixels.
+
+        A detector's update has two images.
+        """
         return self.model_copy(
             update={
-                "batch_size": 16,
+                "batch_size": 2 if self.detector else 16,
                 "milestones": self.milestones and (4, 6),
                 "iterations": 8,
                 "warmup": self.warmup and self.warmup.model_copy(update={"window": 2}),
                 "plateau": self.plateau and self.plateau.model_copy(update={"window": 2, "patience": 1}),
                 "photos": self.photos and self.photos.model_copy(update={"crop": 32, "shorter_side": (36, 68)}),
+                "detector": self.detector and self.detector.tiny(),
             },
         )
 

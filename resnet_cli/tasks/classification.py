@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from resnet_cli.spec import Net
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from resnet_cli.nets.layout import Layout
     from resnet_cli.nets.loss import Loss
     from resnet_cli.nets.resnet import ResNet, Zeros
-    from resnet_cli.spec import Net
 
 
 class Classification(Task):
@@ -66,6 +66,26 @@ class Classification(Task):
         from resnet_cli.nets.resnet import build
 
         return build(self.layout(net, classes, stride_3x3=stride_3x3), seed, zeros)
+
+    def source(self, run: RunSpec) -> RunSpec | None:
+        """Of `plain-56-from-20` the run of `plain-20`."""
+        if run.net.start is None:
+            return None
+        net, protocol = Net(family="plain", depth=run.net.start, shortcut=None), run.protocol
+        if protocol.warmup and net.depth < protocol.warmup.from_depth:
+            protocol = protocol.model_copy(update={"warmup": None})
+        return run.model_copy(update={"net": net, "protocol": protocol})
+
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Dataset | PhotoDataset) -> None:
+        """Its layers, and identities."""
+        from resnet_cli.data import Dataset
+        from resnet_cli.nets.resnet import ResNet
+        from resnet_cli.tasks.identities import insert_identities
+
+        assert isinstance(net, ResNet)
+        assert isinstance(trained, ResNet)
+        assert isinstance(data, Dataset), "nets on photographs are not made from others"
+        insert_identities(net, trained, data)
 
     def stream(self, data: Dataset | PhotoDataset, run: RunSpec, share: tuple[int, int] = (0, 1)) -> Any:
         """The batches that a run trains on."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_cli.nets.complexity import Layer
     from resnet_cli.nets.loss import Loss
     from resnet_cli.tasks.metric import Metric
+    from resnet_cli.tasks.picture import Picture
 
 
 class Data(Protocol):
@@ -98,11 +99,13 @@ class Task:
         analyses: What can be looked at in trained nets (`analyses`).
         metrics: Of a test, the one that tables lead with first.
         trained: What train.csv says of each update beside its loss; counted before the update.
+        parts: Of the loss, for train.csv too; `loss` gives their means behind what it counts.
         training_images: In the paper's training set.
         test_bytes: Of predictions.npz, at most.
         net_type: Of its nets' specs.
         spreads: Standard deviations over runs that the paper gives, by metric.
         depth_colours: Of the nets in figures, about the paper's.
+        pictures: What can be drawn of a finished run, by name.
         tables: The experiments with the paper's numbers for each way to test, the fuller one first.
     """
 
@@ -122,11 +125,13 @@ class Task:
     analyses: tuple[str, ...] = ()
     metrics: tuple[Metric, ...]
     trained: Metric
+    parts: tuple[str, ...] = ()
     training_images: int
     test_bytes: int
     net_type: type[Net] = Net
     spreads: Mapping[str, float] = {}
     depth_colours: Mapping[int, str] = {}
+    pictures: Mapping[str, Picture] = {}
     tables: Mapping[str, tuple[str, ...]] = {}
 
     @property
@@ -142,7 +147,7 @@ class Task:
     @property
     def train_columns(self) -> tuple[str, ...]:
         """Of train.csv, a row an update."""
-        return "iteration", "lr", "loss", self.trained.key
+        return "iteration", "lr", "loss", self.trained.key, *self.parts
 
     @property
     def eval_columns(self) -> tuple[str, ...]:
@@ -211,18 +216,22 @@ class Task:
         """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
         raise NotImplementedError
 
+    def build_for(self, run: RunSpec, classes: int) -> nn.Module:
+        """The net of `build`, where more of the run decides about it."""
+        return self.build(run.net, run.variant, run.seed, classes)
+
     def source(self, run: RunSpec) -> RunSpec | None:
         """The run whose trained net a run starts from; None if it starts from scratch."""
         return None
 
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
-        """Gives a net, before its first update, what it takes over of its source's.
+        """Takes over into a new net what the trained one of its `source` has.
 
         Args:
-            net: As `build` made it, on the CPU; it is changed.
+            net: As `build_for` built it, on the CPU; changed in place.
             run: The run that it begins.
-            trained: The net of `source`, on the CPU.
-            data: The run's, on its device.
+            trained: On the CPU.
+            data: The run's dataset.
         """
         raise NotImplementedError
 

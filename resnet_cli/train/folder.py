@@ -31,7 +31,7 @@ def begin(
     run_folder.remove_leftovers(folder)
     loaded, problems = checkpoint.load(folder)
     if loaded:  # its weights take the place of any start, and the source is needed no more
-        net = run.task.build(run.net, run.variant, run.seed, len(dataset.classes))
+        net = run.task.build_for(run, len(dataset.classes))
         net.load_state_dict(loaded.net)
         if problems:  # or the next save would put the damaged one in the place of the whole one
             (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)

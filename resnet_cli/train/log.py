@@ -11,7 +11,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.storage.run_folder import unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from resnet_cli.tasks.task import Scores
@@ -76,9 +76,9 @@ class CsvLog:
             self._stream.close()
 
 
-def train_line(iteration: int, learning_rate: float, loss: float, value: float) -> str:
-    """A row of train.csv; loss with nine digits, which give back a float32 exactly; value of the task's metric."""
-    return f"{iteration},{learning_rate:.6g},{loss:.9g},{value:.6g}"
+def train_line(iteration: int, learning_rate: float, loss: float, value: float, parts: Sequence[float] = ()) -> str:
+    """A row of train.csv; losses with nine digits, which give back a float32 exactly; value of the task's metric."""
+    return ",".join([f"{iteration},{learning_rate:.6g},{loss:.9g},{value:.6g}", *(f"{each:.9g}" for each in parts)])
 
 
 def eval_line(iteration: int, scores: Scores) -> str:

@@ -159,7 +159,7 @@ class _Training:
         self.errors = TrainingErrors(run, self.state)
         self.first_iteration = self.state.iteration
         self.is_warm = False
-        self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor]] = []
+        self.pending: list[tuple[int, float, tuple[torch.Tensor, ...]]] = []
         self.seconds_here = 0.0
         with contextlib.ExitStack() as stack:
             if ranks.is_first:
@@ -196,8 +196,7 @@ class _Training:
         state.iteration += 1
         rate = self.errors.rate(state.iteration)
         self.turns.take()
-        loss, wrong = self.step.update(self.stream, state.iteration, rate)
-        self.pending.append((state.iteration, rate, loss, wrong))
+        self.pending.append((state.iteration, rate, self.step.update(self.stream, state.iteration, rate)))
         if len(self.pending) >= PENDING_UPDATES:
             self.flush()
         if not self.is_warm:  # the first update here may have compiled its step, which says nothing about the speed
@@ -221,15 +220,15 @@ class _Training:
         """
         if not self.pending:
             return
-        iterations, rates, losses, counts = zip(*self.pending, strict=True)
-        results = zip(iterations, rates, torch.stack(losses).tolist(), torch.stack(counts).tolist(), strict=True)
+        iterations, rates, results = zip(*self.pending, strict=True)
+        columns = [torch.stack(column).tolist() for column in zip(*results, strict=True)]
         self.pending.clear()
         lines = []
         try:
-            for iteration, rate, loss, wrong in results:
+            for iteration, rate, loss, wrong, *parts in zip(iterations, rates, *columns, strict=True):
                 if not math.isfinite(loss):
                     raise DivergedError(f"the loss became {loss} at iteration {iteration}")
-                lines.append(log.train_line(iteration, rate, loss, self.errors.add(iteration, int(wrong))))
+                lines.append(log.train_line(iteration, rate, loss, self.errors.add(iteration, wrong), parts))
         finally:
             if self.ranks.is_first:
                 self.train_log.write(lines)

@@ -222,7 +222,7 @@ class _Attempt:
         """Makes them, and stops after each."""
         _let_go()
         run, ranks = self.run, self.ranks
-        net = run.task.build(run.net, run.variant, run.seed, len(self.dataset.classes))
+        net = run.task.build_for(run, len(self.dataset.classes))
         _perturb(net, perturbation)
         start = {name: _kept(tensor) for name, tensor in net.state_dict().items()}
         parts = (run.variant.accumulate or ranks.count) // ranks.count

@@ -1,4 +1,4 @@
-"""A net before its first update: from scratch, or with what it takes over of another run's trained net."""
+"""A net before its first update: initialised, or made from another run's trained net."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:
 
     Args:
         run: The run.
-        dataset: Its number of classes; and its training images, where the task looks at them (`Task.start`).
+        dataset: Its number of classes; the training images of a net that is made from another.
         source: The folder of `run.source`, which is done; None if there is no such run.
 
     Raises:
         BadInputError: The source's weights are missing or damaged.
     """
-    net = run.task.build(run.net, run.variant, run.seed, len(dataset.classes))
+    net = run.task.build_for(run, len(dataset.classes))
     if run.source:
         assert source is not None
         run.task.start(net, run, trained_net(run.source, source), dataset)

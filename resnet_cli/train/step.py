@@ -27,6 +27,8 @@ IMAGES = 4  # dimensions of a batch that has a memory format
 class EagerStep:
     """SGD on a batch's loss (section 3.4). Weight decay on every parameter, as Caffe does by default.
 
+    Parameters that need no gradient are left as they are; biases may have another rate (`Protocol.bias_rate`).
+
     With `accumulate`, the batch goes through the net in as many parts and their gradients are averaged, so that less
     memory is needed. Batch normalisation then sees a part at a time, as it did on each of the paper's GPUs.
 
@@ -50,7 +52,7 @@ class EagerStep:
         self.loss = loss
         self.together: Together | None = None
         self.optimizer = torch.optim.SGD(
-            net.parameters(),
+            _groups(net, protocol.bias_rate),
             lr=protocol.learning_rate,
             momentum=protocol.momentum,
             weight_decay=protocol.weight_decay,
@@ -77,11 +79,11 @@ class EagerStep:
             # In the weights' own layout: another step may have another one, and fused kernels walk through both alike.
             own["momentum_buffer"] = torch.empty_like(parameter).copy_(own["momentum_buffer"])
 
-    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(self, stream: Stream, iteration: int, learning_rate: float) -> tuple[Tensor, ...]:
         """Makes the update of this number; see `__call__`."""
         return self(*stream.batch(iteration), learning_rate)
 
-    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, ...]:
         """Makes one update.
 
         Args:
@@ -89,8 +91,8 @@ class EagerStep:
                 divides B. Of several ranks, this one's share.
 
         Returns:
-            Mean loss and what the task counts, as the number of wrong answers, of the batch before the update; 0-dim on
-            the device.
+            Mean loss, what the task counts, as the number of wrong answers, and the means of its parts of the loss, of
+            the batch before the update; 0-dim on the device.
         """
         *batch, learning_rate = batch_and_rate
         self.net.train()
@@ -100,29 +102,29 @@ class EagerStep:
         self.optimizer.zero_grad(set_to_none=True)
         with self.together.quietly() if self.together else nullcontext():
             results = [self._backward(*part) for part in parts]
-        losses, wrong = zip(*results, self._backward(*last), strict=True)
+        results.append(self._backward(*last))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = group["rate"] * learning_rate if "rate" in group else learning_rate
         self.optimizer.step()
-        loss, errors = losses[0], wrong[0]
+        whole = results[0]
         if self.accumulate > 1:  # in a CUDA graph each of these is a launch
-            loss, errors = torch.stack(losses).sum(), torch.stack(wrong).sum()
-        return self.together.results(loss, errors) if self.together else (loss, errors)
+            whole = tuple(torch.stack(column).sum() for column in zip(*results, strict=True))
+        return self.together.results(*whole) if self.together else whole
 
-    def _backward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds a part's share to the gradients; returns its share of the loss, and its count."""
+    def _backward(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Adds a part's share to the gradients; returns its share of the loss, its count, its shares of the parts."""
         forward = self.together.forward if self.together else self._forward
         inputs, *targets = batch
         if inputs.ndim == IMAGES:
             inputs = inputs.contiguous(memory_format=self.memory_format)
-        loss, wrong = forward(inputs, *targets)
+        loss, wrong, *parts = forward(inputs, *targets)
         if self.accumulate > 1:
-            loss = loss / self.accumulate
+            loss, *parts = (each / self.accumulate for each in (loss, *parts))
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), wrong
+        return loss.detach(), wrong, *parts
 
-    def _forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and count."""
+    def _forward(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Mean loss, count, and means of parts."""
         return self.loss(self._outputs, *batch)
 
     def _outputs(self, *inputs: Tensor) -> Any:
@@ -130,3 +132,13 @@ class EagerStep:
         with autocast(self.device, self.precision):
             outputs = self.net(*inputs)
         return outputs.float() if self.precision == "bf16" and isinstance(outputs, torch.Tensor) else outputs
+
+
+def _groups(net: nn.Module, bias_rate: float | None) -> list[dict[str, Any]]:
+    """The parameters to train, in groups of one rate."""
+    learned = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+    if bias_rate is None:
+        return [{"params": [parameter for _, parameter in learned]}]
+    biases = [parameter for name, parameter in learned if name.endswith("bias")]
+    others = [parameter for name, parameter in learned if not name.endswith("bias")]
+    return [{"params": others}, {"params": biases, "rate": bias_rate}]

@@ -40,7 +40,7 @@ class Together:
         self,
         ranks: Ranks,
         net: nn.Module,
-        forward: Callable[..., tuple[Tensor, Tensor]],
+        forward: Callable[..., tuple[Tensor, ...]],
         parts: int | None,
     ) -> None:
         self.ranks = ranks
@@ -58,7 +58,7 @@ class Together:
             self.counters.append(norm.num_batches_tracked)
         self.others_parts = (parts or 0) * (ranks.count - 1)
         # The share of older statistics that is left after a rank's parts.
-        self.kept = (1 - _momentum(norms[0])) ** (parts or 0)
+        self.kept = (1 - _momentum(norms[0])) ** (parts or 0) if norms else 1.0
         self.statistics = torch.cat(self.running) if self.running else None
         gc.collect()  # a net before this one may still hold its buckets
         self.net = net
@@ -80,9 +80,9 @@ class Together:
         for each, value in zip(buffers, before, strict=True):
             each.copy_(value)
 
-    def forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """This rank's loss and count; the backward pass averages the gradients over the ranks."""
-        results: tuple[Tensor, Tensor] = self.module(*batch)
+    def forward(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """This rank's loss, count and parts; the backward pass averages the gradients over the ranks."""
+        results: tuple[Tensor, ...] = self.module(*batch)
         return results
 
     def quietly(self) -> AbstractContextManager[None]:
@@ -90,23 +90,22 @@ class Together:
         return self.module.no_sync()
 
     @torch.no_grad()
-    def results(self, loss: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and wrong answers of the whole batch from those of this rank; puts the statistics together."""
+    def results(self, loss: Tensor, wrong: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Means and wrong answers of the whole batch from those of this rank; puts the statistics together."""
         ranks, kept = self.ranks, self.kept
-        both = torch.stack([loss / ranks.count, wrong.to(loss.dtype)])
+        mine = torch.stack([loss / ranks.count, wrong.to(loss.dtype), *(each / ranks.count for each in parts)])
         if self.statistics is None:
-            mean_loss, all_wrong = ranks.add(both).unbind()
-            return mean_loss, all_wrong
+            return ranks.add(mine).unbind()
         # A rank that began with r and saw parts that add up to s has kept * r + s. One process that sees all of them,
         # the last rank's last, ends with kept**count * r + sum(kept**(count - 1 - rank) * s).
         weight = kept ** (ranks.count - 1 - ranks.rank)
-        news = ranks.add(torch.cat([torch.cat(self.running) * weight, both]))
+        news = ranks.add(torch.cat([torch.cat(self.running) * weight, mine]))
         weights = sum(kept**each for each in range(ranks.count))
-        self.statistics = news[:-2] + self.statistics * (kept**ranks.count - kept * weights)
-        parts = torch.split(self.statistics, [each.numel() for each in self.running])
-        torch._foreach_copy_(self.running, list(parts))
+        self.statistics = news[: -len(mine)] + self.statistics * (kept**ranks.count - kept * weights)
+        running = torch.split(self.statistics, [each.numel() for each in self.running])
+        torch._foreach_copy_(self.running, list(running))
         torch._foreach_add_(self.counters, self.others_parts)
-        return news[-2], news[-1]
+        return news[-len(mine) :].unbind()
 
 
 class _Forward(nn.Module):
@@ -115,12 +114,12 @@ class _Forward(nn.Module):
     It would send the first rank's batch statistics to the others, which is not what becomes of them here.
     """
 
-    def __init__(self, net: nn.Module, function: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, net: nn.Module, function: Callable[..., tuple[Tensor, ...]]) -> None:
         super().__init__()
         self.learned = nn.ParameterList(net.parameters())
         self.function = function
 
-    def forward(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *batch: Tensor) -> tuple[Tensor, ...]:
         return self.function(*batch)
 
 

@@ -32,7 +32,7 @@ def trained_net(run: RunSpec, folder: Path) -> nn.Module:
     path = folder / run_folder.WEIGHTS
     try:
         state = safetensors.torch.load(run_folder.read_checked(path))
-        net = run.task.build(run.net, run.variant, run.seed, run.task.classes_of(state))
+        net = run.task.build_for(run, run.task.classes_of(state))
         net.load_state_dict(state)
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error

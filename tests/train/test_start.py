@@ -11,7 +11,7 @@ from paper_tasks import CIFAR10
 from resnet_cli.data import synthetic
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.spec import Net, Protocol
-from resnet_cli.tasks.cifar10.identities import insert_identities
+from resnet_cli.tasks.identities import insert_identities
 from resnet_cli.train.start import initial_net
 from resnet_cli.train.step import EagerStep
 

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
-    from torch import nn
-
     from resnet_cli.data import Dataset
-    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.identity import Variant
 
 WIDTHS = (16, 32, 64)
 SHALLOWEST = 8
@@ -80,24 +78,6 @@ class Cifar10(Classification):
             shortcut="A" if net.family == "highway" else net.shortcut,
             classes=classes or self.classes,
         )
-
-    def source(self, run: RunSpec) -> RunSpec | None:
-        """The shallower plain net's, trained by the same protocol; see `Net.start`."""
-        if run.net.start is None:
-            return None
-        net, protocol = Net(family="plain", depth=run.net.start, shortcut=None), run.protocol
-        if protocol.warmup and net.depth < protocol.warmup.from_depth:
-            protocol = protocol.model_copy(update={"warmup": None})
-        return run.model_copy(update={"net": net, "protocol": protocol})
-
-    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Dataset) -> None:
-        """Section 1's construction: the shallower net's layers, then identities."""
-        from resnet_cli.nets.resnet import ResNet
-        from resnet_cli.tasks.cifar10.identities import insert_identities
-
-        assert isinstance(net, ResNet)
-        assert isinstance(trained, ResNet)
-        insert_identities(net, trained, data)
 
     def side(self, dataset: str) -> int:
         """Pixels a side of a net's input."""

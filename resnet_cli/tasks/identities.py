@@ -1,4 +1,4 @@
-"""A plain net that starts as a trained shallower one and identity layers (section 1)."""
+"""A deeper plain net that is the same function as a trained shallower one: identity layers are added (section 1)."""
 
 from __future__ import annotations
 

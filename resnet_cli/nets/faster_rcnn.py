@@ -1,0 +1,293 @@
+"""Faster R-CNN on the paper's nets (section 4.3 and appendix A), to be read beside them. Knows no dataset.
+
+"Networks on Conv feature maps": conv1 to conv4_x are shared by proposals and detector; RoI pooling comes before
+conv5_x, which, with the average pooling, takes the place of VGG-16's fully connected layers on each region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import FrozenBatchNorm2d
+
+from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
+from resnet_cli.nets.resnet import BatchNorm, build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from resnet_cli.nets.layout import Layout
+    from resnet_cli.spec import Detector
+
+LOSSES = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
+VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # filters and 3x3 convolutions of each stage
+VGG_GRID, VGG_WIDTH = 7, 4096
+GRID = 14  # the paper does not say: conv5_x with its stride of 2 then has the map that it had in classification
+
+
+class Pixels(NamedTuple):
+    """What is made of a pixel on the scale 0 to 1: less the mean, over the deviation, red, green, blue."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class FixedBatchNorm(FrozenBatchNorm2d):
+    """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A), gamma and beta too, as in C4 code.
+
+    The paper says of gamma and beta only that each BN layer becomes a linear activation with constant offsets and
+    scales.
+    """
+
+    def __init__(self, norm: BatchNorm) -> None:
+        super().__init__(norm.num_features, norm.eps)
+        self.load_state_dict(norm.state_dict())
+        self.relu = norm.relu
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """(N, channels, H, W), and a shortcut of the same shape, to as many."""
+        y: Tensor = super().forward(x)
+        if shortcut is not None:
+            y = y + shortcut
+        return functional.relu(y) if self.relu else y
+
+
+def fix_norms(net: nn.Module) -> None:
+    """Puts fixed batch normalisations in the place of all that a net has."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, BatchNorm):
+                setattr(module, name, FixedBatchNorm(child))
+
+
+class Vgg16(nn.Module):
+    """VGG-16's convolutions up to conv5_3, in stages, and fc6 and fc7 with dropout (the paper's baseline)."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        stages, inputs = [], 3
+        for number, (width, count) in enumerate(VGG16):
+            stage = nn.Sequential(*([nn.MaxPool2d(2)] if number else []))
+            for _ in range(count):
+                stage.extend([nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()])
+                inputs = width
+            stages.append(stage)
+        self.stages = nn.Sequential(*stages)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(inputs * VGG_GRID**2, VGG_WIDTH),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(VGG_WIDTH, VGG_WIDTH),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+        )
+        with torch.no_grad():
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):  # He's initialisation, as everywhere here
+                    layer.weight.normal_(0, math.sqrt(2 / layer.weight[0].numel()), generator=generator)
+                    layer.bias.zero_()  # type: ignore[union-attr]
+
+
+class FasterRCNN(GeneralizedRCNN):
+    """Images to boxes with classes and scores; in training, to four losses.
+
+    torchvision's pads the images of a batch to one size before the shared layers, which then see the padding. Here
+    images of different sizes go through them one by one, so that an image has the same boxes in every batch.
+
+    Args:
+        trunk: The shared layers, in stages.
+        head: What each region's features pass; to (R, channels).
+        channels: Of the shared map, and of the head's result.
+        classes: Without the background.
+        settings: Sizes and numbers.
+        grid: Places a side to which a region is pooled.
+        pixels: What is made of pixels.
+        generator: For the new layers' weights.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Sequential,
+        head: nn.Module,
+        channels: tuple[int, int],
+        classes: int,
+        settings: Detector,
+        grid: int,
+        pixels: Pixels,
+        generator: torch.Generator,
+    ) -> None:
+        proposals = Proposals(channels[0], settings)
+        regions = Regions(head, Predictor(channels[1], classes), settings, settings.grid or grid)
+        shorter, longer = settings.sides
+        transform = GeneralizedRCNNTransform(shorter, longer, list(pixels.mean), list(pixels.std), size_divisible=1)
+        super().__init__(trunk, proposals, regions, transform)
+        self.settings = settings
+        with torch.no_grad():
+            for layer in (*proposals.head.modules(), *regions.box_predictor.modules()):
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    std = 0.001 if layer is regions.box_predictor.bbox_pred else 0.01
+                    layer.weight.normal_(0, std, generator=generator)
+                    layer.bias.zero_()  # type: ignore[union-attr]
+        for stage in list(trunk)[: settings.frozen]:
+            stage.requires_grad_(requires_grad=False)
+
+    def forward(  # type: ignore[override]
+        self,
+        images: Tensor,
+        sizes: Tensor,
+        boxes: Tensor | None = None,
+        labels: Tensor | None = None,
+        keys: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor] | list[dict[str, Tensor]]:
+        """Images on the scale 0 to 255, each in the upper left corner of (3, H, W).
+
+        Args:
+            images: (B, 3, H, W) uint8.
+            sizes: Their heights and widths, (B, 2).
+            boxes: In training, those of the objects, (B, M, 4).
+            labels: In training, their classes from 1, (B, M); 0 where there is none.
+            keys: In training, what the sampling of each image is drawn from, (B,) int64.
+
+        Returns:
+            In training the losses by name, and the share of the objects' regions that are given a wrong class; else for
+            each image boxes (N, 4) in pixels of the image as it was, labels (N,) from 1 and scores (N,).
+        """
+        whole = [tuple(size) for size in sizes.tolist()]
+        targets = None
+        if self.training:
+            assert boxes is not None
+            assert labels is not None
+            assert keys is not None
+            marked = [each > 0 for each in labels]
+            targets = [
+                {"boxes": box[mask], "labels": label[mask]}
+                for box, label, mask in zip(boxes, labels, marked, strict=True)
+            ]
+        resized, targets = self._resized(images, whole, targets)
+        maps = self._maps(resized)
+        if targets is not None and keys is not None:
+            return self._losses(maps, resized, whole, targets, keys.tolist())
+        found = []
+        for features, image, size in zip(maps, resized, whole, strict=True):
+            proposals, _ = self.rpn.of_image(*self._alone(image, features), None, self._narrowest(image, size))
+            found += self._answer(features, proposals, image, size)
+        return found
+
+    def _resized(
+        self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
+    ) -> tuple[list[Tensor], list[dict[str, Tensor]] | None]:
+        """Images (3, h, w) as the shared layers take them, and what is marked, in their pixels."""
+        self.transform.eval()  # in training it would draw one of several sides
+        result = []
+        for number, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
+            normal = self.transform.normalize(image[:, :height, :width].float() / 255)
+            resized, target = self.transform.resize(normal, targets[number] if targets else None)
+            result.append(resized)
+            if targets:
+                targets[number] = target
+        return result, targets
+
+    def _maps(self, images: list[Tensor]) -> list[Tensor]:
+        """The shared map of each image, (1, C, h, w); images of a size go through the layers together."""
+        maps: list[Tensor] = [torch.empty(0)] * len(images)
+        for shape in dict.fromkeys(each.shape for each in images):
+            numbers = [number for number, each in enumerate(images) if each.shape == shape]
+            together = self.backbone(torch.stack([images[number] for number in numbers]))
+            for number, features in zip(numbers, together.split(1), strict=True):
+                maps[number] = features
+        return maps
+
+    @staticmethod
+    def _alone(image: Tensor, features: Tensor) -> tuple[ImageList, Tensor]:
+        height, width = image.shape[-2:]
+        return ImageList(image[None], [(height, width)]), features
+
+    def _narrowest(self, image: Tensor, size: tuple[int, ...]) -> float:
+        return self.settings.narrowest * image.shape[-2] / size[0]
+
+    def _losses(
+        self,
+        maps: list[Tensor],
+        images: list[Tensor],
+        sizes: list[tuple[int, ...]],
+        targets: list[dict[str, Tensor]],
+        keys: list[int],
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Joint, approximate training: all losses at once, and no gradient through the boxes of proposals."""
+        sampled: list[Sampled] = []
+        losses: list[tuple[Tensor, Tensor]] = []
+        with _chances(maps[0].device):
+            for features, image, size, target, key in zip(maps, images, sizes, targets, keys, strict=True):
+                torch.manual_seed(key)
+                alone = self._alone(image, features)
+                proposals, its = self.rpn.of_image(*alone, target, self._narrowest(image, size))
+                losses.append((its["loss_objectness"], its["loss_rpn_box_reg"]))
+                sampled.append(self.roi_heads.sample(proposals, target))
+            logits, offsets = self.roi_heads.predict(padded(maps), [each.boxes for each in sampled])
+        of_regions, wrong = self.roi_heads.loss(logits, offsets, sampled)
+        objectness, boxes = (torch.stack(column).mean() for column in zip(*losses, strict=True))
+        return {"loss_objectness": objectness, "loss_rpn_boxes": boxes, **of_regions}, wrong
+
+    def _answer(
+        self, features: Tensor, proposals: Tensor, image: Tensor, size: tuple[int, ...]
+    ) -> list[dict[str, Tensor]]:
+        """What is found in one image among its proposals."""
+        logits, offsets = self.roi_heads.predict(features, [proposals])
+        shape = tuple(image.shape[-2:])
+        boxes, scores, labels = self.roi_heads.postprocess_detections(logits, offsets, [proposals], [shape])
+        as_it_was = resize_boxes(boxes[0], list(shape), list(size))
+        return [{"boxes": as_it_was, "labels": labels[0], "scores": scores[0]}]
+
+
+def padded(maps: list[Tensor]) -> Tensor:
+    """Maps (1, C, h, w) as one tensor (B, C, H, W), with zeros at the right and below.
+
+    A maximum of what a ReLU gave is the same with them.
+    """
+    height, width = (max(each.shape[axis] for each in maps) for axis in (2, 3))
+    return torch.cat([functional.pad(each, (0, width - each.shape[3], 0, height - each.shape[2])) for each in maps])
+
+
+@contextmanager
+def _chances(device: torch.device) -> Iterator[None]:
+    """Within it torch's generators may be seeded; after it they are as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+
+
+def on_resnet(layout: Layout, classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:
+    """A detector on one of the paper's nets, with weights that are a pure function of the seed."""
+    net = build(layout, seed)
+    fix_norms(net)
+    stem = nn.Sequential(OrderedDict(conv1=net.conv1, bn1=net.bn1, pool=net.pool))
+    *shared, last = [(name, net.get_submodule(name)) for name in net.stages]
+    trunk = nn.Sequential(OrderedDict([("stem", stem), *shared]))
+    head = nn.Sequential(OrderedDict([last, ("average", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]))
+    channels = tuple(width * layout.expansion for width in layout.widths[-2:])
+    generator = torch.Generator().manual_seed(seed)
+    return FasterRCNN(trunk, head, channels, classes, settings, GRID, pixels, generator)  # type: ignore[arg-type]
+
+
+def on_vgg16(classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:
+    """The baseline, with weights that are a pure function of the seed."""
+    generator = torch.Generator().manual_seed(seed)
+    net = Vgg16(generator)
+    channels = VGG16[-1][0], VGG_WIDTH
+    return FasterRCNN(net.stages, net.classifier, channels, classes, settings, VGG_GRID, pixels, generator)
+
+
+def joint_loss(outputs: object, *batch: Tensor) -> tuple[Tensor, ...]:
+    """The sum of the four losses of a batch, how many of its images' worth of objects are misnamed, and the four."""
+    losses, wrong = outputs(*batch)  # type: ignore[operator]
+    parts = tuple(losses[name] for name in LOSSES)
+    return torch.stack(parts).sum(), wrong * len(batch[0]), *(each.detach() for each in parts)

@@ -1,0 +1,167 @@
+"""What the tasks of detection share: the nets, what they start from, joint training, and how they answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from resnet_cli.spec import Net, Protocol
+from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.imagenet import BLOCKS, FIRST_BOTTLENECK, ImageNet
+from resnet_cli.tasks.metric import Metric
+from resnet_cli.tasks.task import Scores, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from resnet_cli.device.ranks import Ranks
+    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.names import Precision
+    from resnet_cli.nets.complexity import Layer
+    from resnet_cli.nets.faster_rcnn import FasterRCNN
+    from resnet_cli.nets.layout import Layout
+    from resnet_cli.nets.loss import Loss
+    from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
+    from resnet_cli.tasks.detection.stream import DetectionStream
+
+NAME = re.compile("(faster-rcnn)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
+LARGE, THIN = ImageNet(), Crops()
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of its training images' channels, on the scale 0 to 1
+
+
+class Detection(Task):
+    """Objects in images: which, where, and how sure."""
+
+    section = "4.3"
+    compiles = False
+    trained = Metric("train_error", "error of the sampled regions of objects")
+    parts = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
+    depth_colours = {16: "#56B4E9", 18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
+
+    def parse(self, name: str) -> Net:
+        """The net that a name means: `faster-rcnn-resnet-101`, `faster-rcnn-vgg-16`, `faster-rcnn-thin-plain-18`."""
+        match = NAME.fullmatch(name)
+        if match:
+            kind, depth = match[2], int(match[3])
+            known = {"vgg": (16,), "resnet": tuple(each for each in BLOCKS if each >= FIRST_BOTTLENECK)}
+            if depth in known.get(kind, (18, 34)):
+                return Net(family=f"faster-rcnn-{kind}", depth=depth, shortcut=None)
+        raise ValueError(
+            f"'{name}' is not a detector; write faster-rcnn-vgg-16, faster-rcnn-resnet-50, -101 or -152, "
+            "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34"
+        )
+
+    def layout(self, net: Net, *, stride_3x3: bool = False) -> Layout | None:
+        """What the classifier below a detector is made of; None of VGG-16."""
+        if net.family == "faster-rcnn-vgg":
+            return None
+        task, classifier = self.classifier(net)
+        return task.layout(classifier, stride_3x3=stride_3x3)
+
+    def classifier(self, net: Net) -> tuple[Crops | ImageNet, Net]:
+        """The classifier that a detector starts from, and its task; not of VGG-16."""
+        task = THIN if "thin" in net.family else LARGE
+        return task, task.net(net.name.removeprefix("faster-rcnn-"))
+
+    def source(self, run: RunSpec) -> RunSpec | None:
+        """The run of the classifier below a detector: on ImageNet, or on drawn images where the detector's are drawn."""
+        if run.net.family == "faster-rcnn-vgg":
+            return None
+        task, net = self.classifier(run.net)
+        drawn = run.variant.dataset == self.embedded
+        variant = run.variant.model_copy(update={"dataset": task.embedded if drawn else task.dataset})
+        protocol = task.protocol.tiny() if variant.tiny else task.protocol.scaled(variant.schedule)
+        return run.model_copy(update={"net": net, "variant": variant, "protocol": protocol})
+
+    def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: DetectionData) -> None:
+        """Takes over all layers of a classifier but the last, batch normalisation with statistics of its training set.
+
+        Those of crops are made here; on ImageNet, whose images are not at hand, the running ones are taken.
+        """
+        from torch.optim.swa_utils import update_bn
+
+        if run.source and run.source.variant.dataset == THIN.dataset:
+            crops = THIN.open(run.source.variant, None)  # type: ignore[arg-type]  # they are drawn, not read
+            update_bn((crops.normalize(part) for part in crops.train_images.split(250)), trained)
+        take_over(net, trained.state_dict())
+
+    def build(self, net: Net, variant: Variant, seed: int, classes: int) -> FasterRCNN:
+        """A detector with the paper's settings."""
+        return self._build(net, variant, seed, classes, self.protocol)
+
+    def build_for(self, run: RunSpec, classes: int) -> FasterRCNN:
+        """A detector with its run's settings."""
+        return self._build(run.net, run.variant, run.seed, classes, run.protocol)
+
+    def _build(self, net: Net, variant: Variant, seed: int, classes: int, protocol: Protocol) -> FasterRCNN:
+        from resnet_cli.nets.faster_rcnn import Pixels, on_resnet, on_vgg16
+        from resnet_cli.tasks.detection.crops import CONSTANTS
+
+        assert protocol.detector is not None
+        pixels = Pixels(*CONSTANTS) if "thin" in net.family else Pixels(IMAGENET_MEAN)
+        layout = self.layout(net, stride_3x3=variant.stride_3x3)
+        if layout is None:
+            return on_vgg16(classes, protocol.detector, pixels, seed)
+        return on_resnet(layout, classes, protocol.detector, pixels, seed)
+
+    def classes_of(self, state: Mapping[str, Tensor]) -> int:
+        """How many classes a detector with these weights tells apart, without the background."""
+        return len(state["roi_heads.box_predictor.cls_score.bias"]) - 1
+
+    def layers(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> Sequence[Layer]:
+        """A detector's layers, with the paper's settings and classes; multiply-adds of a training image."""
+        from resnet_cli.tasks.detection.size import layers
+
+        assert self.protocol.detector is not None
+        return layers(self.layout(net), self.classes, self.protocol.detector)
+
+    classes: int
+
+    def stream(self, data: DetectionData, run: RunSpec, share: tuple[int, int] = (0, 1)) -> DetectionStream:
+        """The batches that a run trains on."""
+        from resnet_cli.tasks.detection.stream import DetectionStream
+
+        return DetectionStream(data, run.seed, run.protocol.batch_size, share)
+
+    def loss(self) -> Loss:
+        """The sum of the four losses."""
+        from resnet_cli.nets.faster_rcnn import joint_loss
+
+        return joint_loss
+
+    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
+        """The task's metrics, by key, in percent."""
+        raise NotImplementedError
+
+    def test(
+        self,
+        net: nn.Module,
+        data: DetectionData,
+        precision: Precision,
+        views: str | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+        ranks: Ranks | None = None,
+    ) -> Scores:
+        """Tests a detector; keeps what it found. It has no loss on the test set."""
+        from resnet_cli.device.ranks import ALONE
+        from resnet_cli.tasks.detection.found import detect, kept
+        from resnet_cli.tasks.detection.objects import all_objects
+
+        found = detect(net, data, precision, progress, ranks or ALONE)
+        metrics = self.judge(found, list(all_objects(data.test)), data)
+        return Scores(float("nan"), metrics, len(found), kept(found))
+
+
+def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Puts a ResNet's layers, under torchvision's names, into the detector that is made of them; not its classifier."""
+    own = net.state_dict()
+    renamed = {
+        new: tensor
+        for name, tensor in state.items()
+        for new in (f"backbone.stem.{name}", f"backbone.{name}", f"roi_heads.box_head.{name}")
+        if new in own
+    }
+    net.load_state_dict(renamed, strict=False)
