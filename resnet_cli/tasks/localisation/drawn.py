@@ -1,6 +1,6 @@
 """The embedded set: photographs of 72x96 and 96x72 of one drawn shape each, its class and its box known.
 
-Shapes are 16 to 48 pixels high and, drawn apart, wide, so that a box is more than a place; four small discs of other
+Shapes are 24 to 56 pixels high and, drawn apart, wide, so that a box is more than a place; four small discs of other
 colours distract. As with the other embedded sets every pixel is the same on every machine.
 """
 
@@ -16,7 +16,7 @@ from resnet_cli.data.decode import Photographs
 from resnet_cli.data.synthetic import CLASSES, inside, uniform
 
 SHORT, LONG = 72, 96  # pixels; even images lie, odd ones stand
-LEAST, SPREAD = 8, 16  # pixels; of half a shape's side
+LEAST, SPREAD = 12, 16  # pixels; of half a shape's side
 DISCS = 4
 AT_A_TIME = 200
 
@@ -65,7 +65,7 @@ def _draw(labels: np.ndarray, numbers: np.ndarray, random: np.random.Philox) -> 
         )
     foreground = np.where(background > 0.5, background - contrast, background + contrast)  # noqa: PLR2004
     images = np.where(shape[:, None], foreground[..., None, None], images)
-    images = images + (0.1 + 0.2 * traits[:, 10, None, None, None]) * noise
+    images = images + (0.1 + 0.1 * traits[:, 10, None, None, None]) * noise
     return (images * 255).clip(0, 255).astype(np.uint8), _boxes(shape)
 
 

@@ -187,11 +187,10 @@ def _rescored(
     """Boxes (B, N, 4) moved by an R-CNN that looks at them, and its scores (B, N); all in pixels of the images."""
     inputs = data.normalize(images)
     boxes = grown(boxes)
-    step = max(1, REGIONS_AT_A_TIME // boxes.shape[1])
-    parts = [
-        net.judged(*part, data.photos.crop)
-        for part in zip(*(each.split(step) for each in (inputs, boxes, labels)), strict=True)
-    ]
+    step, parts = max(1, REGIONS_AT_A_TIME // boxes.shape[1]), []
+    for start in range(0, len(images), step):
+        these = slice(start, start + step)
+        parts.append(net.judged(inputs[these], boxes[these], labels[these], data.photos.crop))
     scores, by = (torch.cat(each) for each in zip(*parts, strict=True))
     return moved(boxes, by * net.deviations), scores
 
@@ -212,4 +211,5 @@ def _rank(net: Classifier | Rpn | Rcnn, views: list[Tensor], crop: int, labels: 
 def _parts(inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and labels, so many at a time that they fit into the memory."""
     step = max(1, DENSE_BATCH_PIXELS // inputs[0, 0].numel())
-    yield from zip(inputs.split(step), labels.split(step), strict=True)
+    for start in range(0, len(inputs), step):
+        yield inputs[start : start + step], labels[start : start + step]
