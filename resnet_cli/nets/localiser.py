@@ -291,13 +291,14 @@ def build(kind: str, layout: Layout, seed: int) -> Classifier | Rpn | Rcnn:
     """Builds a net on the CPU, with weights that are a pure function of the seed.
 
     Args:
-        kind: `rpn`, `rcnn`, or anything else for the classifier.
+        kind: `rpn`, `rcnn`, or nothing: the classifier.
         layout: Of the classifier and the trunk.
         seed: Of the weights that are not taken over.
     """
     generator = torch.Generator().manual_seed(seed)
-    makes = {"rpn": Rpn, "rcnn": Rcnn}
-    net = makes[kind](layout, generator) if kind in makes else Classifier(layout)
+    net: Classifier | Rpn | Rcnn = Classifier(layout)
+    if kind:
+        net = Rpn(layout, generator) if kind == "rpn" else Rcnn(layout, generator)
     for module in net.modules():
         if isinstance(module, ResNet):
             module.initialize(torch.Generator().manual_seed(seed))

@@ -73,7 +73,7 @@ def _boxes(shapes: np.ndarray) -> np.ndarray:
     """The edges of each shape, (B, 4) float32, by its pixels."""
     sides = []
     for axis in (1, 2):  # over rows, what is left are columns
-        there = shapes.any(axis=axis)
+        there = np.asarray(shapes.any(axis=axis))
         sides += [there.argmax(axis=1), there.shape[1] - there[:, ::-1].argmax(axis=1)]
     left, right, top, bottom = sides
     return np.stack([left, top, right, bottom], axis=1).astype(np.float32)
