@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-DatasetName = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder", "voc07+12", "voc07++12", "voc07", "drawn-scenes", "coco2014", "coco2017", "drawn-scenes-coco", "drawn-crops"]
-TrainedDataset = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "voc07+12", "voc07++12", "voc07", "drawn-scenes", "coco2014", "coco2017", "drawn-scenes-coco", "auto"]
+OfDetection = Literal[
+    "voc07+12", "voc07++12", "voc07", "drawn-scenes", "coco2014", "coco2017", "drawn-scenes-coco", "drawn-crops"
+]
+DatasetName = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder", OfDetection]
+TrainedDataset = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", OfDetection, "auto"]
 PaperDataset = Literal["cifar10", "imagenet"]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on

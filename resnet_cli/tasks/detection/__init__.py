@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
 
+
 class Voc(Detection):
     """PASCAL VOC's twenty classes, or drawn scenes."""
 
