@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-DatasetName = Literal[
-    "cifar10",
-    "synthetic",
-    "shapes-16",
-    "imagenet",
-    "synthetic-photos",
-    "folder",
-    "voc07+12",
-    "drawn-scenes",
-    "imagenet-loc",
-    "drawn-objects",
+OfDetection = Literal[
+    "voc07+12", "voc07++12", "voc07", "drawn-scenes", "coco2014", "coco2017", "drawn-scenes-coco", "drawn-crops"
 ]
-TrainedDataset = Literal[
-    "cifar10",
-    "synthetic",
-    "shapes-16",
-    "imagenet",
-    "synthetic-photos",
-    "voc07+12",
-    "drawn-scenes",
-    "imagenet-loc",
-    "drawn-objects",
-    "auto",
-]
+OfLocalisation = Literal["imagenet-loc", "drawn-objects"]
+OfImages = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos"]
+DatasetName = Literal[OfImages, "folder", OfDetection, OfLocalisation]
+TrainedDataset = Literal[OfImages, OfDetection, OfLocalisation, "auto"]
 PaperDataset = Literal["cifar10", "imagenet", "imagenet-loc"]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on

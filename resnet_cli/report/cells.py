@@ -18,21 +18,30 @@ if TYPE_CHECKING:
     from resnet_cli.report.summarize import Summary
     from resnet_cli.tasks.metric import Metric
 
-TOP1, TOP5 = "paper top-1", "paper top-5"
-TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
 NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
 DIFFERENCE = f"ours {MINUS} paper"
 
 
-def has_top5(experiment: Experiment) -> bool:
-    """Whether the paper's table has top-5 errors."""
-    return any(row.top5 is not None for row in experiment.rows)
+def has_others(experiment: Experiment) -> bool:
+    """Whether the paper's table has more than the metric that leads: top-5 errors, say."""
+    return any(row.paper(metric) is not None for row in experiment.rows for metric in experiment.task.metrics[1:])
 
 
-def compares_top1(experiment: Experiment) -> bool:
-    """Whether the paper's table has top-1 errors of nets that we train."""
-    return any(row.error is not None for row in experiment.rows if row.net or row.ensemble)
+def compared(experiment: Experiment) -> Metric:
+    """The metric whose difference from the paper a table with several shows: the first that the paper has of our nets.
+
+    Else the second.
+    """
+    lead, second, *_ = experiment.task.metrics
+    ours = [row for row in experiment.rows if row.net or row.ensemble]
+    return lead if any(row.paper(lead) is not None for row in ours) else second
+
+
+def header_of(metric: Metric, whose: str) -> str:
+    """Of a metric's column where a table has several."""
+    short = {"error": "top-1", "top5": "top-5"}.get(metric.row or "", metric.header or metric.heading)
+    return f"{whose} {short}"
 
 
 def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
@@ -45,27 +54,28 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
         columns = frame[[metric.key, f"{metric.key}_std"]]
         return [mean_in_words(mean, std, form) for mean, std in columns.itertuples(index=False)]
 
-    if has_top5(summary.experiment):
-        difference = frame["difference" if compares_top1(summary.experiment) else "difference_top5"]
+    of_ours = [header_of(metric, "ours") for metric in task.metrics]
+    if has_others(summary.experiment):
+        which = compared(summary.experiment)
+        difference = frame["difference" if which == lead else f"difference_{which.row or which.key}"]
+        papers = {header_of(each, "paper"): frame[f"paper_{each.row or each.key}"] for each in task.metrics}
         cells = pd.DataFrame(
             {
                 "method": frame["label"],
-                TOP1: [_paper(value) for value in frame["paper_error"]],
-                TOP5: [_paper(value) for value in frame["paper_top5"]],
-                TOP1_OURS: means(lead),
-                TOP5_OURS: means(task.metrics[1]),
+                **{header: [_paper(value) for value in values] for header, values in papers.items()},
+                **{header: means(each) for header, each in zip(of_ours, task.metrics, strict=True)},
                 "n": frame["n"].astype(str),
                 DIFFERENCE: [signed(value) for value in difference],
             }
         )
     else:
-        papers = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
+        leads = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
         cells = pd.DataFrame(
             {
                 "method": frame["label"],
                 "layers": frame["layers"],
                 "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
-                "paper": [_paper(*row) for row in papers.itertuples(index=False)],
+                "paper": [_paper(*row) for row in leads.itertuples(index=False)],
                 "ours": means(lead),
                 "best": [mean_in_words(value) for value in frame[f"best_{lead.key}"]],
                 "train": means(trained),
@@ -73,7 +83,7 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
                 DIFFERENCE: [signed(value) for value in frame["difference"]],
             }
         )
-    cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
+    cells.loc[~ours, cells.columns.intersection([*of_ours, "ours", "best", "train", "n", DIFFERENCE])] = ""
     extras = extra_metrics(summary.experiment)
     for header, (metric, form) in extras.items():
         values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
@@ -84,7 +94,7 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     left_out += ["layers"] if extras else []
     papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
     if frame[papers_columns[0]].isna().all():
-        left_out.append(TOP1)
+        left_out.append(header_of(lead, "paper"))
     if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
         left_out += ["paper", DIFFERENCE]
     return cells.drop(columns=left_out, errors="ignore")

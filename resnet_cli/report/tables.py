@@ -15,7 +15,7 @@ from scipy import special
 from resnet_cli.analyses import ANALYSES, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
-from resnet_cli.report.cells import MINUS, TOP5_OURS, compares_top1, extra_metrics, grid, has_top5, in_words, pipes
+from resnet_cli.report.cells import MINUS, compared, extra_metrics, grid, has_others, header_of, in_words, pipes
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
 from resnet_cli.streams import printable
@@ -111,16 +111,17 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 def rich_table(table: ResultTable) -> RenderableType:
     """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
-    grids = [renderable for part in table.parts for renderable in (_grid(part), Text())]
+    others = [header_of(metric, "ours") for metric in table.summary.task.metrics[1:]]
+    grids = [renderable for part in table.parts for renderable in (_grid(part, others), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
     return Group(Text(table.title, style="bold"), scale, Text(), *grids, *notes)
 
 
-def _grid(part: pd.DataFrame) -> Grid:
+def _grid(part: pd.DataFrame, others: Iterable[str]) -> Grid:
     cells = part.copy()
     # Without the deviations of all but the error a full table fits into 80 columns.
-    for column in cells.columns.intersection(["train", TOP5_OURS]):
+    for column in cells.columns.intersection(["train", *others]):
         cells[column] = [cell.partition(" ± ")[0] for cell in cells[column]]
     cells.iloc[:, 1:] = cells.iloc[:, 1:].map(lambda cell: cell.replace("; ", ";\n").replace("] ", "]\n"))
     return grid(cells.rename(columns=_in_two_lines))
@@ -187,9 +188,10 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     notes = [f"ours: {lead} after the last update, mean ± standard deviation over n runs."]
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
-    if has_top5(experiment):
-        either = "top-1" if compares_top1(experiment) else "top-5"
-        notes.append(f"ours {MINUS} paper: of the {either} error.")
+    if has_others(experiment):
+        metric = compared(experiment)
+        which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
+        notes.append(f"ours {MINUS} paper: of {which}.")
     else:
         if experiment.test == experiment.task.views[0] and not extra_metrics(experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.tasks.cifar10 import Cifar10
-from resnet_cli.tasks.detection import Voc
+from resnet_cli.tasks.detection import Coco, Voc
 from resnet_cli.tasks.detection.crops import Crops
 from resnet_cli.tasks.imagenet import ImageNet
 from resnet_cli.tasks.localisation import Localisation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Data, Task
 
 # A new task stands in a file or folder here, and in this list.
-TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Crops(), Localisation()]
+TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops(), Localisation()]
 
 
 def task_of(dataset: str) -> Task:

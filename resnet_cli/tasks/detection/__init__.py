@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
 
-SMOKE_SCENES = (32, 8)  # training and test
-
 
 class Voc(Detection):
     """PASCAL VOC's twenty classes, or drawn scenes."""
@@ -33,7 +31,12 @@ class Voc(Detection):
         bias_rate=2.0,
         detector=Detector.model_construct(),
     )
-    datasets = {"voc07+12": "", "drawn-scenes": "embedded drawn scenes"}
+    datasets = {
+        "voc07+12": "",
+        "voc07++12": "VOC's 07++12",
+        "voc07": "VOC 2007 alone",
+        "drawn-scenes": "embedded drawn scenes",
+    }
     embedded = "drawn-scenes"
     metrics = (Metric("test_map50", "test mAP@.5", higher_is_better=True, header="mAP@.5"),)
     classes = 20
@@ -46,10 +49,8 @@ class Voc(Detection):
 
     def open(self, variant: Variant, data_dir: Path, **_: Any) -> DetectionData:
         """Opens a run's dataset."""
-        from resnet_cli.tasks.detection import scenes
-
         if variant.dataset == self.embedded:
-            return scenes.open_scenes(*(SMOKE_SCENES if variant.tiny else (1_000, 200)))
+            return open_drawn(variant)
         raise NotImplementedError
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
@@ -57,3 +58,57 @@ class Voc(Detection):
         from resnet_cli.tasks.detection.voc_ap import voc_ap
 
         return {"test_map50": voc_ap(found, truth, len(data.classes), "11-points").mean}
+
+
+class Coco(Detection):
+    """Microsoft COCO's eighty classes, or the drawn scenes judged as COCO judges."""
+
+    name = "coco"
+    title = "COCO"
+    protocol = Protocol.model_construct(  # the same
+        batch_size=8,
+        learning_rate=1e-3,
+        milestones=(240_000,),
+        iterations=320_000,
+        weight_decay=5e-4,
+        warmup=None,
+        bias_rate=2.0,
+        detector=Detector.model_construct(anchors=(64, 128, 256, 512), negatives_from=0.0),
+    )
+    datasets = {
+        "coco2014": "",
+        "coco2017": "COCO 2017",
+        "drawn-scenes-coco": "embedded drawn scenes",
+    }
+    embedded = "drawn-scenes-coco"
+    metrics = (
+        Metric("test_ap50", "test AP@.5", higher_is_better=True, header="AP@.5"),
+        Metric("test_ap", "test AP@[.5, .95]", higher_is_better=True, header="AP@[.5, .95]"),
+    )
+    classes = 80
+    training_images = 82_081
+    test_bytes = 40_504 * 100 * 26
+
+    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+        """What keeps a run's dataset from being used."""
+        return None if variant.dataset == self.embedded else "not yet"
+
+    def open(self, variant: Variant, data_dir: Path, **_: Any) -> DetectionData:
+        """Opens a run's dataset."""
+        if variant.dataset == self.embedded:
+            return open_drawn(variant)
+        raise NotImplementedError
+
+    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
+        """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""
+        from resnet_cli.tasks.detection.coco_ap import coco_ap
+
+        numbers = coco_ap(found, truth, len(data.classes)).numbers
+        return {"test_ap50": numbers["AP50"], "test_ap": numbers["AP"]}
+
+
+def open_drawn(variant: Variant) -> DetectionData:
+    """The drawn scenes; of a smoke run few."""
+    from resnet_cli.tasks.detection import crops, scenes
+
+    return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)

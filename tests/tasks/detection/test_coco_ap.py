@@ -27,7 +27,7 @@ def match(
 ) -> tuple[list[tuple[float, bool]], int]:
     """Of a class in an image: (score, is right) of each detection that counts, and how many objects there are."""
     order = np.argsort(-detections.scores[detections.labels == label], kind="stable")[:most]
-    boxes = detections.boxes[detections.labels == label][order]
+    boxes = detections.boxes[detections.labels == label][order].astype(float)
     scores = detections.scores[detections.labels == label][order]
     its = marked.where(marked.labels == label)
     ignored = its.crowd | (its.areas < area[0]) | (its.areas > area[1])
@@ -179,7 +179,7 @@ def test_ids_with_gaps() -> None:
     from faster_coco_eval import COCO, COCOeval_faster
 
     detections, truth = made(8)
-    ids, category_ids = [9, 25, 30, 34, 36, 581929, 42, 49], [1, 13, 90]
+    ids, category_ids = [9, 25, 30, 34, 36, 42, 49, 581929], [1, 13, 90]
     annotations = [
         {"image_id": image, "category_id": category_ids[label - 1], "area": float(area), "iscrowd": int(crowd)}
         | {"bbox": [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]}

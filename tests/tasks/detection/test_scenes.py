@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made_trees import drawn
 
 from resnet_cli.tasks.detection import scenes
 from resnet_cli.tasks.detection.objects import DetectionData, Objects, Some, all_objects
@@ -96,3 +97,12 @@ def test_crops() -> None:
     assert len(crops.test_labels) < len(crops.train_labels) < 3 * 60
     assert (windows == crops.test_images[0]).flatten(1).all(1).any()
     assert crops.test_labels[0] + 1 in scenes.draw(1, 0)[1].labels
+
+
+def test_scenes_for_trees() -> None:
+    """What other tests write as VOC and COCO has every kind of object, and an image without any."""
+    marked = list(all_objects(drawn(1)))
+
+    assert any(each.difficult.any() for each in marked)
+    assert any(each.crowd.any() for each in marked)
+    assert any(not len(each) for each in marked)
