@@ -93,8 +93,11 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]
     left_out += ["layers"] if extras else []
     papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
-    if frame[papers_columns[0]].isna().all():
-        left_out.append(header_of(lead, "paper"))
+    left_out += [
+        header_of(metric, "paper")
+        for metric, column in zip(task.metrics, papers_columns, strict=True)
+        if frame[column].isna().all()
+    ]
     if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
         left_out += ["paper", DIFFERENCE]
     return cells.drop(columns=left_out, errors="ignore")
