@@ -63,7 +63,14 @@ class Localisation(Task):
         Metric("top1_error", "validation top-1 localisation error", header="top-1"),
         Metric("given_error", "validation localisation error, class given, centre crop", header="given, 1 crop"),
         Metric("given_error_dense", "validation localisation error, class given, dense", header="given, dense"),
-        Metric("dense_gain", "points that dense testing gains", unit="", higher_is_better=True, header="gain"),
+        Metric(
+            "dense_gain",
+            "points that dense testing gains",
+            unit="",
+            higher_is_better=True,
+            is_signed=True,
+            header="gain",
+        ),
     )
     trained = Metric("train_error", "training error")
     training_images = 523_966
