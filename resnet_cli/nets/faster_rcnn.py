@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN  # type: ignore[import-untyped]
+from torchvision.models.detection.image_list import ImageList  # type: ignore[import-untyped]
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes  # type: ignore[import-untyped]
+from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
 
 from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
 from resnet_cli.nets.resnet import BatchNorm, build
@@ -42,10 +42,10 @@ class Pixels(NamedTuple):
 
 
 class FixedBatchNorm(FrozenBatchNorm2d):
-    """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A), gamma and beta too, as in C4 code.
+    """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A).
 
-    The paper says of gamma and beta only that each BN layer becomes a linear activation with constant offsets and
-    scales.
+    The paper says that each becomes a linear activation with constant offsets and scales. Whether gamma and beta are
+    trained is open; here they are not, as in others' C4 nets.
     """
 
     def __init__(self, norm: BatchNorm) -> None:
@@ -141,7 +141,7 @@ class FasterRCNN(GeneralizedRCNN):
         for stage in list(trunk)[: settings.frozen]:
             stage.requires_grad_(requires_grad=False)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         images: Tensor,
         sizes: Tensor,

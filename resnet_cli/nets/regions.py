@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
-from torchvision.ops import box_iou, roi_pool
+from torchvision.models.detection.roi_heads import RoIHeads  # type: ignore[import-untyped]
+from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead  # type: ignore[import-untyped]
+from torchvision.ops import box_iou, roi_pool  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from torchvision.models.detection.image_list import ImageList
+    from torchvision.models.detection.image_list import ImageList  # type: ignore[import-untyped]
 
     from resnet_cli.spec import Detector
 

@@ -56,8 +56,8 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
 
     of_ours = [header_of(metric, "ours") for metric in task.metrics]
     if has_others(summary.experiment):
-        metric = compared(summary.experiment)
-        difference = frame["difference" if metric == lead else f"difference_{metric.row or metric.key}"]
+        which = compared(summary.experiment)
+        difference = frame["difference" if which == lead else f"difference_{which.row or which.key}"]
         papers = {header_of(each, "paper"): frame[f"paper_{each.row or each.key}"] for each in task.metrics}
         cells = pd.DataFrame(
             {

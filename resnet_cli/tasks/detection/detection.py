@@ -14,9 +14,8 @@ from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.device.ranks import Ranks
@@ -70,7 +69,7 @@ class Detection(Task):
         return task, task.net(net.name.removeprefix("faster-rcnn-"))
 
     def source(self, run: RunSpec) -> RunSpec | None:
-        """The run of the classifier below a detector: on ImageNet, or on drawn images where the detector's are drawn."""
+        """The run of the classifier below a detector: on ImageNet, or on drawn images if the detector's are drawn."""
         if run.net.family == "faster-rcnn-vgg":
             return None
         task, net = self.classifier(run.net)
@@ -198,8 +197,8 @@ class Detection(Task):
     ) -> Scores:
         """Tests a detector; keeps what it found. It has no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
-        from resnet_cli.tasks.detection.objects import all_objects
         from resnet_cli.tasks.detection.found import detect, kept
+        from resnet_cli.tasks.detection.objects import all_objects
 
         found = detect(net, data, precision, progress, ranks or ALONE)
         metrics = self.judge(found, list(all_objects(data.test)), data)

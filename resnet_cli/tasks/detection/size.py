@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from resnet_cli.nets.complexity import Layer, layers as layers_of
-from resnet_cli.nets.complexity import vgg_layers
+from resnet_cli.nets.complexity import Layer, vgg_layers
+from resnet_cli.nets.complexity import layers as layers_of
 
 if TYPE_CHECKING:
     from resnet_cli.nets.layout import Layout
@@ -56,10 +56,8 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
 
 def _norms(layout: Layout) -> list[tuple[Layer, int]]:
     """The classifier's layers, and how many of the parameters of each are of the normalisation behind it."""
-    from resnet_cli.nets.complexity import layers as of_classifier
-
     result = []
-    for layer in of_classifier(layout, SIDE):
+    for layer in layers_of(layout, SIDE):
         expanded = layer.name.endswith(("conv3", "downsample.0"))
         stage = int(layer.name[5]) if layer.name.startswith("layer") else 0
         width = layout.widths[stage - 1] * (layout.expansion if expanded else 1) if stage else layout.stem_width
