@@ -48,13 +48,15 @@ def verify(
     from rich.console import Console
 
     from resnet_cli.identity import Variant
-    from resnet_cli.tasks import obstacle, task_of, with_folder
+    from resnet_cli.tasks import TASKS, obstacle, task_of, with_folder
 
     folder = options.data_folder(data_dir)
-    task = task_of(dataset)
+    task = next((each for each in TASKS if each.name == dataset), None) or task_of(dataset)
+    name, source = task.dataset if task.name == dataset else dataset, None
     if dataset_root and not task.takes_root:
         task = with_folder()
-    name, source = task.found_at(dataset_root) if dataset_root else (dataset, None)
+    if dataset_root and task.folder:
+        name, source = task.found_at(dataset_root)
     variant = Variant(dataset=name, source=source)
     in_the_way = obstacle(variant, folder, dataset_root)
     if in_the_way:

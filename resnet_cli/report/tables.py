@@ -15,7 +15,17 @@ from scipy import special
 from resnet_cli.analyses import ANALYSES, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
-from resnet_cli.report.cells import MINUS, compared, extra_metrics, grid, has_others, header_of, in_words, pipes
+from resnet_cli.report.cells import (
+    MINUS,
+    compared,
+    extra_metrics,
+    grid,
+    has_others,
+    header_of,
+    in_words,
+    pipes,
+    shown,
+)
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
 from resnet_cli.streams import printable
@@ -111,7 +121,7 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 def rich_table(table: ResultTable) -> RenderableType:
     """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
-    others = [header_of(metric, "ours") for metric in table.summary.task.metrics[1:]]
+    others = [header_of(metric, "ours") for metric in shown(table.summary.experiment)[1:]]
     grids = [renderable for part in table.parts for renderable in (_grid(part, others), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]

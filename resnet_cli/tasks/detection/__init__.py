@@ -10,9 +10,7 @@ from resnet_cli.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
 
 
@@ -35,6 +33,7 @@ class Voc(Detection):
         "voc07+12": "",
         "voc07++12": "VOC's 07++12",
         "voc07": "VOC 2007 alone",
+        "voc12": "VOC 2012's validation images, after its training images",
         "drawn-scenes": "embedded drawn scenes",
     }
     embedded = "drawn-scenes"
@@ -43,21 +42,19 @@ class Voc(Detection):
     training_images = 16_551
     test_bytes = 4_952 * 100 * 26
 
-    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
-        """What keeps a run's dataset from being used."""
-        return None if variant.dataset == self.embedded else "not yet"
+    @property
+    def reader(self) -> Any:
+        """The module that reads its datasets from the disk."""
+        from resnet_cli.tasks.detection import voc
 
-    def open(self, variant: Variant, data_dir: Path, **_: Any) -> DetectionData:
-        """Opens a run's dataset."""
-        if variant.dataset == self.embedded:
-            return open_drawn(variant)
-        raise NotImplementedError
+        return voc
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
-        """Mean average precision: the mean over the classes of VOC's AP, by 11 points."""
-        from resnet_cli.tasks.detection.voc_ap import voc_ap
+        """Mean average precision: the mean over the classes of VOC's AP, by 11 points, of 2012's test sets by area."""
+        from resnet_cli.tasks.detection import voc_ap
 
-        return {"test_map50": voc_ap(found, truth, len(data.classes), "11-points").mean}
+        by = voc_ap.by_of(data.name)
+        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), by).mean}
 
 
 class Coco(Detection):
@@ -78,6 +75,7 @@ class Coco(Detection):
     datasets = {
         "coco2014": "",
         "coco2017": "COCO 2017",
+        "coco-trainval35k": "COCO 2014's minival, after the rest",
         "drawn-scenes-coco": "embedded drawn scenes",
     }
     embedded = "drawn-scenes-coco"
@@ -89,15 +87,12 @@ class Coco(Detection):
     training_images = 82_081
     test_bytes = 40_504 * 100 * 26
 
-    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
-        """What keeps a run's dataset from being used."""
-        return None if variant.dataset == self.embedded else "not yet"
+    @property
+    def reader(self) -> Any:
+        """The module that reads its datasets from the disk."""
+        from resnet_cli.tasks.detection import coco
 
-    def open(self, variant: Variant, data_dir: Path, **_: Any) -> DetectionData:
-        """Opens a run's dataset."""
-        if variant.dataset == self.embedded:
-            return open_drawn(variant)
-        raise NotImplementedError
+        return coco
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""
@@ -105,10 +100,3 @@ class Coco(Detection):
 
         numbers = coco_ap(found, truth, len(data.classes)).numbers
         return {"test_ap50": numbers["AP50"], "test_ap": numbers["AP"]}
-
-
-def open_drawn(variant: Variant) -> DetectionData:
-    """The drawn scenes; of a smoke run few."""
-    from resnet_cli.tasks.detection import crops, scenes
-
-    return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)

@@ -90,7 +90,7 @@ def obstacle(folder: Path, which: str) -> str | None:
     return None
 
 
-def open_coco(folder: Path, which: str) -> DetectionData:
+def open_data(folder: Path, which: str) -> DetectionData:
     """Reads a dataset's annotations; an image is read when it is used.
 
     Raises:
@@ -117,7 +117,7 @@ def verify(folder: Path, which: str, records: Path, workers: int, progress: Call
     """Reads all annotations and decodes every image; see `look_through`."""
     from resnet_cli.tasks.detection.files import look_through
 
-    return look_through(open_coco(folder, which), root_of(folder), records, workers, progress)
+    return look_through(open_data(folder, which), root_of(folder), records, workers, progress)
 
 
 def _file(part: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.detection.crops import Crops
@@ -44,6 +44,7 @@ class Detection(Task):
     """Objects in images: which, where, and how sure."""
 
     section = "4.3"
+    takes_root = True
     takes_weights = True
     compiles = False
     trained = Metric("train_error", "error of the sampled regions of objects")
@@ -155,6 +156,48 @@ class Detection(Task):
 
     classes: int
 
+    @property
+    def reader(self) -> Any:
+        """The module that reads its datasets from the disk."""
+        raise NotImplementedError
+
+    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+        """What keeps a run's dataset from being used."""
+        if variant.dataset == self.embedded:
+            return None
+        problem: str | None = self.reader.obstacle(dataset_root or data_dir, variant.dataset)
+        return problem
+
+    def place(self, data_dir: Path) -> Path:
+        """Where its datasets lie."""
+        place: Path = self.reader.root_of(data_dir)
+        return place
+
+    def expected(self, data_dir: Path) -> Mapping[str, bool]:
+        """The lists or the files of annotations."""
+        found: dict[str, bool] = self.reader.expected(data_dir)
+        return found
+
+    def verify(
+        self,
+        variant: Variant,
+        data_dir: Path,
+        dataset_root: Path | None,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> str:
+        """Reads every annotation and decodes every image; goes on where it was interrupted."""
+        where, records = dataset_root or data_dir, data_dir / "verified"
+        words: str = self.reader.verify(where, variant.dataset, records, workers, progress)
+        return words
+
+    def open(self, variant: Variant, data_dir: Path, *, dataset_root: Path | None = None, **_: Any) -> DetectionData:
+        """Opens a run's dataset; an image on disk is read when it is used."""
+        if variant.dataset == self.embedded:
+            return open_drawn(variant)
+        data: DetectionData = self.reader.open_data(dataset_root or data_dir, variant.dataset)
+        return data
+
     def stream(self, data: DetectionData, run: RunSpec, share: tuple[int, int] = (0, 1)) -> DetectionStream:
         """The batches that a run trains on."""
         from resnet_cli.tasks.detection.stream import DetectionStream
@@ -189,6 +232,13 @@ class Detection(Task):
         found = detect(net, data, precision, progress, ranks or ALONE)
         metrics = self.judge(found, list(all_objects(data.test)), data)
         return Scores(float("nan"), metrics, len(found), kept(found))
+
+
+def open_drawn(variant: Variant) -> DetectionData:
+    """The drawn scenes; of a smoke run few."""
+    from resnet_cli.tasks.detection import crops, scenes
+
+    return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)
 
 
 def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:

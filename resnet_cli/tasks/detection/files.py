@@ -161,10 +161,11 @@ def look_through(
             if each.size(number) != (each.images[number].width, each.images[number].height):
                 raise BadInputError(each.other_size(number, *each.size(number)))
     parts = [
-        f"{len(each):,} {part} images with {sum(map(len, all_objects(each))):,} objects"
+        f"{len(each):,} {part} images with {sum(map(len, all_objects(each))):,} objects, of which "
+        f"{sum(len(marked.to_learn) for marked in all_objects(each)):,} are neither difficult nor crowds"
         for part, each in zip(("training", "test"), sets, strict=True)
     ]
-    return f"{' and '.join(parts)}, each image decoded"
+    return f"{data.name} has {', and '.join(parts)}; each image decoded"
 
 
 def boxes_of(path: Path, edges: Sequence[Sequence[float]], width: int, height: int, least: float = 0.0) -> np.ndarray:

@@ -53,7 +53,7 @@ def assert_same(pictures: Pictures, key: int, start: int = 0) -> None:
 def test_files(root: Path) -> None:
     """Each name has its files and folders; Fast R-CNN's parts of 2014's validation images lie with these."""
     paper, own, new = (
-        coco.open_coco(where, which) for where, which in zip([root.parent, root, root], coco.SETS, strict=True)
+        coco.open_data(where, which) for where, which in zip([root.parent, root, root], coco.SETS, strict=True)
     )
 
     assert_same(paper.train.pictures, 0)
@@ -68,7 +68,7 @@ def test_files(root: Path) -> None:
 
 def test_ids(root: Path) -> None:
     """Labels go from 1 to 80, COCO's ids to 90; back in results."""
-    data = coco.open_coco(root, "coco2014")
+    data = coco.open_data(root, "coco2014")
     detections = [Detections(np.ones((1, 4), np.float32), np.array([label]), np.ones(1)) for label in (1, 12, 80)]
     results = json.loads(results_json(detections, data.test.ids[:3], data.category_ids))
 
@@ -80,7 +80,7 @@ def test_ids(root: Path) -> None:
 
 def test_found_where_they_are(root: Path) -> None:
     """What is marked, taken as found, has an average precision of 100, crowds left out."""
-    data = coco.open_coco(root, "coco2014")
+    data = coco.open_data(root, "coco2014")
     truth = list(all_objects(data.test))
     found = [Detections(each.boxes, each.labels, np.ones(len(each), np.float32)) for each in truth]
 
@@ -178,7 +178,7 @@ def test_a_box_without_an_area(root: Path) -> None:
     others = [each for each in content["annotations"] if each["image_id"] != image["id"]] + others
     first["bbox"] = [3.0, 4.0, 0.0, 9.0]
     (root / TRAIN).write_text(json.dumps({**content, "annotations": [first, *others]}))
-    marked = coco.open_coco(root, "coco2014").train.pictures.objects(0)
+    marked = coco.open_data(root, "coco2014").train.pictures.objects(0)
 
     assert [3, 4, 3, 13] in marked.boxes.tolist()
     assert [3, 4, 3, 13] not in marked.to_learn.boxes.tolist()

@@ -48,7 +48,7 @@ def assert_same(pictures: Pictures, key: int, start: int = 0) -> None:
 
 def test_lists(root: Path) -> None:
     """Each name has its years and lists, in their order, by the folder itself or by the one that it is in."""
-    both, one = voc.open_voc(root.parent, "voc07+12"), voc.open_voc(root, "voc12")
+    both, one = voc.open_data(root.parent, "voc07+12"), voc.open_data(root, "voc12")
 
     assert_same(both.test, 1)
     assert_same(one.test, 4)
@@ -59,24 +59,27 @@ def test_lists(root: Path) -> None:
     assert COUNT == len(both.test)
     assert ("002000", 1) == (both.test.names[0], both.test.ids[0])
     assert ("aeroplane", 20, 1) == (both.classes[0], len(both.classes), both.category_ids[0])
-    assert 3 * COUNT == len(voc.open_voc(root, "voc07++12").train.pictures)
+    assert 3 * COUNT == len(voc.open_data(root, "voc07++12").train.pictures)
 
 
 def test_checksum(root: Path) -> None:
     """The same tree has the same checksum; another box, another."""
-    before = voc.open_voc(root, "voc07").checksum
+    before = voc.open_data(root, "voc07").checksum
     path = root / FIRST
 
-    assert before == voc.open_voc(root, "voc07").checksum
+    assert before == voc.open_data(root, "voc07").checksum
     path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
-    assert before != voc.open_voc(root, "voc07").checksum
+    assert before != voc.open_data(root, "voc07").checksum
 
 
 def test_verify(root: Path) -> None:
     """All is read and decoded, and told."""
-    objects = sum(len(each) for key in (0, 2) for each in all_objects(drawn(key)))
+    objects = [each for key in (0, 2) for each in all_objects(drawn(key))]
+    count, learned = sum(map(len, objects)), sum(int((~each.difficult).sum()) for each in objects)
 
-    assert f"12 training images with {objects} objects and 6 test images" in look(root)
+    assert f"voc07+12 has 12 training images with {count} objects, of which {learned} are neither difficult " in look(
+        root
+    )
 
 
 def test_an_image_that_lies_on_its_side(root: Path) -> None:
@@ -91,17 +94,17 @@ def test_an_image_that_lies_on_its_side(root: Path) -> None:
     xml.write_text(
         size.sub("<width>96</width><height>128</height>", re.sub("<object>.*</object>", "", xml.read_text()))
     )
-    turned = voc.open_voc(root, "voc07").test.image(0)
+    turned = voc.open_data(root, "voc07").test.image(0)
 
     assert (3, 128, 96) == tuple(turned.shape)
     assert np.abs(turned.permute(1, 2, 0).numpy().astype(float) - np.asarray(image)).mean() < 10
     look(root)
     xml.write_text(size.sub("<width>128</width><height>96</height>", xml.read_text()))
-    assert (3, 96, 128) == tuple(voc.open_voc(root, "voc07").test.image(0).shape)
+    assert (3, 96, 128) == tuple(voc.open_data(root, "voc07").test.image(0).shape)
     look(root)
     xml.write_text(size.sub("<width>100</width><height>96</height>", xml.read_text()))
     with pytest.raises(BadInputError, match=r"002000\.jpg: 128x96 pixels, but its annotation says 100x96"):
-        voc.open_voc(root, "voc07").test.image(0)
+        voc.open_data(root, "voc07").test.image(0)
     with pytest.raises(BadInputError, match=r"002000\.jpg: 128x96 pixels, but its annotation says 100x96"):
         look(root)
 

@@ -62,7 +62,7 @@ def reference(detections: list[Detections], truth: list[Objects], label: int, by
         return max((precision for hits, precision in points if hits >= least), default=0.0)
 
     if by == "11-points":
-        return sum(highest(tenth * count / 10) for tenth in range(11)) / 11
+        return sum(highest(point * count) for point in np.arange(0, 1.1, 0.1)) / 11
     return sum(highest(hits) for hits in range(1, right + 1)) / count
 
 
@@ -90,12 +90,13 @@ def test_by_hand() -> None:
     assert [1, 1 / 2, 2 / 3] == judged.curves[0].precision.tolist()
 
 
-def test_a_recall_of_a_tenth_counts() -> None:
-    """Three of ten objects found reach the recall 0.3, so four of the eleven points: binary fractions do no harm."""
+def test_points_are_sums_of_tenths() -> None:
+    """Two of ten objects found reach the recall 0.2; three do not reach 0.3, which public code has a bit too high."""
     truth = [Objects.of([[20 * n, 0, 20 * n + 10, 10] for n in range(10)], [1] * 10)]
-    detections = [found(*[([20 * n, 0, 20 * n + 10, 10], 0.5) for n in range(3)])]
+    for count, points in ((2, 3), (3, 3), (4, 5)):
+        detections = [found(*[([20 * n, 0, 20 * n + 10, 10], 0.5) for n in range(count)])]
 
-    assert [[pytest.approx(400 / 11)], [pytest.approx(30)]] == both(detections, truth)
+        assert [[pytest.approx(100 * points / 11)], [pytest.approx(10 * count)]] == both(detections, truth)
 
 
 def test_found_twice() -> None:
