@@ -228,7 +228,7 @@ class Experiment(Frozen):
                 raise ValueError(f"claim '{claim.text}': metric: there are {', '.join(self._metrics())}")
             if claim.metric == "updates_to_reach" and self.reach is None:
                 raise ValueError(f"claim '{claim.text}': say which error, by reach")
-            if claim.kind == "less" and self.task.is_higher_better(claim.metric):
+            if claim.kind == "less" and self.is_higher_better(claim.metric):
                 raise ValueError(f"claim '{claim.text}': of {claim.metric} more is better; say kind = \"better\"")
         return self
 
@@ -236,6 +236,11 @@ class Experiment(Frozen):
         """What every run of the task has, and claims may be about."""
         keys = [metric.key for metric in (*self.task.metrics, self.task.trained)]
         return [*keys, f"early_{self.task.metric.key}", "updates_to_reach"]
+
+    def is_higher_better(self, key: str) -> bool:
+        """Which way a metric of its task, or a number of an analysis, is better."""
+        numbers = analysis.numbers if (analysis := analysis_with(key)) else ()
+        return self.task.is_higher_better(key) or any(each.higher_is_better for each in numbers if each.key == key)
 
     @property
     def after_training(self) -> str:

@@ -61,3 +61,10 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     common = sides.prod(dim=-1)
     areas = [(each[..., 2:] - each[..., :2]).clamp(0).prod(dim=-1) for each in (first, second)]
     return common / (areas[0] + areas[1] - common).clamp(min=torch.finfo(common.dtype).tiny)
+
+
+def grown(boxes: Tensor, least: float = 1.0) -> Tensor:
+    """Boxes (..., 4) with sides of at least so many pixels, about their centres."""
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]).clamp(min=least) / 2
+    return torch.cat([middle - half, middle + half], dim=-1)

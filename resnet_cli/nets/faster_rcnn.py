@@ -113,6 +113,7 @@ class FasterRCNN(GeneralizedRCNN):
         grid: Places a side to which a region is pooled.
         pixels: What is made of pixels.
         generator: For the new layers' weights.
+        context: Whether each region's features have the whole image's beside them (appendix B).
     """
 
     def __init__(
@@ -125,9 +126,12 @@ class FasterRCNN(GeneralizedRCNN):
         grid: int,
         pixels: Pixels,
         generator: torch.Generator,
+        *,
+        context: bool = False,
     ) -> None:
         proposals = Proposals(channels[0], settings)
-        regions = Regions(head, Predictor(channels[1], classes), settings, settings.grid or grid)
+        predictor = Predictor(2 * channels[1] if context else channels[1], classes)
+        regions = Regions(head, predictor, settings, settings.grid or grid, context=context)
         shorter, longer = settings.sides
         transform = GeneralizedRCNNTransform(shorter, longer, list(pixels.mean), list(pixels.std), size_divisible=1)
         super().__init__(trunk, proposals, regions, transform)
@@ -183,6 +187,14 @@ class FasterRCNN(GeneralizedRCNN):
             found += self._answer(features, proposals, image, size)
         return found
 
+    def proposals_of(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """An image (3, H, W) uint8 as the shared layers take it, (3, h, w), their map of it, and its proposals."""
+        size = tuple(image.shape[1:])
+        (resized,), _ = self._resized(image[None], [size], None)
+        (features,) = self._maps([resized])
+        proposals, _ = self.rpn.of_image(*self._alone(resized, features), None, self._narrowest(resized, size))
+        return resized, features, proposals
+
     def _resized(
         self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
     ) -> tuple[list[Tensor], list[dict[str, Tensor]] | None]:
@@ -233,7 +245,8 @@ class FasterRCNN(GeneralizedRCNN):
                 proposals, its = self.rpn.of_image(*alone, target, self._narrowest(image, size))
                 losses.append((its["loss_objectness"], its["loss_rpn_box_reg"]))
                 sampled.append(self.roi_heads.sample(proposals, target))
-            logits, offsets = self.roi_heads.predict(padded(maps), [each.boxes for each in sampled])
+            shapes = [tuple(image.shape[-2:]) for image in images]
+            logits, offsets = self.roi_heads.predict(padded(maps), [each.boxes for each in sampled], shapes)
         of_regions, wrong = self.roi_heads.loss(logits, offsets, sampled)
         objectness, boxes = (torch.stack(column).mean() for column in zip(*losses, strict=True))
         return {"loss_objectness": objectness, "loss_rpn_boxes": boxes, **of_regions}, wrong
@@ -242,8 +255,8 @@ class FasterRCNN(GeneralizedRCNN):
         self, features: Tensor, proposals: Tensor, image: Tensor, size: tuple[int, ...]
     ) -> list[dict[str, Tensor]]:
         """What is found in one image among its proposals."""
-        logits, offsets = self.roi_heads.predict(features, [proposals])
         shape = tuple(image.shape[-2:])
+        logits, offsets = self.roi_heads.predict(features, [proposals], [shape])
         boxes, scores, labels = self.roi_heads.postprocess_detections(logits, offsets, [proposals], [shape])
         as_it_was = resize_boxes(boxes[0], list(shape), list(size))
         return [{"boxes": as_it_was, "labels": labels[0], "scores": scores[0]}]
@@ -265,7 +278,9 @@ def _chances(device: torch.device) -> Iterator[None]:
         yield
 
 
-def on_resnet(layout: Layout, classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:
+def on_resnet(
+    layout: Layout, classes: int, settings: Detector, pixels: Pixels, seed: int, *, context: bool = False
+) -> FasterRCNN:
     """A detector on one of the paper's nets, with weights that are a pure function of the seed."""
     net = build(layout, seed)
     fix_norms(net)
@@ -275,7 +290,17 @@ def on_resnet(layout: Layout, classes: int, settings: Detector, pixels: Pixels, 
     head = nn.Sequential(OrderedDict([last, ("average", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]))
     channels = tuple(width * layout.expansion for width in layout.widths[-2:])
     generator = torch.Generator().manual_seed(seed)
-    return FasterRCNN(trunk, head, channels, classes, settings, GRID, pixels, generator)  # type: ignore[arg-type]
+    return FasterRCNN(
+        trunk,
+        head,
+        channels,  # type: ignore[arg-type]
+        classes,
+        settings,
+        GRID,
+        pixels,
+        generator,
+        context=context,
+    )
 
 
 def on_vgg16(classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import roi_align  # type: ignore[import-untyped]
 
-from resnet_cli.nets.boxes import RATIOS, anchors, clipped, moved, offsets, overlaps
+from resnet_cli.nets.boxes import RATIOS, anchors, clipped, grown, moved, offsets, overlaps
 from resnet_cli.nets.complexity import Layer
 from resnet_cli.nets.loss import cross_entropy
 from resnet_cli.nets.resnet import ResNet
@@ -252,13 +252,6 @@ def misses(boxes: Tensor, truth: Tensor) -> Tensor:
     """Which boxes (B, 4) have no object of an IoU of 0.5, (B,) bool; none in an image without objects."""
     has_some = (truth[..., 2:] > truth[..., :2]).all(dim=2).any(dim=1)
     return (overlaps(boxes[:, None], truth).amax(dim=(1, 2)) < REGION_IS_POSITIVE) & has_some
-
-
-def grown(boxes: Tensor, least: float = 1.0) -> Tensor:
-    """Boxes (..., 4) with sides of at least so many pixels, about their centres."""
-    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-    half = (boxes[..., 2:] - boxes[..., :2]).clamp(min=least) / 2
-    return torch.cat([middle - half, middle + half], dim=-1)
 
 
 def layers_of_head(kind: str, layout: Layout, side: int) -> list[Layer]:

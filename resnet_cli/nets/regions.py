@@ -135,7 +135,9 @@ class Regions(RoIHeads):
     Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings.
     """
 
-    def __init__(self, head: nn.Module, predictor: nn.Module, settings: Detector, grid: int) -> None:
+    def __init__(
+        self, head: nn.Module, predictor: nn.Module, settings: Detector, grid: int, *, context: bool = False
+    ) -> None:
         super().__init__(
             None,
             head,
@@ -150,18 +152,34 @@ class Regions(RoIHeads):
             detections_per_img=MOST,
         )
         self.grid = grid
+        self.context = context
         self.negatives_from = settings.negatives_from
 
-    def predict(self, features: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def predict(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
         """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of the regions of all images.
 
         Args:
             features: (B, C, H, W).
             boxes: Regions of each image.
+            sizes: Height and width of each image, of which the map may be padded.
+        """
+        logits, offsets = self.box_predictor(self.describe(features, boxes, sizes))
+        return logits.float(), offsets.float()
+
+    def describe(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, ...]]) -> Tensor:
+        """What the siblings see of each region, (R, channels), or twice as many; see `predict`.
+
+        With context (appendix B) the whole image passes the same layers, as one more region, and what it gives stands
+        beside what each of its regions gives.
         """
         pooled = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
-        logits, offsets = self.box_predictor(self.box_head(pooled))
-        return logits.float(), offsets.float()
+        found: Tensor = self.box_head(pooled)
+        if not self.context:
+            return found
+        whole = [features.new_tensor([[0, 0, width, height]]) for height, width in sizes]
+        around = self.box_head(roi_pool(features, whole, self.grid, 1 / STRIDE))
+        counts = torch.tensor([len(each) for each in boxes], device=features.device)
+        return torch.cat([found, around.repeat_interleave(counts, dim=0)], dim=1)
 
     def sample(self, proposals: Tensor, target: Targets) -> Sampled:
         """Regions of one image to train on: of the proposals (N, 4) and the objects' own boxes."""

@@ -121,7 +121,7 @@ class Summary:
 
     def sign(self, key: str) -> int:
         """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
-        return -1 if self.task.is_higher_better(key) else 1
+        return -1 if self.experiment.is_higher_better(key) else 1
 
     @cached_property
     def by_net(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from resnet_cli.nets.boxes import anchors, clipped, moved, offsets, overlaps
+from resnet_cli.nets.boxes import anchors, clipped, grown, moved, offsets, overlaps
 
 
 def test_anchors_stand_in_the_middle_of_their_places() -> None:
@@ -44,3 +44,8 @@ def test_overlaps() -> None:
 def test_clipped() -> None:
     """What reaches beyond the image is cut off."""
     assert [0, 3, 30, 20] == clipped(torch.tensor([-5.0, 3, 99, 25]), 20, 30).tolist()
+
+
+def test_small_boxes_grow() -> None:
+    """To a pixel a side, about their centres; others stay."""
+    assert [[1.5, 1.5, 2.5, 2.5], [0, 0, 3, 4]] == grown(torch.tensor([[2.0, 2, 2, 2], [0, 0, 3, 4]])).tolist()

@@ -19,7 +19,6 @@ from resnet_cli.nets.localiser import (
     Rcnn,
     Rpn,
     build,
-    grown,
     layers_of_head,
     misses,
     sampled,
@@ -160,11 +159,6 @@ def test_a_whole_image_as_region_is_the_image() -> None:
     torch.testing.assert_close(scores[0], net.score(features, torch.tensor([1]))[0, 0])
     torch.testing.assert_close(by[0, 0], net.offsets(features, torch.tensor([1]))[0, :, 0])
     assert DEVIATIONS == pytest.approx(net.deviations.tolist())
-
-
-def test_small_boxes_grow() -> None:
-    """To a pixel a side, about their centres; others stay."""
-    assert [[1.5, 1.5, 2.5, 2.5], [0, 0, 3, 4]] == grown(torch.tensor([[2.0, 2, 2, 2], [0, 0, 3, 4]])).tolist()
 
 
 def test_a_trunk_has_no_classifier() -> None:

@@ -79,6 +79,7 @@ class Coco(Detection):
         "drawn-scenes-coco": "embedded drawn scenes",
     }
     embedded = "drawn-scenes-coco"
+    analyses = ("boxes",)
     metrics = (
         Metric("test_ap50", "test AP@.5", higher_is_better=True, header="AP@.5"),
         Metric("test_ap", "test AP@[.5, .95]", higher_is_better=True, header="AP@[.5, .95]"),

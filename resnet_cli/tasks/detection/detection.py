@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
     from resnet_cli.tasks.detection.stream import DetectionStream
 
-NAME = re.compile("(faster-rcnn)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
+NAME = re.compile("faster-rcnn(-context)?-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
 # What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
@@ -57,11 +57,12 @@ class Detection(Task):
         if match:
             kind, depth = match[2], int(match[3])
             known = {"vgg": (16,), "resnet": tuple(each for each in BLOCKS if each >= FIRST_BOTTLENECK)}
-            if depth in known.get(kind, (18, 34)):
-                return Net(family=f"faster-rcnn-{kind}", depth=depth, shortcut=None)
+            if depth in known.get(kind, (18, 34)) and not (match[1] and kind == "vgg"):
+                return Net(family=f"faster-rcnn{match[1] or ''}-{kind}", depth=depth, shortcut=None)
         raise ValueError(
             f"'{name}' is not a detector; write faster-rcnn-vgg-16, faster-rcnn-resnet-50, -101 or -152, "
-            "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34"
+            "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34; or one of the ResNets with the whole "
+            "image as context, faster-rcnn-context-resnet-101"
         )
 
     def layout(self, net: Net, *, stride_3x3: bool = False) -> Layout | None:
@@ -74,7 +75,7 @@ class Detection(Task):
     def classifier(self, net: Net) -> tuple[Crops | ImageNet, Net]:
         """The classifier that a detector starts from, and its task; not of VGG-16."""
         task = THIN if "thin" in net.family else LARGE
-        return task, task.net(net.name.removeprefix("faster-rcnn-"))
+        return task, task.net(net.name.removeprefix("faster-rcnn-").removeprefix("context-"))
 
     def source(self, run: RunSpec) -> RunSpec | None:
         """The run of the classifier below a detector: on ImageNet, or on drawn images if the detector's are drawn."""
@@ -141,7 +142,7 @@ class Detection(Task):
         layout = self.layout(net, stride_3x3=self._stride_3x3(variant))
         if layout is None:
             return on_vgg16(classes, protocol.detector, pixels, seed)
-        return on_resnet(layout, classes, protocol.detector, pixels, seed)
+        return on_resnet(layout, classes, protocol.detector, pixels, seed, context=has_context(net))
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
         """How many classes a detector with these weights tells apart, without the background."""
@@ -152,7 +153,7 @@ class Detection(Task):
         from resnet_cli.tasks.detection.size import layers
 
         assert self.protocol.detector is not None
-        return layers(self.layout(net), self.classes, self.protocol.detector)
+        return layers(self.layout(net), self.classes, self.protocol.detector, context=has_context(net))
 
     classes: int
 
@@ -239,6 +240,11 @@ def open_drawn(variant: Variant) -> DetectionData:
     from resnet_cli.tasks.detection import crops, scenes
 
     return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)
+
+
+def has_context(net: Net) -> bool:
+    """Whether each region's features have the whole image's beside them (appendix B)."""
+    return net.family.startswith("faster-rcnn-context")
 
 
 def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:

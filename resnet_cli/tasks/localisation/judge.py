@@ -19,8 +19,8 @@ from resnet_cli.data.crops import center_crop, resized
 from resnet_cli.data.decode import in_order
 from resnet_cli.data.photos import DENSE_BATCH_PIXELS
 from resnet_cli.device.torch_device import autocast
-from resnet_cli.nets.boxes import clipped, moved, overlaps
-from resnet_cli.nets.localiser import REGION_IS_POSITIVE, Classifier, Rcnn, Rpn, grown
+from resnet_cli.nets.boxes import clipped, grown, moved, overlaps
+from resnet_cli.nets.localiser import REGION_IS_POSITIVE, Classifier, Rcnn, Rpn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
