@@ -475,21 +475,20 @@ def test_a_chain_of_nets_waits_link_by_link(store: Store, programs: Programs) ->
     """An R-CNN's array depends on its RPN's, and that on the classifier's."""
     variant = Variant(dataset="drawn-objects", tiny=True)
     rcnn = RunSpec.of(variant.task.net("rcnn-resnet-8"), variant, variant.task.protocol, 0)
-    programs("sbatch", f'cat "$1" >> "{programs.folder}/scripts"; echo "Submitted batch job $(date +%N)"')
-    programs(
-        "squeue",
-        "".join(
-            f"""sed -n 's/.*"name":.*"\\(.*\\)",/\\1|0|{number}_0|PENDING|/p' "{store.folder(run) / run_folder.JOB}"
-            """
-            for number, run in enumerate(rcnn.sources)
-        ),
+    programs("sbatch", f'cat "$1" >> "{programs.folder}/scripts"; echo "Submitted batch job 7"')
+    tell = "; ".join(
+        f"""sed -n 's/.*"name":.*"\\(.*\\)",/\\1|0|{number}_0|PENDING|/p' """
+        f'"{store.folder(run) / run_folder.JOB}" 2> /dev/null'
+        for number, run in enumerate(rcnn.sources)
     )
-    for run in rcnn.sources:
-        store.create_folder(run)
-    submit(store, [rcnn], {})
+    asked = programs.folder / "asked"  # before each of three arrays; then all are gone
+    programs("squeue", f'echo >> "{asked}"; [ $(wc -l < "{asked}") -gt 3 ] || {{ {tell}; true; }}')
+    submit(store, [*reversed(rcnn.sources), rcnn])
     lines = (programs.folder / "scripts").read_text().splitlines()
 
-    assert ["#SBATCH --dependency=afterany:0_0"] == [line for line in lines if "dependency" in line]
+    assert [f"#SBATCH --dependency=afterany:{number}_0" for number in (1, 0)] == [
+        line for line in lines if "dependency" in line
+    ]
 
 
 def test_sbatch_says_no(store: Store, programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
