@@ -227,10 +227,11 @@ class Detection(Task):
     ) -> Scores:
         """Tests a detector; keeps what it found. It has no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
+        from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
         from resnet_cli.tasks.detection.objects import all_objects
 
-        found = detect(net, data, precision, progress, ranks or ALONE)
+        found = detect(net, data, precision, progress, ranks or ALONE, WAYS.get(views or "", PLAIN))
         metrics = self.judge(found, list(all_objects(data.test)), data)
         return Scores(float("nan"), metrics, len(found), kept(found))
 
