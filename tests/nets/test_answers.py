@@ -19,7 +19,7 @@ def test_a_vote_by_hand() -> None:
 
 
 def test_which_scales_see_a_region() -> None:
-    """Of sides 200 to 1,000 those two at which its area is nearest 224 x 224: a larger one is seen at smaller images."""
+    """Of five sides those two at which its area is nearest 224 x 224: a larger one is seen at smaller images."""
     factors = torch.tensor([200, 400, 600, 800, 1000]) / 600
     sides = torch.tensor([20.0, 224, 350, 900])
     boxes = torch.stack([torch.zeros(4), torch.zeros(4), sides, sides], dim=1)
