@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.detection.pictures import PICTURES
 from resnet_cli.tasks.imagenet import BLOCKS, FIRST_BOTTLENECK, ImageNet
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
@@ -39,6 +40,7 @@ class Detection(Task):
     section = "4.3"
     takes_root = True
     compiles = False
+    pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
     parts = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
     depth_colours = {16: "#56B4E9", 18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
