@@ -129,6 +129,8 @@ def test_protocol_is_section_4_2() -> None:
         "warmup": {"from_depth": 110, "learning_rate": 0.01, "until_train_error": 80.0, "window": 100},
         "plateau": None,
         "photos": None,
+        "bias_rate": None,
+        "detector": None,
     }
 
     assert expected == Protocol().model_dump()

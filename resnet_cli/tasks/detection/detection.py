@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 
 NAME = re.compile("(faster-rcnn)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of its training images' channels, on the scale 0 to 1
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
+# What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
+# of pixels from 0 to 255 in the order blue, green, red, which `start` turns round.
+PIXELS = {
+    "paper": (IMAGENET_MEAN, (1.0, 1.0, 1.0)),
+    "torchvision": (IMAGENET_MEAN, IMAGENET_STD),
+    "caffe": ((122.7717 / 255, 115.9465 / 255, 102.9801 / 255), (1 / 255,) * 3),
+}
 
 
 class Detection(Task):
@@ -39,6 +46,7 @@ class Detection(Task):
 
     section = "4.3"
     takes_root = True
+    takes_weights = True
     compiles = False
     pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
@@ -72,7 +80,7 @@ class Detection(Task):
 
     def source(self, run: RunSpec) -> RunSpec | None:
         """The run of the classifier below a detector: on ImageNet, or on drawn images if the detector's are drawn."""
-        if run.net.family == "faster-rcnn-vgg":
+        if run.net.family == "faster-rcnn-vgg" or run.variant.weights:
             return None
         task, net = self.classifier(run.net)
         drawn = run.variant.dataset == self.embedded
@@ -89,13 +97,30 @@ class Detection(Task):
         from torch.optim.swa_utils import update_bn
 
         source = run.source
-        assert source is not None
-        if source.variant.dataset == source.task.embedded:
+        if source and source.variant.dataset == source.task.embedded:
             images = source.task.open(source.variant, Path(), protocol=source.protocol, workers=0)
             with closing(source.task.stream(images, source)) as stream:
                 updates = range(1, 1 + -(-len(images.train_labels) // source.protocol.batch_size))
                 update_bn((stream.batch(number)[0] for number in updates), trained)
-        take_over(net, trained.state_dict())
+        state = trained.state_dict()
+        if (run.variant.weights or "").startswith("caffe"):  # blue, green, red
+            first = next(name for name, tensor in state.items() if tensor.ndim == 4)  # noqa: PLR2004  a convolution
+            state[first] = state[first].flip(1)
+        (take_over_vgg if run.net.family == "faster-rcnn-vgg" else take_over)(net, state)
+
+    def blank(self, run: RunSpec, state: Mapping[str, Tensor]) -> nn.Module:
+        """The classifier below a detector, as torchvision or Caffe has it."""
+        if run.net.family == "faster-rcnn-vgg":
+            from torchvision.models import vgg16  # type: ignore[import-untyped]
+
+            net: nn.Module = vgg16(num_classes=len(state["classifier.6.bias"]), init_weights=False)
+            return net
+        task, net_spec = self.classifier(run.net)
+        return task.make(net_spec, 0, len(state["fc.bias"]), stride_3x3=self._stride_3x3(run.variant))
+
+    @staticmethod
+    def _stride_3x3(variant: Variant) -> bool:
+        return (variant.weights or "").startswith("torchvision")
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> FasterRCNN:
         """A detector with the paper's settings."""
@@ -110,8 +135,12 @@ class Detection(Task):
         from resnet_cli.tasks.detection.crops import CONSTANTS
 
         assert protocol.detector is not None
-        pixels = Pixels(*CONSTANTS) if "thin" in net.family else Pixels(IMAGENET_MEAN)
-        layout = self.layout(net, stride_3x3=variant.stride_3x3)
+        pixels = (
+            Pixels(*CONSTANTS)
+            if "thin" in net.family
+            else Pixels(*PIXELS[(variant.weights or "paper").partition("-")[0]])
+        )
+        layout = self.layout(net, stride_3x3=self._stride_3x3(variant))
         if layout is None:
             return on_vgg16(classes, protocol.detector, pixels, seed)
         return on_resnet(layout, classes, protocol.detector, pixels, seed)
@@ -224,3 +253,11 @@ def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         if new in own
     }
     net.load_state_dict(renamed, strict=False)
+
+
+def take_over_vgg(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Puts VGG-16's convolutions and its first two fully connected layers, in torchvision's order, into a detector."""
+    own = net.state_dict()
+    theirs = [tensor for name, tensor in state.items() if not name.startswith("classifier.6")]
+    ours = [name for name in own if name.startswith(("backbone", "roi_heads.box_head"))]
+    net.load_state_dict(dict(zip(ours, theirs, strict=True)), strict=False)
