@@ -60,7 +60,7 @@ def draw_curves(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[],
     all_axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, name, curve, ap in zip(all_axes, its.classes, judged.curves, judged.ap, strict=False):
         axes.plot(curve.recall, curve.precision, color="#0072B2", linewidth=1.2)
-        axes.set_title(f"{name}: {ap:.1f}")
+        axes.set_title(f"{name}: {ap:.1f}" if np.isfinite(ap) else f"{name}: none there")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         axes.grid(visible=True)
