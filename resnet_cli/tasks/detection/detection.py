@@ -17,6 +17,7 @@ from resnet_cli.tasks.task import Scores, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.device.ranks import Ranks
@@ -211,6 +212,14 @@ class Detection(Task):
         from resnet_cli.nets.faster_rcnn import joint_loss
 
         return joint_loss
+
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> bytes:
+        """In COCO's JSON."""
+        from resnet_cli.tasks.detection.coco_ap import results_json
+        from resnet_cli.tasks.detection.found import from_kept
+
+        its = data()
+        return results_json(from_kept(kept, len(its.test)), its.test.ids, its.category_ids)
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """The task's metrics, by key, in percent."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,9 +84,9 @@ def test_precision_recall(store: Store, run: RunSpec, tmp_path: Path) -> None:
     data = run.task.open(run.variant, tmp_path)
     judged = voc_ap(guessed(TINY), all_objects(data.test), 5, "11-points")
 
-    assert [f"{name}: {ap:.1f}" for name, ap in zip(data.classes, judged.ap, strict=True)] == [
-        axes.get_title() for axes in figure.axes
-    ]
+    titles = [f"{name}: {ap:.1f}" for name, ap in zip(data.classes, judged.ap, strict=True)]
+
+    assert [title.replace("nan", "none there") for title in titles] == [axes.get_title() for axes in figure.axes]
     assert f"mean {judged.mean:.1f}" in figure.get_supxlabel()
     for axes, curve in zip(figure.axes, judged.curves, strict=True):
         assert curve.recall.tolist() == list(axes.lines[0].get_xdata())
@@ -100,6 +101,26 @@ def test_by_command(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         path = store.figures / f"{name}-{run.run_id}.png"
         assert f"{path}\n" == capsys.readouterr().out
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_results(store: Store, run: RunSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    """`resnet export --to results` writes what was found in COCO's JSON; a detector's weights it does not."""
+    folder = store.folder(run)
+    run_folder.write_status(folder, run_folder.Status(state="done"))
+    (folder / run_folder.WEIGHTS).touch()
+    where = ["--results-dir", str(store.root)]
+
+    assert 0 == _exit_code(["export", run.run_id, "--to", "results", *where])
+    path = store.root / f"exports/{run.run_id}.json"
+    assert f"{path}\n" == capsys.readouterr().out
+    results = json.loads(path.read_bytes())
+    expected = [(number, each) for number, each in enumerate(guessed(TINY), start=1) for _ in range(len(each))]
+    assert [number for number, _ in expected] == [each["image_id"] for each in results]
+    first = guessed(TINY)[0]
+    assert first.labels[0] == results[0]["category_id"]
+    assert [*first.boxes[0, :2], *(first.boxes[0, 2:] - first.boxes[0, :2])] == results[0]["bbox"]
+    assert 2 == _exit_code(["export", run.run_id, "--to", "safetensors", *where])
+    assert "only nets that classify images are exported" in capsys.readouterr().err
 
 
 def test_other_predictions(store: Store, run: RunSpec, tmp_path: Path) -> None:
