@@ -60,7 +60,11 @@ class Row(Frozen):
         """The paper's value of a metric, of its best run."""
         if metric.row == "error":
             return self.error
-        return self.top5 if metric.row == "top5" else self.values.get(metric.key)
+        return self.top5 if metric.row == "top5" else self.told(metric)
+
+    def told(self, metric: Metric) -> float | None:
+        """What `values` has of a metric, or of an analysis's number."""
+        return self.values.get(metric.key)
 
     @validates(mode="after")
     def _shows_one_thing(self) -> Self:

@@ -37,6 +37,7 @@ class Voc(Detection):
         "drawn-scenes": "embedded drawn scenes",
     }
     embedded = "drawn-scenes"
+    analyses = ("per-class",)
     metrics = (Metric("test_map50", "test mAP@.5", higher_is_better=True, header="mAP@.5"),)
     classes = 20
     training_images = 16_551
@@ -53,8 +54,7 @@ class Voc(Detection):
         """Mean average precision: the mean over the classes of VOC's AP, by 11 points, of 2012's test sets by area."""
         from resnet_cli.tasks.detection import voc_ap
 
-        by = voc_ap.by_of(data.name)
-        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), by).mean}
+        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), voc_ap.by_of(data.name)).mean}
 
 
 class Coco(Detection):
@@ -79,6 +79,7 @@ class Coco(Detection):
         "drawn-scenes-coco": "embedded drawn scenes",
     }
     embedded = "drawn-scenes-coco"
+    analyses = ("answers",)
     metrics = (
         Metric("test_ap50", "test AP@.5", higher_is_better=True, header="AP@.5"),
         Metric("test_ap", "test AP@[.5, .95]", higher_is_better=True, header="AP@[.5, .95]"),

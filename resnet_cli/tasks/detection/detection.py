@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
     from resnet_cli.tasks.detection.stream import DetectionStream
 
-NAME = re.compile("(faster-rcnn)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
+NAME = re.compile("(faster-rcnn(?:-context)?)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
 # What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
@@ -60,8 +60,8 @@ class Detection(Task):
         if match:
             kind, depth = match[2], int(match[3])
             known = {"vgg": (16,), "resnet": tuple(each for each in BLOCKS if each >= FIRST_BOTTLENECK)}
-            if depth in known.get(kind, (18, 34)):
-                return Net(family=f"faster-rcnn-{kind}", depth=depth, shortcut=None)
+            if depth in known.get(kind, (18, 34)) and (kind != "vgg" or "context" not in match[1]):
+                return Net(family=f"{match[1]}-{kind}", depth=depth, shortcut=None)
         raise ValueError(
             f"'{name}' is not a detector; write faster-rcnn-vgg-16, faster-rcnn-resnet-50, -101 or -152, "
             "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34"
@@ -77,7 +77,7 @@ class Detection(Task):
     def classifier(self, net: Net) -> tuple[Crops | ImageNet, Net]:
         """The classifier that a detector starts from, and its task; not of VGG-16."""
         task = THIN if "thin" in net.family else LARGE
-        return task, task.net(net.name.removeprefix("faster-rcnn-"))
+        return task, task.net(net.name.removeprefix("faster-rcnn-").removeprefix("context-"))
 
     def source(self, run: RunSpec) -> RunSpec | None:
         """The run of the classifier below a detector: on ImageNet, or on drawn images if the detector's are drawn."""
@@ -144,7 +144,8 @@ class Detection(Task):
         layout = self.layout(net, stride_3x3=self._stride_3x3(variant))
         if layout is None:
             return on_vgg16(classes, protocol.detector, pixels, seed)
-        return on_resnet(layout, classes, protocol.detector, pixels, seed)
+        context = "context" in net.family
+        return on_resnet(layout, classes, protocol.detector, pixels, seed, context=context)
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
         """How many classes a detector with these weights tells apart, without the background."""
@@ -155,7 +156,7 @@ class Detection(Task):
         from resnet_cli.tasks.detection.size import layers
 
         assert self.protocol.detector is not None
-        return layers(self.layout(net), self.classes, self.protocol.detector)
+        return layers(self.layout(net), self.classes, self.protocol.detector, context="context" in net.family)
 
     classes: int
 
@@ -237,10 +238,11 @@ class Detection(Task):
     ) -> Scores:
         """Tests a detector; keeps what it found. It has no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
+        from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
         from resnet_cli.tasks.detection.objects import all_objects
 
-        found = detect(net, data, precision, progress, ranks or ALONE)
+        found = detect(net, data, precision, progress, ranks or ALONE, WAYS.get(views or "", PLAIN))
         metrics = self.judge(found, list(all_objects(data.test)), data)
         return Scores(float("nan"), metrics, len(found), kept(found))
 

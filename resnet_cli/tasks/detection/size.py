@@ -18,7 +18,7 @@ STRIDE, RATIOS = 16, 3
 VGG_GRID, GRID = 7, 14
 
 
-def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Layer]:
+def layers(layout: Layout | None, classes: int, settings: Detector, *, context: bool = False) -> list[Layer]:
     """The layers of a detector on a training image of usual shape, its sampled regions included.
 
     Batch normalisation is fixed, and has no parameters that are learned.
@@ -27,6 +27,7 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
         layout: Of the classifier below it; None of VGG-16.
         classes: Without the background.
         settings: Sizes and numbers.
+        context: Whether the whole image is seen beside each region.
     """
     short = settings.sides[0]
     area = short * min(short * ASPECT, settings.sides[1])
@@ -41,7 +42,9 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
         head = [each for each in below if each.name.startswith("layer4")]
         last, out = (width * layout.expansion for width in layout.widths[-2:])
         grid = GRID
-    of_regions = settings.regions * ((settings.grid or grid) / grid) ** 2
+    seen = settings.regions + (1 if context else 0)
+    out *= 2 if context else 1
+    of_regions = seen * ((settings.grid or grid) / grid) ** 2
     places, anchors = area / STRIDE**2, RATIOS * len(settings.anchors)
     return [
         *(replace(each, multiply_adds=round(each.multiply_adds * area / SIDE**2)) for each in shared),
