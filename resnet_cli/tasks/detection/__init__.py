@@ -10,7 +10,9 @@ from resnet_cli.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
 
 
@@ -94,6 +96,12 @@ class Coco(Detection):
         from resnet_cli.tasks.detection import coco
 
         return coco
+
+    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+        """What keeps a run's dataset from being used, or its result from being judged."""
+        from resnet_cli.tasks.detection.coco_ap import missing
+
+        return missing() or super().obstacle(variant, data_dir, dataset_root)
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.detection.pictures import PICTURES
 from resnet_cli.tasks.imagenet import BLOCKS, FIRST_BOTTLENECK, ImageNet
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
@@ -16,6 +17,7 @@ from resnet_cli.tasks.task import Scores, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.device.ranks import Ranks
@@ -47,6 +49,7 @@ class Detection(Task):
     takes_root = True
     takes_weights = True
     compiles = False
+    pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
     parts = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
     depth_colours = {16: "#56B4E9", 18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
@@ -210,6 +213,14 @@ class Detection(Task):
         from resnet_cli.nets.faster_rcnn import joint_loss
 
         return joint_loss
+
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> bytes:
+        """In COCO's JSON."""
+        from resnet_cli.tasks.detection.coco_ap import results_json
+        from resnet_cli.tasks.detection.found import from_kept
+
+        its = data()
+        return results_json(from_kept(kept, len(its.test)), its.test.ids, its.category_ids)
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """The task's metrics, by key, in percent."""
