@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resnet_cli.identity import RunSpec
 
 SHORT = {"aeroplane": "aero", "bicycle": "bike", "diningtable": "table", "motorbike": "mbike", "pottedplant": "plant"}
-SHORT["tvmonitor"] = "tv"
+SHORT |= {"tvmonitor": "tv", "train": "railway"}  # a column of the training error is called train
 
 
 class PerClass(Analysis):
