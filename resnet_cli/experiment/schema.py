@@ -60,7 +60,11 @@ class Row(Frozen):
         """The paper's value of a metric, of its best run."""
         if metric.row == "error":
             return self.error
-        return self.top5 if metric.row == "top5" else self.values.get(metric.key)
+        return self.top5 if metric.row == "top5" else self.told(metric)
+
+    def told(self, metric: Metric) -> float | None:
+        """What `values` has of a metric, or of an analysis's number."""
+        return self.values.get(metric.key)
 
     @validates(mode="after")
     def _shows_one_thing(self) -> Self:
@@ -228,7 +232,7 @@ class Experiment(Frozen):
                 raise ValueError(f"claim '{claim.text}': metric: there are {', '.join(self._metrics())}")
             if claim.metric == "updates_to_reach" and self.reach is None:
                 raise ValueError(f"claim '{claim.text}': say which error, by reach")
-            if claim.kind == "less" and self.is_higher_better(claim.metric):
+            if claim.kind == "less" and self.task.is_higher_better(claim.metric):
                 raise ValueError(f"claim '{claim.text}': of {claim.metric} more is better; say kind = \"better\"")
         return self
 
@@ -236,11 +240,6 @@ class Experiment(Frozen):
         """What every run of the task has, and claims may be about."""
         keys = [metric.key for metric in (*self.task.metrics, self.task.trained)]
         return [*keys, f"early_{self.task.metric.key}", "updates_to_reach"]
-
-    def is_higher_better(self, key: str) -> bool:
-        """Which way a metric of its task, or a number of an analysis, is better."""
-        numbers = analysis.numbers if (analysis := analysis_with(key)) else ()
-        return self.task.is_higher_better(key) or any(each.higher_is_better for each in numbers if each.key == key)
 
     @property
     def after_training(self) -> str:
@@ -280,10 +279,7 @@ class Experiment(Frozen):
 
     def scale(self, variant: Variant) -> str:
         """The variant in words, for titles; a protocol that is not the paper's is named."""
-        if self.protocol == self.task.protocol:
-            return variant.label
-        label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+        return variant.label if self.protocol == self.task.protocol else variant.own_label
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""

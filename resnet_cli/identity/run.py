@@ -70,6 +70,12 @@ class RunSpec(Frozen):
         return (self.source, *self.source.sources) if self.source else ()
 
     @property
+    def label(self) -> str:
+        """Its variant in words, for titles; a protocol that is not the paper's is named."""
+        usual = RunSpec.of(self.net, self.variant, self.task.protocol, self.seed)
+        return self.variant.label if self.protocol == usual.protocol else self.variant.own_label
+
+    @property
     def hash8(self) -> str:
         """Eight hex digits over the canonical spec without its seed.
 

@@ -93,6 +93,12 @@ class Variant(Frozen):
         return f"{scale}; {data}{split}{others}{parts}{start}; {self.precision}"
 
     @property
+    def own_label(self) -> str:
+        """The same where the protocol is not the paper's."""
+        label = self.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
+        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+
+    @property
     def slug(self) -> str:
         """The variant in a file name; empty for the paper's own."""
         parts = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from torchvision.models.detection.image_list import ImageList  # type: ignore[im
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes  # type: ignore[import-untyped]
 from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
 
+from resnet_cli.nets.answers import PLAIN, Way, answer, seen_at_scales
 from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
 from resnet_cli.nets.resnet import BatchNorm, build
 
@@ -113,7 +115,7 @@ class FasterRCNN(GeneralizedRCNN):
         grid: Places a side to which a region is pooled.
         pixels: What is made of pixels.
         generator: For the new layers' weights.
-        context: Whether each region's features have the whole image's beside them (appendix B).
+        context: Whether the whole image is seen beside each region (appendix B).
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class FasterRCNN(GeneralizedRCNN):
         context: bool = False,
     ) -> None:
         proposals = Proposals(channels[0], settings)
-        predictor = Predictor(2 * channels[1] if context else channels[1], classes)
+        predictor = Predictor(channels[1] * (2 if context else 1), classes)
         regions = Regions(head, predictor, settings, settings.grid or grid, context=context)
         shorter, longer = settings.sides
         transform = GeneralizedRCNNTransform(shorter, longer, list(pixels.mean), list(pixels.std), size_divisible=1)
@@ -152,6 +154,7 @@ class FasterRCNN(GeneralizedRCNN):
         boxes: Tensor | None = None,
         labels: Tensor | None = None,
         keys: Tensor | None = None,
+        way: Way = PLAIN,
     ) -> tuple[dict[str, Tensor], Tensor] | list[dict[str, Tensor]]:
         """Images on the scale 0 to 255, each in the upper left corner of (3, H, W).
 
@@ -161,6 +164,7 @@ class FasterRCNN(GeneralizedRCNN):
             boxes: In training, those of the objects, (B, M, 4).
             labels: In training, their classes from 1, (B, M); 0 where there is none.
             keys: In training, what the sampling of each image is drawn from, (B,) int64.
+            way: At test, how to answer.
 
         Returns:
             In training the losses by name, and the share of the objects' regions that are given a wrong class; else for
@@ -181,19 +185,7 @@ class FasterRCNN(GeneralizedRCNN):
         maps = self._maps(resized)
         if targets is not None and keys is not None:
             return self._losses(maps, resized, whole, targets, keys.tolist())
-        found = []
-        for features, image, size in zip(maps, resized, whole, strict=True):
-            proposals, _ = self.rpn.of_image(*self._alone(image, features), None, self._narrowest(image, size))
-            found += self._answer(features, proposals, image, size)
-        return found
-
-    def proposals_of(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """An image (3, H, W) uint8 as the shared layers take it, (3, h, w), their map of it, and its proposals."""
-        size = tuple(image.shape[1:])
-        (resized,), _ = self._resized(image[None], [size], None)
-        (features,) = self._maps([resized])
-        proposals, _ = self.rpn.of_image(*self._alone(resized, features), None, self._narrowest(resized, size))
-        return resized, features, proposals
+        return [self._answer(*each, way) for each in zip(maps, resized, whole, images, strict=True)]
 
     def _resized(
         self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
@@ -245,21 +237,29 @@ class FasterRCNN(GeneralizedRCNN):
                 proposals, its = self.rpn.of_image(*alone, target, self._narrowest(image, size))
                 losses.append((its["loss_objectness"], its["loss_rpn_box_reg"]))
                 sampled.append(self.roi_heads.sample(proposals, target))
-            shapes = [tuple(image.shape[-2:]) for image in images]
-            logits, offsets = self.roi_heads.predict(padded(maps), [each.boxes for each in sampled], shapes)
-        of_regions, wrong = self.roi_heads.loss(logits, offsets, sampled)
+            shapes = [(each.shape[1], each.shape[2]) for each in images]
+            seen = self.roi_heads.describe(padded(maps), [each.boxes for each in sampled], shapes)
+        of_regions, wrong = self.roi_heads.loss(*self.roi_heads.siblings(seen), sampled)
         objectness, boxes = (torch.stack(column).mean() for column in zip(*losses, strict=True))
         return {"loss_objectness": objectness, "loss_rpn_boxes": boxes, **of_regions}, wrong
 
     def _answer(
-        self, features: Tensor, proposals: Tensor, image: Tensor, size: tuple[int, ...]
-    ) -> list[dict[str, Tensor]]:
-        """What is found in one image among its proposals."""
-        shape = tuple(image.shape[-2:])
-        logits, offsets = self.roi_heads.predict(features, [proposals], [shape])
-        boxes, scores, labels = self.roi_heads.postprocess_detections(logits, offsets, [proposals], [shape])
-        as_it_was = resize_boxes(boxes[0], list(shape), list(size))
-        return [{"boxes": as_it_was, "labels": labels[0], "scores": scores[0]}]
+        self, features: Tensor, resized: Tensor, size: tuple[int, ...], image: Tensor, way: Way
+    ) -> dict[str, Tensor]:
+        """What is found in one image."""
+        regions, shape = self.roi_heads, (resized.shape[1], resized.shape[2])
+        proposals, _ = self.rpn.of_image(*self._alone(resized, features), None, self._narrowest(resized, size))
+        if way.scales:
+            pixels = self.transform.normalize(image[:, : size[0], : size[1]].float() / 255)
+            describe = seen_at_scales(regions, self.backbone, pixels, shape, self.settings.sides[0])
+        else:
+            describe = partial(_described, regions, features, shape)
+        boxes, labels, scores = answer(regions, describe, proposals, shape, way)
+        return {"boxes": resize_boxes(boxes, list(shape), list(size)), "labels": labels, "scores": scores}
+
+
+def _described(regions: Regions, features: Tensor, shape: tuple[int, int], boxes: Tensor) -> Tensor:
+    return regions.describe(features, [boxes], [shape])
 
 
 def padded(maps: list[Tensor]) -> Tensor:
@@ -290,17 +290,7 @@ def on_resnet(
     head = nn.Sequential(OrderedDict([last, ("average", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]))
     channels = tuple(width * layout.expansion for width in layout.widths[-2:])
     generator = torch.Generator().manual_seed(seed)
-    return FasterRCNN(
-        trunk,
-        head,
-        channels,  # type: ignore[arg-type]
-        classes,
-        settings,
-        GRID,
-        pixels,
-        generator,
-        context=context,
-    )
+    return FasterRCNN(trunk, head, channels, classes, settings, GRID, pixels, generator, context=context)  # type: ignore[arg-type]
 
 
 def on_vgg16(classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:

@@ -132,7 +132,8 @@ class Predictor(nn.Module):
 class Regions(RoIHeads):
     """Smooth L1's beta is 1, torchvision's 1/9; RoI pooling, not RoIAlign; a least overlap of what is background.
 
-    Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings.
+    Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings. With
+    `context` (appendix B) the whole image's, by the same way, are put beside those of each region.
     """
 
     def __init__(
@@ -155,31 +156,30 @@ class Regions(RoIHeads):
         self.context = context
         self.negatives_from = settings.negatives_from
 
-    def predict(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of the regions of all images.
+    def describe(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        """What the two siblings see of the regions of all images, (R, channels).
 
         Args:
             features: (B, C, H, W).
             boxes: Regions of each image.
-            sizes: Height and width of each image, of which the map may be padded.
+            sizes: Height and width of each image.
         """
-        logits, offsets = self.box_predictor(self.describe(features, boxes, sizes))
+        seen: Tensor = self.box_head(self._pooled(features, boxes))
+        if self.context:
+            whole = [features.new_tensor([[0, 0, width, height]]) for height, width in sizes]
+            counts = torch.tensor([len(each) for each in boxes], device=features.device)
+            around = self.box_head(self._pooled(features, whole)).repeat_interleave(counts, dim=0)
+            seen = torch.cat([seen, around], dim=1)
+        return seen
+
+    def _pooled(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
+        pooled: Tensor = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
+        return pooled
+
+    def siblings(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of what is seen of regions (R, channels)."""
+        logits, offsets = self.box_predictor(seen)
         return logits.float(), offsets.float()
-
-    def describe(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, ...]]) -> Tensor:
-        """What the siblings see of each region, (R, channels), or twice as many; see `predict`.
-
-        With context (appendix B) the whole image passes the same layers, as one more region, and what it gives stands
-        beside what each of its regions gives.
-        """
-        pooled = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
-        found: Tensor = self.box_head(pooled)
-        if not self.context:
-            return found
-        whole = [features.new_tensor([[0, 0, width, height]]) for height, width in sizes]
-        around = self.box_head(roi_pool(features, whole, self.grid, 1 / STRIDE))
-        counts = torch.tensor([len(each) for each in boxes], device=features.device)
-        return torch.cat([found, around.repeat_interleave(counts, dim=0)], dim=1)
 
     def sample(self, proposals: Tensor, target: Targets) -> Sampled:
         """Regions of one image to train on: of the proposals (N, 4) and the objects' own boxes."""
@@ -208,5 +208,5 @@ class Regions(RoIHeads):
         return {"loss_classes": functional.cross_entropy(logits, labels), "loss_boxes": boxes}, wrong
 
     def forward(self, *_: Any) -> Any:
-        """Not called: see `predict`, `sample` and `loss`."""
+        """Not called: see `describe`, `siblings`, `sample` and `loss`."""
         raise NotImplementedError

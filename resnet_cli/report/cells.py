@@ -97,7 +97,8 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     extras = extra_metrics(summary.experiment)
     for header, (metric, form) in extras.items():
         values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
-        column = pd.Series([mean_in_words(mean, std, form) for mean, std in values]).where(ours, "")
+        column = pd.Series([mean_in_words(mean, std, form) for mean, std in values])
+        column = column.where(ours | frame[metric].notna(), "")
         cells.insert(list(cells.columns).index("n"), header, column)
     # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
     left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]

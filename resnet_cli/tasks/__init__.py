@@ -41,7 +41,8 @@ def with_folder() -> Task:
 
 def titles(has: Callable[[Task], object]) -> str:
     """The tasks of which this is true, in words."""
-    return " and ".join(task.title for task in TASKS if has(task)) or "no task"
+    *others, last = [task.title for task in TASKS if has(task)] or ["no task"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def obstacle(variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:

@@ -347,6 +347,10 @@ class Task:
         """What an update makes smaller, with what `trained` counts; see `nets.loss.Loss`."""
         raise NotImplementedError
 
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], Any]) -> bytes | None:
+        """What a run kept of its test, in the form that others' evaluators read; None if the task has no such form."""
+        return None
+
     def test(
         self,
         net: nn.Module,

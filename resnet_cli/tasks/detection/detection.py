@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.detection.pictures import PICTURES
 from resnet_cli.tasks.imagenet import BLOCKS, FIRST_BOTTLENECK, ImageNet
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
@@ -16,6 +17,7 @@ from resnet_cli.tasks.task import Scores, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.device.ranks import Ranks
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
     from resnet_cli.tasks.detection.stream import DetectionStream
 
-NAME = re.compile("faster-rcnn(-context)?-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
+NAME = re.compile("(faster-rcnn(?:-context)?)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
 # What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
@@ -47,6 +49,7 @@ class Detection(Task):
     takes_root = True
     takes_weights = True
     compiles = False
+    pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
     parts = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
     depth_colours = {16: "#56B4E9", 18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
@@ -57,12 +60,11 @@ class Detection(Task):
         if match:
             kind, depth = match[2], int(match[3])
             known = {"vgg": (16,), "resnet": tuple(each for each in BLOCKS if each >= FIRST_BOTTLENECK)}
-            if depth in known.get(kind, (18, 34)) and not (match[1] and kind == "vgg"):
-                return Net(family=f"faster-rcnn{match[1] or ''}-{kind}", depth=depth, shortcut=None)
+            if depth in known.get(kind, (18, 34)) and (kind != "vgg" or "context" not in match[1]):
+                return Net(family=f"{match[1]}-{kind}", depth=depth, shortcut=None)
         raise ValueError(
             f"'{name}' is not a detector; write faster-rcnn-vgg-16, faster-rcnn-resnet-50, -101 or -152, "
-            "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34; or one of the ResNets with the whole "
-            "image as context, faster-rcnn-context-resnet-101"
+            "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34"
         )
 
     def layout(self, net: Net, *, stride_3x3: bool = False) -> Layout | None:
@@ -142,7 +144,8 @@ class Detection(Task):
         layout = self.layout(net, stride_3x3=self._stride_3x3(variant))
         if layout is None:
             return on_vgg16(classes, protocol.detector, pixels, seed)
-        return on_resnet(layout, classes, protocol.detector, pixels, seed, context=has_context(net))
+        context = "context" in net.family
+        return on_resnet(layout, classes, protocol.detector, pixels, seed, context=context)
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
         """How many classes a detector with these weights tells apart, without the background."""
@@ -153,7 +156,7 @@ class Detection(Task):
         from resnet_cli.tasks.detection.size import layers
 
         assert self.protocol.detector is not None
-        return layers(self.layout(net), self.classes, self.protocol.detector, context=has_context(net))
+        return layers(self.layout(net), self.classes, self.protocol.detector, context="context" in net.family)
 
     classes: int
 
@@ -211,6 +214,14 @@ class Detection(Task):
 
         return joint_loss
 
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> bytes:
+        """In COCO's JSON."""
+        from resnet_cli.tasks.detection.coco_ap import results_json
+        from resnet_cli.tasks.detection.found import from_kept
+
+        its = data()
+        return results_json(from_kept(kept, len(its.test)), its.test.ids, its.category_ids)
+
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """The task's metrics, by key, in percent."""
         raise NotImplementedError
@@ -227,10 +238,11 @@ class Detection(Task):
     ) -> Scores:
         """Tests a detector; keeps what it found. It has no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
+        from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
         from resnet_cli.tasks.detection.objects import all_objects
 
-        found = detect(net, data, precision, progress, ranks or ALONE)
+        found = detect(net, data, precision, progress, ranks or ALONE, WAYS.get(views or "", PLAIN))
         metrics = self.judge(found, list(all_objects(data.test)), data)
         return Scores(float("nan"), metrics, len(found), kept(found))
 
@@ -240,11 +252,6 @@ def open_drawn(variant: Variant) -> DetectionData:
     from resnet_cli.tasks.detection import crops, scenes
 
     return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)
-
-
-def has_context(net: Net) -> bool:
-    """Whether each region's features have the whole image's beside them (appendix B)."""
-    return net.family.startswith("faster-rcnn-context")
 
 
 def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:

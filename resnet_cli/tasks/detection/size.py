@@ -27,7 +27,7 @@ def layers(layout: Layout | None, classes: int, settings: Detector, *, context: 
         layout: Of the classifier below it; None of VGG-16.
         classes: Without the background.
         settings: Sizes and numbers.
-        context: Whether the image is one more region, and each region's features are twice as many.
+        context: Whether the whole image is seen beside each region.
     """
     short = settings.sides[0]
     area = short * min(short * ASPECT, settings.sides[1])
@@ -42,7 +42,9 @@ def layers(layout: Layout | None, classes: int, settings: Detector, *, context: 
         head = [each for each in below if each.name.startswith("layer4")]
         last, out = (width * layout.expansion for width in layout.widths[-2:])
         grid = GRID
-    of_regions = (settings.regions + context) * ((settings.grid or grid) / grid) ** 2
+    seen = settings.regions + (1 if context else 0)
+    out *= 2 if context else 1
+    of_regions = seen * ((settings.grid or grid) / grid) ** 2
     places, anchors = area / STRIDE**2, RATIOS * len(settings.anchors)
     return [
         *(replace(each, multiply_adds=round(each.multiply_adds * area / SIDE**2)) for each in shared),
@@ -50,8 +52,8 @@ def layers(layout: Layout | None, classes: int, settings: Detector, *, context: 
         _convolution("rpn.cls_logits", last, anchors, 1, places),
         _convolution("rpn.bbox_pred", last, 4 * anchors, 1, places),
         *(replace(each, multiply_adds=round(each.multiply_adds * of_regions)) for each in head),
-        _convolution("cls_score", (1 + context) * out, classes + 1, 1, settings.regions),
-        _convolution("bbox_pred", (1 + context) * out, 4 * (classes + 1), 1, settings.regions),
+        _convolution("cls_score", out, classes + 1, 1, settings.regions),
+        _convolution("bbox_pred", out, 4 * (classes + 1), 1, settings.regions),
     ]
 
 

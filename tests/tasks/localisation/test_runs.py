@@ -129,7 +129,7 @@ def test_a_source_needs_no_test_of_another_task(store: Store) -> None:
     for run in runs:
         run_folder.write_status(store.create_folder(run), run_folder.Status(state="done", iteration=1, iterations=1))
 
-    assert [True, False, False] == [store.is_done(run, "boxes") for run in runs]
+    assert [True, False, False] == [store.is_done(run, "answers") for run in runs]
 
 
 def test_its_json_says_all() -> None:
