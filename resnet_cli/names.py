@@ -4,42 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-DatasetName = Literal[
-    "cifar10",
-    "synthetic",
-    "shapes-16",
-    "imagenet",
-    "synthetic-photos",
-    "folder",
-    "voc07+12",
-    "voc07++12",
-    "voc07",
-    "voc12",
-    "drawn-scenes",
-    "coco2014",
-    "coco2017",
-    "coco-trainval35k",
-    "drawn-scenes-coco",
-    "drawn-crops",
+OfDetection = Literal[
+    "voc07+12", "voc07++12", "voc07", "voc12", "drawn-scenes",
+    "coco2014", "coco2017", "coco-trainval35k", "drawn-scenes-coco", "drawn-crops",
+]  # fmt: skip
+OfLocalisation = Literal["imagenet-loc", "drawn-objects"]
+OfImages = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos"]
+DatasetName = Literal[OfImages, "folder", OfDetection, OfLocalisation]
+TrainedDataset = Literal[OfImages, OfDetection, OfLocalisation, "auto"]
+PaperDataset = Literal[
+    "cifar10", "imagenet", "imagenet-loc", "voc", "voc07", "voc12", "coco", "coco2017", "coco-trainval35k"
 ]
-TrainedDataset = Literal[
-    "cifar10",
-    "synthetic",
-    "shapes-16",
-    "imagenet",
-    "synthetic-photos",
-    "voc07+12",
-    "voc07++12",
-    "voc07",
-    "voc12",
-    "drawn-scenes",
-    "coco2014",
-    "coco2017",
-    "coco-trainval35k",
-    "drawn-scenes-coco",
-    "auto",
-]
-PaperDataset = Literal["cifar10", "imagenet", "voc", "voc07", "voc12", "coco", "coco2017", "coco-trainval35k"]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -50,7 +25,9 @@ ClassOrder = Literal["number", "text"]
 
 EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
 
-DATASET_ROOT_HELP = "A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/."
+DATASET_ROOT_HELP = (
+    "A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/; or where VOCdevkit or COCO is."
+)
 DEVIATION_HELP = f"From ImageNet's protocol: {', '.join(get_args(Deviation))}; may be given several times."
 DOWNLOAD_HELP = (
     "Download CIFAR-10 (163 MiB) from its official source, check it, unpack it; an archive that is there is taken."

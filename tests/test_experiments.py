@@ -38,12 +38,19 @@ def run_ids(name: str, variant: Variant) -> set[str]:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_each_experiment_plans(name: str) -> None:
-    """Every file that comes with the program plans its runs, at paper scale and as a smoke run."""
+    """Every file that comes with the program plans its runs, at paper scale and as a smoke run.
+
+    And before them those of another task that they start from.
+    """
     experiment = load_experiment(name)
     expected = sum(group.seeds * len(group.nets) for group in experiment.runs)
+    at_scale, in_smoke = plan(experiment, paper_scale(experiment)), plan(experiment, smoke(experiment))
 
-    assert expected == len(plan(experiment, paper_scale(experiment)))
-    assert set(experiment.nets) == {run.net for run in plan(experiment, smoke(experiment))}
+    assert expected == sum(run.task is experiment.task for run in at_scale)
+    assert set(experiment.nets) == {run.net for run in in_smoke if run.task is experiment.task}
+    for runs in (at_scale, in_smoke):
+        ids = [run.run_id for run in runs]
+        assert all(ids.index(run.source.run_id) < ids.index(run.run_id) for run in runs if run.source)
 
 
 @pytest.mark.parametrize("name", TRAINED)

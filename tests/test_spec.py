@@ -10,7 +10,7 @@ from resnet_cli.experiment import load_experiment
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.report.commands import flags
 from resnet_cli.runs.plan import plan
-from resnet_cli.spec import Net, Photos, Plateau, Protocol, Warmup
+from resnet_cli.spec import Detector, Net, Photos, Plateau, Protocol, Warmup
 from resnet_cli.tasks import TASKS
 
 # A run's id is the name of its folder: if one of these changes, finished runs are no longer found.
@@ -129,6 +129,8 @@ def test_protocol_is_section_4_2() -> None:
         "warmup": {"from_depth": 110, "learning_rate": 0.01, "until_train_error": 80.0, "window": 100},
         "plateau": None,
         "photos": None,
+        "bias_rate": None,
+        "detector": None,
     }
 
     assert expected == Protocol().model_dump()
@@ -237,6 +239,9 @@ CHANGES: list[dict[str, Any]] = [
     {"variant": Variant(accumulate=2)},
     {"variant": Variant(dataset="folder", source="flowers-01234567")},
     {"variant": Variant(dataset="imagenet", deviations=("channel-mean",))},
+    {"variant": Variant(dataset="voc07", weights="torchvision-01234567")},
+    {"protocol": Protocol(bias_rate=2, warmup=None)},
+    {"protocol": Protocol(detector=Detector(), warmup=None)},
     {"protocol": Protocol()},
     {"protocol": Protocol(warmup=Warmup(from_depth=20))},
     {"protocol": Protocol(warmup=Warmup(learning_rate=0.02))},

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from resnet_cli.analyses.answers import Answers
 from resnet_cli.analyses.gates import Gates
 from resnet_cli.analyses.gradients import Gradients
+from resnet_cli.analyses.per_class import PerClass
 from resnet_cli.analyses.responses import Responses
 from resnet_cli.analyses.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from resnet_cli.analyses.analysis import Analysis
+    from resnet_cli.tasks.task import Task
 
 # A new analysis stands in a file here, in this list, and in the `analyses` of the tasks that have it.
-ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates()]
+ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates(), PerClass(), Answers()]
 
 
 def analysis_with(number: str) -> Analysis | None:
     """The analysis that has a number of this key; None if none has."""
     return next((each for each in ANALYSES if number in each.sums), None)
+
+
+def analyses_for(task: Task) -> list[Analysis]:
+    """Those whose numbers stand in a task's tables."""
+    return [each for each in ANALYSES if not each.tasks or task.name in each.tasks]
 
 
 def analysis_of(name: str) -> Analysis:

@@ -25,6 +25,7 @@ class Analysis:
         may_be_nan: Columns that may hold no number: of a net whose logits overflow.
         numbers: In which it is summed up, one each run, in the order of the table's columns.
         besides: Other keys of `sum_up`, which no table shows.
+        tasks: Whose tables have its numbers, by name; empty: every task's.
         note: What these are, below the table.
         value: The column that panels of layers show; None if it has none for them.
         part: What of a net each row of that column is about.
@@ -43,6 +44,7 @@ class Analysis:
     definition: str = ""
 
     besides: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     @property
     def sums(self) -> tuple[str, ...]:

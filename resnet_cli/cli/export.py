@@ -1,7 +1,8 @@
-"""`resnet export`: a finished run's weights as a file for other programs."""
+"""`resnet export`: a finished run's weights, or what it found, as a file for other programs."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from resnet_cli.identity import RunSpec
     from resnet_cli.storage.store import Store
 
-Target = Literal["safetensors", "torchvision", "onnx"]
-SUFFIXES: dict[Target, str] = {"safetensors": ".safetensors", "torchvision": ".pth", "onnx": ".onnx"}
+Target = Literal["safetensors", "torchvision", "onnx", "results"]
+SUFFIXES: dict[Target, str] = {
+    "safetensors": ".safetensors",
+    "torchvision": ".pth",
+    "onnx": ".onnx",
+    "results": ".json",
+}
 
 
 def export(
@@ -30,7 +36,7 @@ def export(
         typer.Option(
             "--to",
             help="safetensors: the weights, described; torchvision: a file that torchvision.models.resnetN() loads; "
-            "onnx: a net that takes pixels.",
+            "onnx: a net that takes pixels; results: what a detector found in the test images, in COCO's JSON.",
         ),
     ],
     output: Annotated[
@@ -47,7 +53,7 @@ def export(
     _val_labels: ValLabels = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Write a finished run's weights for other programs, and print the file's path."""
+    """Write a finished run's weights, or what it found, for other programs, and print the file's path."""
     from resnet_cli.storage import run_folder
     from resnet_cli.storage.store import Store
 
@@ -63,17 +69,14 @@ def export(
         raise BadInputError(f"{folder / run_folder.SPEC}: of {run.run_id}, not of this folder's run; restore it")
     if dataset_root:
         check_takes_folder(run.task, run.run_id)
-    obstacle = None
-    if target == "torchvision":
-        obstacle = exporting.obstacle_to_torchvision(run)
-    elif target == "onnx":
-        obstacle = exporting.obstacle_to_onnx()
-    if obstacle:
-        raise BadInputError(f"{run.run_id}: --to {target}: {obstacle}")
+    _check(run, target)
     path = output or store.root / "exports" / f"{run.run_id}{SUFFIXES[target]}"
     if (path.parent / run_folder.SPEC).is_file():
         raise BadInputError(f"{path}: in a run's own folder, where only the run writes; choose another place")
     check_writable(path)  # before a pass over the data
+    if target == "results":
+        typer.echo(write_file(path, _results(run, folder, options.data_folder(data_dir), dataset_root)))
+        return
     net = trained_net(run, folder).eval()
     assert isinstance(net, ResNet)
     match target:
@@ -92,6 +95,39 @@ def export(
             assert data is not None
             content = exporting.as_onnx(net, run, data)
     typer.echo(write_file(path, content))
+
+
+def _check(run: RunSpec, target: Target) -> None:
+    """Whether the run can be exported so.
+
+    Raises:
+        BadInputError: It cannot.
+    """
+    from resnet_cli.weights import export as exporting
+
+    if target == "results":
+        return
+    exporting.classification(run)
+    obstacle = None
+    if target == "torchvision":
+        obstacle = exporting.obstacle_to_torchvision(run)
+    elif target == "onnx":
+        obstacle = exporting.obstacle_to_onnx()
+    if obstacle:
+        raise BadInputError(f"{run.run_id}: --to {target}: {obstacle}")
+
+
+def _results(run: RunSpec, folder: Path, data_dir: Path, dataset_root: Path | None) -> bytes:
+    """What the run kept of its test, for others' evaluators."""
+    from resnet_cli.storage import run_folder
+    from resnet_cli.tasks import open_dataset
+
+    kept = run_folder.read_arrays(folder / run_folder.PREDICTIONS)
+    opened = partial(open_dataset, run.variant, data_dir, protocol=run.protocol, dataset_root=dataset_root)
+    content = run.task.results(kept, opened)
+    if content is None:
+        raise BadInputError(f"{run.run_id}: --to results: is of detectors; {run_folder.PREDICTIONS} has what it kept")
+    return content
 
 
 def _folder(name: str, store: Store) -> Path:

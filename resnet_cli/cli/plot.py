@@ -62,6 +62,8 @@ def plot(
         figure, stem = _picture(store, name, Path(run).name, asked, data_folder(data_dir))
     elif any(name in task.pictures for task in TASKS):
         raise BadInputError(f"{name}: of which run? resnet plot {name} RUN, a name in {store.root / 'runs'}")
+    elif data_dir is not None:
+        raise BadInputError(f"--data-dir {data_dir}: of a picture of a run; leave it out")
     else:
         figure, stem = _figure(store, name, depths, asked, leading_to(results_dir))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "png")

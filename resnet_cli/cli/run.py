@@ -13,6 +13,7 @@ from resnet_cli.cli.answer import say, say_commands
 from resnet_cli.cli.minutes import Forecast, check_measured
 from resnet_cli.cli.paths import leading_to
 from resnet_cli.cli.scale import Asked, over_ranks, scale_options, wanted_variant
+from resnet_cli.cli.start_weights import Given, StartConvention, Weights, given_weights
 from resnet_cli.cli.train import follow_first, train_missing, train_on_cluster
 from resnet_cli.device.ranks import Ranks
 from resnet_cli.errors import BadInputError
@@ -54,6 +55,8 @@ def run(
         ),
     ] = None,
     asked: Asked,
+    weights: Weights = None,
+    convention: StartConvention = "torchvision",
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     launcher: options.Launcher = "local",
@@ -82,7 +85,7 @@ def run(
     from resnet_cli.runs.settings import Settings
     from resnet_cli.storage.store import Store
 
-    progress, ranks, folder = Console(stderr=True), Ranks.here(), options.data_folder(data_dir)
+    progress, ranks, folder, given = Console(stderr=True), Ranks.here(), options.data_folder(data_dir), Given()
 
     def settings(after: str | None = None) -> Settings:
         from resnet_cli.device.torch_device import default_jobs
@@ -100,6 +103,7 @@ def run(
             compiled=compiled,
             ranks=ranks,
             after=after,
+            weights=given.files,
         )
 
     if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
@@ -114,7 +118,8 @@ def run(
     if dataset == "auto" and experiment.runs and not asked.tiny and asked.dataset_root is None:
         found = _auto_dataset(experiment.task, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
-    variant = over_ranks(experiment, variant, ranks.count, sync_bn=sync_bn)
+    given = given_weights(experiment, weights, convention, launcher)
+    variant = over_ranks(experiment, given.variant(variant), ranks.count, sync_bn=sync_bn)
     store = Store.open(results_dir)
     forecast = Forecast(experiment, variant, only, seeds, minutes, estimate, store, settings, progress)
     variant = forecast.variant_to_train(keep=not dry_run)

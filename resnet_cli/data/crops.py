@@ -47,18 +47,30 @@ def training_crop(image: Tensor, photos: Photos, chance: np.ndarray) -> Tensor:
     """A training image's crop, mirrored or not, (3, crop, crop)."""
     make = random_resized_crop if photos.cropping == "random-resized" else scaled_crop
     crop = make(image, photos, chance)
-    return crop.flip(2) if chance[0] < 0.5 else crop  # noqa: PLR2004  half of the images
+    return crop.flip(2) if is_mirrored(chance) else crop
 
 
 def scaled_crop(image: Tensor, photos: Photos, chance: np.ndarray) -> Tensor:
     """Section 3.4: the shorter side is resized to a size drawn from a range, and a crop is cut out anywhere."""
+    image = rescaled(image, photos, chance)
+    return cut(image, photos.crop, *corner(image, photos, chance))
+
+
+def rescaled(image: Tensor, photos: Photos, chance: np.ndarray) -> Tensor:
+    """The image with its shorter side of a size drawn from the range."""
     low, high = photos.shorter_side
-    image = resized(image, low + pick(chance[1], high - low + 1))
-    return cut(
-        image,
-        photos.crop,
-        *(pick(c, side - photos.crop + 1) for c, side in zip(chance[2:4], image.shape[1:], strict=True)),
-    )
+    return resized(image, low + pick(chance[1], high - low + 1))
+
+
+def corner(image: Tensor, photos: Photos, chance: np.ndarray) -> tuple[int, int]:
+    """Row and column of the crop's upper left corner in a rescaled image."""
+    top, left = (pick(c, side - photos.crop + 1) for c, side in zip(chance[2:4], image.shape[1:], strict=True))
+    return top, left
+
+
+def is_mirrored(chance: np.ndarray) -> bool:
+    """Whether a training crop is mirrored: half of them are."""
+    return bool(chance[0] < 0.5)  # noqa: PLR2004
 
 
 def random_resized_crop(image: Tensor, photos: Photos, chance: np.ndarray) -> Tensor:

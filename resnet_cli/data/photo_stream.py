@@ -51,6 +51,11 @@ class PhotoStream:
         Raises:
             BadInputError: A photograph cannot be read or decoded.
         """
+        images, numbers, _ = self._augmented(iteration)
+        return images, self.dataset.train_labels[numbers]
+
+    def _augmented(self, iteration: int) -> tuple[Tensor, list[int], list[np.ndarray]]:
+        """The images of a batch, their numbers, and what `_make` gave of each beside its crop."""
         dataset = self.dataset
         numbers = [image for _, image in self.images(iteration)]
         made, drawn = (list(column) for column in zip(*self._made(iteration), strict=True))
@@ -61,7 +66,7 @@ class PhotoStream:
         if dataset.photos.colour_std:
             shift = dataset.colour_shift(np.stack([normals(chance) for chance in drawn]))
             images += shift[:, :, None, None]
-        return images, dataset.train_labels[numbers]
+        return images, numbers, drawn
 
     def inputs(self, iteration: int) -> tuple[Tensor, Tensor]:
         """What `make` makes a batch of: photographs are read outside of it, so this is the batch itself."""

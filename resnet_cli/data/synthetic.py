@@ -84,14 +84,14 @@ def draw(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
     random = np.random.Philox(key=np.array([key, 2015], dtype=np.uint64))
-    traits = _uniform(random, (count, 16))
-    noise = _uniform(random, (count, 3, SIZE, SIZE)) - 0.5
+    traits = uniform(random, (count, 16))
+    noise = uniform(random, (count, 3, SIZE, SIZE)) - 0.5
 
     ys, xs = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     radius = 6 + 5 * traits[:, 0, None, None]
     y = ys - (10 + 12 * traits[:, 1, None, None])
     x = xs - (10 + 12 * traits[:, 2, None, None])
-    shape = _inside(labels, y / radius, x / radius)
+    shape = inside(labels, y / radius, x / radius)
 
     background = traits[:, 3:6]
     contrast = 0.22 + 0.25 * traits[:, 6:9]
@@ -113,14 +113,14 @@ def draw_small(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
     random = np.random.Philox(key=np.array([key, 2016], dtype=np.uint64))
-    traits = _uniform(random, (count, 9))
-    noise = _uniform(random, (count, 3, SMALL_SIZE, SMALL_SIZE)) - 0.5
+    traits = uniform(random, (count, 9))
+    noise = uniform(random, (count, 3, SMALL_SIZE, SMALL_SIZE)) - 0.5
 
     ys, xs = np.mgrid[0:SMALL_SIZE, 0:SMALL_SIZE].astype(np.float32)
     radius = 4.5 + 2 * traits[:, 0, None, None]
     y = ys - (5.5 + 4 * traits[:, 1, None, None])
     x = xs - (5.5 + 4 * traits[:, 2, None, None])
-    shape = _inside(labels, y / radius, x / radius)
+    shape = inside(labels, y / radius, x / radius)
 
     background = traits[:, 3:6]
     contrast = 0.25 + 0.35 * traits[:, 6:9]
@@ -129,12 +129,13 @@ def draw_small(count: int, key: int) -> tuple[np.ndarray, np.ndarray]:
     return (images * 255).clip(0, 255).astype(np.uint8), labels
 
 
-def _uniform(random: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
+def uniform(random: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in [0, 1) of 24 bits, float32, from raw Philox words."""
     words = random.random_raw(int(np.prod(shape)))
     return ((words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)).reshape(shape)
 
 
-def _inside(labels: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def inside(labels: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Which pixels lie in the shape; y and x are in units of its radius."""
     ay, ax = np.abs(y), np.abs(x)
     nearest, farthest = np.minimum(ay, ax), np.maximum(ay, ax)

@@ -60,7 +60,11 @@ class Row(Frozen):
         """The paper's value of a metric, of its best run."""
         if metric.row == "error":
             return self.error
-        return self.top5 if metric.row == "top5" else self.values.get(metric.key)
+        return self.top5 if metric.row == "top5" else self.told(metric)
+
+    def told(self, metric: Metric) -> float | None:
+        """What `values` has of a metric, or of an analysis's number."""
+        return self.values.get(metric.key)
 
     @validates(mode="after")
     def _shows_one_thing(self) -> Self:
@@ -275,10 +279,7 @@ class Experiment(Frozen):
 
     def scale(self, variant: Variant) -> str:
         """The variant in words, for titles; a protocol that is not the paper's is named."""
-        if self.protocol == self.task.protocol:
-            return variant.label
-        label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+        return variant.label if self.protocol == self.task.protocol else variant.own_label
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""

@@ -65,6 +65,17 @@ class RunSpec(Frozen):
         return self.task.source(self)
 
     @property
+    def sources(self) -> tuple[RunSpec, ...]:
+        """The same, and the run from whose net that one starts, and so on."""
+        return (self.source, *self.source.sources) if self.source else ()
+
+    @property
+    def label(self) -> str:
+        """Its variant in words, for titles; a protocol that is not the paper's is named."""
+        usual = RunSpec.of(self.net, self.variant, self.task.protocol, self.seed)
+        return self.variant.label if self.protocol == usual.protocol else self.variant.own_label
+
+    @property
     def hash8(self) -> str:
         """Eight hex digits over the canonical spec without its seed.
 

@@ -18,7 +18,13 @@ Views = Literal["1-crop", "10-crop", "dense"]
 
 
 class Variant(Frozen):
-    """What may differ between two answers to one experiment; stands on every table and figure."""
+    """What may differ between two answers to one experiment; stands on every table and figure.
+
+    Attributes:
+        source: A folder of classes.
+        accumulate: Parts in which a batch goes through the net.
+        weights: The files that nets start from: their convention, and the beginning of a SHA-256 over them.
+    """
 
     dataset: str = tasks.TASKS[0].dataset
     split: Split = "full"
@@ -28,6 +34,7 @@ class Variant(Frozen):
     source: str | None = Field(None, pattern=r"^[\w.-]+$", max_length=80)
     deviations: tuple[Deviation, ...] | None = None
     accumulate: int | None = Field(None, ge=2, le=256)
+    weights: str | None = Field(None, pattern=r"^(paper|torchvision|caffe)-[0-9a-f]{8}$")
 
     @validates(mode="after")
     def _agrees(self) -> Self:
@@ -40,6 +47,8 @@ class Variant(Frozen):
             other = tasks.titles(lambda each: unknown & set(each.deviations))
             names = ", ".join(sorted(unknown))
             raise ValueError(f"{names}: a deviation from {other}'s protocol, not from {task.title}'s")
+        if self.weights and not task.takes_weights:
+            raise ValueError(f"weights: {task.title}'s nets start from no files")
         if self.split not in task.splits:
             other = tasks.titles(lambda each: self.split in each.splits)
             raise ValueError(f"{self.split}: a split of {other}'s training set, not of {task.title}'s")
@@ -80,7 +89,14 @@ class Variant(Frozen):
         split = "" if self.split == "full" else "; trained on 45k, error on the 5k held out of training"
         others = "".join(f"; {deviation}" for deviation in self.deviations or ())
         parts = f"; batch in {self.accumulate} parts" if self.accumulate else ""
-        return f"{scale}; {data}{split}{others}{parts}; {self.precision}"
+        start = f"; from given weights, {self.weights}" if self.weights else ""
+        return f"{scale}; {data}{split}{others}{parts}{start}; {self.precision}"
+
+    @property
+    def own_label(self) -> str:
+        """The same where the protocol is not the paper's."""
+        label = self.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
+        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
 
     @property
     def slug(self) -> str:
@@ -91,6 +107,7 @@ class Variant(Frozen):
             "tiny" if self.tiny else "" if self.schedule == 1 else f"schedule-{self.schedule:g}",
             *(self.deviations or ()),
             f"accumulate-{self.accumulate}" if self.accumulate else "",
+            self.weights or "",
             "" if self.precision == "fp32" else self.precision,
         ]
         return "".join(f"-{part}" for part in parts if part)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN  # type: ignore[import-untyped]
+from torchvision.models.detection.image_list import ImageList  # type: ignore[import-untyped]
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes  # type: ignore[import-untyped]
+from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
 
+from resnet_cli.nets.answers import PLAIN, Way, answer, seen_at_scales
 from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
 from resnet_cli.nets.resnet import BatchNorm, build
 
@@ -42,10 +44,10 @@ class Pixels(NamedTuple):
 
 
 class FixedBatchNorm(FrozenBatchNorm2d):
-    """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A), gamma and beta too, as in C4 code.
+    """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A).
 
-    The paper says of gamma and beta only that each BN layer becomes a linear activation with constant offsets and
-    scales.
+    The paper says that each becomes a linear activation with constant offsets and scales. Whether gamma and beta are
+    trained is open; here they are not, as in others' C4 nets.
     """
 
     def __init__(self, norm: BatchNorm) -> None:
@@ -113,6 +115,7 @@ class FasterRCNN(GeneralizedRCNN):
         grid: Places a side to which a region is pooled.
         pixels: What is made of pixels.
         generator: For the new layers' weights.
+        context: Whether the whole image is seen beside each region (appendix B).
     """
 
     def __init__(
@@ -125,9 +128,12 @@ class FasterRCNN(GeneralizedRCNN):
         grid: int,
         pixels: Pixels,
         generator: torch.Generator,
+        *,
+        context: bool = False,
     ) -> None:
         proposals = Proposals(channels[0], settings)
-        regions = Regions(head, Predictor(channels[1], classes), settings, settings.grid or grid)
+        predictor = Predictor(channels[1] * (2 if context else 1), classes)
+        regions = Regions(head, predictor, settings, settings.grid or grid, context=context)
         shorter, longer = settings.sides
         transform = GeneralizedRCNNTransform(shorter, longer, list(pixels.mean), list(pixels.std), size_divisible=1)
         super().__init__(trunk, proposals, regions, transform)
@@ -141,13 +147,14 @@ class FasterRCNN(GeneralizedRCNN):
         for stage in list(trunk)[: settings.frozen]:
             stage.requires_grad_(requires_grad=False)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         images: Tensor,
         sizes: Tensor,
         boxes: Tensor | None = None,
         labels: Tensor | None = None,
         keys: Tensor | None = None,
+        way: Way = PLAIN,
     ) -> tuple[dict[str, Tensor], Tensor] | list[dict[str, Tensor]]:
         """Images on the scale 0 to 255, each in the upper left corner of (3, H, W).
 
@@ -157,6 +164,7 @@ class FasterRCNN(GeneralizedRCNN):
             boxes: In training, those of the objects, (B, M, 4).
             labels: In training, their classes from 1, (B, M); 0 where there is none.
             keys: In training, what the sampling of each image is drawn from, (B,) int64.
+            way: At test, how to answer.
 
         Returns:
             In training the losses by name, and the share of the objects' regions that are given a wrong class; else for
@@ -177,11 +185,7 @@ class FasterRCNN(GeneralizedRCNN):
         maps = self._maps(resized)
         if targets is not None and keys is not None:
             return self._losses(maps, resized, whole, targets, keys.tolist())
-        found = []
-        for features, image, size in zip(maps, resized, whole, strict=True):
-            proposals, _ = self.rpn.of_image(*self._alone(image, features), None, self._narrowest(image, size))
-            found += self._answer(features, proposals, image, size)
-        return found
+        return [self._answer(*each, way) for each in zip(maps, resized, whole, images, strict=True)]
 
     def _resized(
         self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
@@ -233,20 +237,29 @@ class FasterRCNN(GeneralizedRCNN):
                 proposals, its = self.rpn.of_image(*alone, target, self._narrowest(image, size))
                 losses.append((its["loss_objectness"], its["loss_rpn_box_reg"]))
                 sampled.append(self.roi_heads.sample(proposals, target))
-            logits, offsets = self.roi_heads.predict(padded(maps), [each.boxes for each in sampled])
-        of_regions, wrong = self.roi_heads.loss(logits, offsets, sampled)
+            shapes = [(each.shape[1], each.shape[2]) for each in images]
+            seen = self.roi_heads.describe(padded(maps), [each.boxes for each in sampled], shapes)
+        of_regions, wrong = self.roi_heads.loss(*self.roi_heads.siblings(seen), sampled)
         objectness, boxes = (torch.stack(column).mean() for column in zip(*losses, strict=True))
         return {"loss_objectness": objectness, "loss_rpn_boxes": boxes, **of_regions}, wrong
 
     def _answer(
-        self, features: Tensor, proposals: Tensor, image: Tensor, size: tuple[int, ...]
-    ) -> list[dict[str, Tensor]]:
-        """What is found in one image among its proposals."""
-        logits, offsets = self.roi_heads.predict(features, [proposals])
-        shape = tuple(image.shape[-2:])
-        boxes, scores, labels = self.roi_heads.postprocess_detections(logits, offsets, [proposals], [shape])
-        as_it_was = resize_boxes(boxes[0], list(shape), list(size))
-        return [{"boxes": as_it_was, "labels": labels[0], "scores": scores[0]}]
+        self, features: Tensor, resized: Tensor, size: tuple[int, ...], image: Tensor, way: Way
+    ) -> dict[str, Tensor]:
+        """What is found in one image."""
+        regions, shape = self.roi_heads, (resized.shape[1], resized.shape[2])
+        proposals, _ = self.rpn.of_image(*self._alone(resized, features), None, self._narrowest(resized, size))
+        if way.scales:
+            pixels = self.transform.normalize(image[:, : size[0], : size[1]].float() / 255)
+            describe = seen_at_scales(regions, self.backbone, pixels, shape, self.settings.sides[0])
+        else:
+            describe = partial(_described, regions, features, shape)
+        boxes, labels, scores = answer(regions, describe, proposals, shape, way)
+        return {"boxes": resize_boxes(boxes, list(shape), list(size)), "labels": labels, "scores": scores}
+
+
+def _described(regions: Regions, features: Tensor, shape: tuple[int, int], boxes: Tensor) -> Tensor:
+    return regions.describe(features, [boxes], [shape])
 
 
 def padded(maps: list[Tensor]) -> Tensor:
@@ -265,7 +278,9 @@ def _chances(device: torch.device) -> Iterator[None]:
         yield
 
 
-def on_resnet(layout: Layout, classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:
+def on_resnet(
+    layout: Layout, classes: int, settings: Detector, pixels: Pixels, seed: int, *, context: bool = False
+) -> FasterRCNN:
     """A detector on one of the paper's nets, with weights that are a pure function of the seed."""
     net = build(layout, seed)
     fix_norms(net)
@@ -275,7 +290,7 @@ def on_resnet(layout: Layout, classes: int, settings: Detector, pixels: Pixels, 
     head = nn.Sequential(OrderedDict([last, ("average", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]))
     channels = tuple(width * layout.expansion for width in layout.widths[-2:])
     generator = torch.Generator().manual_seed(seed)
-    return FasterRCNN(trunk, head, channels, classes, settings, GRID, pixels, generator)  # type: ignore[arg-type]
+    return FasterRCNN(trunk, head, channels, classes, settings, GRID, pixels, generator, context=context)  # type: ignore[arg-type]
 
 
 def on_vgg16(classes: int, settings: Detector, pixels: Pixels, seed: int) -> FasterRCNN:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
-from torchvision.ops import box_iou, roi_pool
+from torchvision.models.detection.roi_heads import RoIHeads  # type: ignore[import-untyped]
+from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead  # type: ignore[import-untyped]
+from torchvision.ops import box_iou, roi_pool  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from torchvision.models.detection.image_list import ImageList
+    from torchvision.models.detection.image_list import ImageList  # type: ignore[import-untyped]
 
     from resnet_cli.spec import Detector
 
@@ -132,10 +132,13 @@ class Predictor(nn.Module):
 class Regions(RoIHeads):
     """Smooth L1's beta is 1, torchvision's 1/9; RoI pooling, not RoIAlign; a least overlap of what is background.
 
-    Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings.
+    Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings. With
+    `context` (appendix B) the whole image's, by the same way, are put beside those of each region.
     """
 
-    def __init__(self, head: nn.Module, predictor: nn.Module, settings: Detector, grid: int) -> None:
+    def __init__(
+        self, head: nn.Module, predictor: nn.Module, settings: Detector, grid: int, *, context: bool = False
+    ) -> None:
         super().__init__(
             None,
             head,
@@ -150,17 +153,32 @@ class Regions(RoIHeads):
             detections_per_img=MOST,
         )
         self.grid = grid
+        self.context = context
         self.negatives_from = settings.negatives_from
 
-    def predict(self, features: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of the regions of all images.
+    def describe(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        """What the two siblings see of the regions of all images, (R, channels).
 
         Args:
             features: (B, C, H, W).
             boxes: Regions of each image.
+            sizes: Height and width of each image.
         """
-        pooled = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
-        logits, offsets = self.box_predictor(self.box_head(pooled))
+        seen: Tensor = self.box_head(self._pooled(features, boxes))
+        if self.context:
+            whole = [features.new_tensor([[0, 0, width, height]]) for height, width in sizes]
+            counts = torch.tensor([len(each) for each in boxes], device=features.device)
+            around = self.box_head(self._pooled(features, whole)).repeat_interleave(counts, dim=0)
+            seen = torch.cat([seen, around], dim=1)
+        return seen
+
+    def _pooled(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
+        pooled: Tensor = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
+        return pooled
+
+    def siblings(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of what is seen of regions (R, channels)."""
+        logits, offsets = self.box_predictor(seen)
         return logits.float(), offsets.float()
 
     def sample(self, proposals: Tensor, target: Targets) -> Sampled:
@@ -190,5 +208,5 @@ class Regions(RoIHeads):
         return {"loss_classes": functional.cross_entropy(logits, labels), "loss_boxes": boxes}, wrong
 
     def forward(self, *_: Any) -> Any:
-        """Not called: see `predict`, `sample` and `loss`."""
+        """Not called: see `describe`, `siblings`, `sample` and `loss`."""
         raise NotImplementedError

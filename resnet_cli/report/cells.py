@@ -26,8 +26,17 @@ DIFFERENCE = f"ours {MINUS} paper"
 
 
 def has_others(experiment: Experiment) -> bool:
-    """Whether the paper's table has more than the metric that leads: top-5 errors, say."""
-    return any(row.paper(metric) is not None for row in experiment.rows for metric in experiment.task.metrics[1:])
+    """Whether there is more to show than the metric that leads: top-5 errors, say."""
+    return len(shown(experiment)) > 1
+
+
+def shown(experiment: Experiment) -> list[Metric]:
+    """The metric that leads, and those of which the paper's table has numbers; else those that claims speak of."""
+    lead, *others = experiment.task.metrics
+    of_paper = [metric for metric in others if any(row.paper(metric) is not None for row in experiment.rows)]
+    claimed = [metric for metric in others if any(claim.metric == metric.key for claim in experiment.claims)]
+    is_papers = of_paper or any(row.paper(lead) is not None for row in experiment.rows)
+    return [lead, *(of_paper if is_papers else claimed)]
 
 
 def compared(experiment: Experiment) -> Metric:
@@ -73,16 +82,17 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
         columns = frame[[metric.key, f"{metric.key}_std"]]
         return [mean_in_words(mean, std, form) for mean, std in columns.itertuples(index=False)]
 
-    of_ours = [header_of(metric, "ours") for metric in task.metrics]
+    metrics = shown(summary.experiment)
+    of_ours = [header_of(metric, "ours") for metric in metrics]
     if has_others(summary.experiment):
-        other = compared(summary.experiment)
-        difference = frame["difference" if other == lead else f"difference_{other.row or other.key}"]
-        papers = {header_of(each, "paper"): frame[f"paper_{each.row or each.key}"] for each in task.metrics}
+        which = compared(summary.experiment)
+        difference = frame["difference" if which == lead else f"difference_{which.row or which.key}"]
+        papers = {header_of(each, "paper"): frame[f"paper_{each.row or each.key}"] for each in metrics}
         cells = pd.DataFrame(
             {
                 "method": frame["label"],
                 **{header: [_paper(value) for value in values] for header, values in papers.items()},
-                **{header: means(each) for header, each in zip(of_ours, task.metrics, strict=True)},
+                **{header: means(each) for header, each in zip(of_ours, metrics, strict=True)},
                 "n": frame["n"].astype(str),
                 DIFFERENCE: [signed(value) for value in difference],
             }
@@ -110,14 +120,18 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     extras = extra_metrics(summary.experiment)
     for header, (metric, form) in extras.items():
         values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
-        column = pd.Series([mean_in_words(mean, std, form) for mean, std in values]).where(ours, "")
+        column = pd.Series([mean_in_words(mean, std, form) for mean, std in values])
+        column = column.where(ours | frame[metric].notna(), "")
         cells.insert(list(cells.columns).index("n"), header, column)
     left_out = [] if shows_best(frame, summary.experiment) else ["best"]
     left_out += [] if both else [RUNNING]
     left_out += ["layers"] if extras else []
     papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
-    if frame[papers_columns[0]].isna().all():
-        left_out.append(header_of(lead, "paper"))
+    left_out += [
+        header_of(metric, "paper")
+        for metric, column in zip(task.metrics, papers_columns, strict=True)
+        if frame[column].isna().all()
+    ]
     if frame[[*papers_columns, "paper_mean"]].isna().all(axis=None):
         left_out += ["paper", DIFFERENCE]
     return cells.drop(columns=left_out, errors="ignore")

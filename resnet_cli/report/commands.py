@@ -16,6 +16,8 @@ def flags(variant: Variant, default: str, dataset_root: str = "DIR") -> list[str
         default: The experiment's own dataset.
         dataset_root: Where a folder of classes lies.
     """
+    if variant.weights:  # they are named by no option but the run's
+        return ["--at", variant.slug.removeprefix("-")]
     words = ["--tiny"] if variant.tiny else []
     if not variant.tiny and variant.source:
         words += ["--dataset-root", dataset_root]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Drawn:
 
 
 def draw_picture(store: Store, run: RunSpec, name: str, data_dir: Path, dataset_root: Path | None = None) -> Figure:
-    """A picture of a finished run; `name` is one of `run.task.pictures`.
+    """A picture of a finished run, with the run in its title; `name` is one of `run.task.pictures`.
 
     Raises:
         BadInputError: The run has no predictions, or the picture needs a dataset that cannot be opened.
@@ -57,7 +58,10 @@ def draw_picture(store: Store, run: RunSpec, name: str, data_dir: Path, dataset_
         return open_dataset(run.variant, data_dir, protocol=run.protocol, dataset_root=dataset_root)
 
     with mpl.rc_context(STYLE):
-        return run.task.pictures[name].draw(run, store.kept(run), data)
+        figure = run.task.pictures[name].draw(run, store.kept(run), data)
+        heading = textwrap.fill(f"{run.net.full_name}, seed {run.seed}: {run.label}", int(17 * figure.get_figwidth()))
+        figure.suptitle(heading, fontsize=8, color="black" if run.variant.is_paper else "#B00000")
+    return figure
 
 
 def draw_all(store: Store, summary: Summary, data_dir: Path) -> Iterator[Drawn]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from resnet_cli.analyses import ANALYSES, analysis_of
+from resnet_cli.analyses import analyses_for, analysis_of
 from resnet_cli.claims import BetterTogether
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
@@ -41,7 +41,7 @@ def run_columns(task: Task) -> list[str]:
     """The columns of `Summary.runs`."""
     lead, *others = (metric.key for metric in task.metrics)
     measured = [lead, *others, f"best_{lead}", task.trained.key, f"early_{lead}", REACH]
-    analysed = [key for analysis in ANALYSES for key in analysis.sums]
+    analysed = [key for analysis in analyses_for(task) for key in analysis.sums]
     counted = ["test_iterations", "test_images", "parameters", "run_id"]
     both = [metric.key for metric in task.averaged_metrics]
     return ["net", "family", "depth", "shortcut", "seed", *measured, *both, *analysed, *counted]
@@ -49,7 +49,7 @@ def run_columns(task: Task) -> list[str]:
 
 def averaged(task: Task) -> list[str]:
     """Those of which there are a mean and a standard deviation over runs."""
-    looked_at = [number.key for analysis in ANALYSES for number in analysis.numbers]
+    looked_at = [number.key for analysis in analyses_for(task) for number in analysis.numbers]
     metrics = (*task.metrics, *task.averaged_metrics, task.trained)
     return [*(metric.key for metric in metrics), REACH, *looked_at]
 
@@ -111,7 +111,7 @@ class Summary:
         """What a metric is called."""
         task = self.task
         words = {metric.key: metric.heading for metric in (*task.metrics, task.trained)}
-        words |= {number.key: number.heading for analysis in ANALYSES for number in analysis.numbers}
+        words |= {number.key: number.heading for analysis in analyses_for(task) for number in analysis.numbers}
         words[f"early_{task.metric.key}"] = f"{task.metric.heading}, mean over the first quarter"
         words[REACH] = f"updates to {self.experiment.reach or 0:g}% {task.trained.heading}"
         return words[key]
@@ -123,7 +123,9 @@ class Summary:
 
     def sign(self, key: str) -> int:
         """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
-        return -1 if self.task.is_higher_better(key) else 1
+        looked_at = (number for analysis in analyses_for(self.task) for number in analysis.numbers)
+        is_higher = any(number.key == key and number.higher_is_better for number in looked_at)
+        return -1 if is_higher or self.task.is_higher_better(key) else 1
 
     @cached_property
     def by_net(self) -> pd.DataFrame:
@@ -222,7 +224,9 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
     finished = {net: list(runs) for net, runs in measured.items()}
     records = [record for runs in measured.values() for record in runs.values()]
     pairs = [] if variant.tiny else single_pairs(experiment, finished)
-    numbers = dict.fromkeys([*averaged(experiment.task), *(key for each in ANALYSES for key in each.sums)], "float")
+    numbers = dict.fromkeys(
+        [*averaged(experiment.task), *(key for each in analyses_for(experiment.task) for key in each.sums)], "float"
+    )
     return Summary(
         experiment,
         variant,

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.text import Text
 from scipy import special
 
-from resnet_cli.analyses import ANALYSES, analysis_of
+from resnet_cli.analyses import analyses_for, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
 from resnet_cli.report.cells import (
@@ -24,6 +24,7 @@ from resnet_cli.report.cells import (
     header_of,
     in_words,
     pipes,
+    shown,
     shows_best,
     shows_both,
 )
@@ -53,8 +54,12 @@ def numbers_of(task: Task) -> list[str]:
     papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std"]
     ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([*task.averaged_metrics, task.trained])]
     differences = ["difference", *(f"difference_{metric.row or metric.key}" for metric in others)]
-    looked_at = [number for analysis in ANALYSES for number in analysis.numbers]
-    return [*papers, *ours, *differences, REACH, f"{REACH}_std", *_with_std(looked_at)]
+    return [*papers, *ours, *differences, REACH, f"{REACH}_std", *_with_std(looked_at(task))]
+
+
+def looked_at(task: Task) -> list[Metric]:
+    """The numbers of analyses that a task's tables have."""
+    return [number for analysis in analyses_for(task) for number in analysis.numbers]
 
 
 def _with_std(metrics: Iterable[Metric]) -> list[str]:
@@ -122,7 +127,7 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 def rich_table(table: ResultTable) -> RenderableType:
     """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
-    others = [header_of(metric, "ours") for metric in table.summary.task.metrics[1:]]
+    others = [header_of(metric, "ours") for metric in shown(table.summary.experiment)[1:]]
     grids = [renderable for part in table.parts for renderable in (_grid(part, others), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
     notes = [Text(note, style="dim") for note in table.notes]
@@ -178,6 +183,8 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
         "paper_std": row.std,
         "n": 0,
     }
+    if not net and not row.ensemble:  # what the literature has of the numbers of analyses
+        record |= {each.key: row.told(each) for each in looked_at(task)}
     if net and net.name in summary.by_net.index:
         record.update({str(column): value for column, value in summary.by_net.loc[net.name].items()})
         record["n"] = int(record["n"])

@@ -51,7 +51,7 @@ def train_one(
     try:
         with filelock.FileLock(folder / run_folder.LOCK, timeout=LOCK_SECONDS):
             if not store.is_done(run):  # another process may have finished it since the plan was made
-                source = _source(run, store)
+                source = _source(run, store, settings)
                 dataset = open_its_dataset()
                 step = _step(run, store, dataset, settings, report, should_stop)
                 count = settings.ranks.count
@@ -69,7 +69,9 @@ def train_one(
                     ranks=settings.ranks,
                 )
             if settings.after and not store.is_complete(run, settings.after):
-                _test(run, folder, open_its_dataset(), settings.after, _source(run, store), report, should_stop)
+                _test(
+                    run, folder, open_its_dataset(), settings.after, _source(run, store, settings), report, should_stop
+                )
             return "done", ""
     except (filelock.Timeout, _WaitingError) as reason:
         another = f"another process is training {run.run_id}; 'resnet status' shows it"
@@ -94,14 +96,17 @@ class _WaitingError(Exception):
     """The run whose net this one starts from is not done; another process may be training it."""
 
 
-def _source(run: RunSpec, store: Store) -> Path | None:
-    """The folder of the run whose net this one starts from; None if it starts from scratch.
+def _source(run: RunSpec, store: Store, settings: Settings) -> Path | None:
+    """The folder of the run whose net this one starts from, or the file of weights; None if it starts from scratch.
 
     Raises:
         _WaitingError: That run is not done.
+        BadInputError: The others were given files.
     """
     if run.source is None:
-        return None
+        if run.variant.weights and run.net.name not in settings.weights:
+            raise BadInputError(f"--weights: none for {run.net.name}; give one, or leave it out by --only")
+        return settings.weights.get(run.net.name)
     if not store.is_done(run.source):
         raise _WaitingError(f"starts from the net of {run.source.run_id}, which is not done; run it again when it is")
     return store.folder(run.source)

@@ -40,12 +40,11 @@ def plan(
                 continue
             for seed in range(seeds or (experiment.fewest_seeds(net) if variant.tiny else group.seeds)):
                 run = RunSpec.of(net, variant, experiment.protocol, seed)
-                for needed in (run, run.source):
-                    if needed:
-                        runs[needed.run_id] = needed
+                for needed in (run, *run.sources):
+                    runs[needed.run_id] = needed
     # All nets' first seeds come before any second one: an interrupted table has a number in each row early. A net
-    # comes after the one that it starts from.
-    return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, run.source is not None, run.net.name)))
+    # comes after those that it starts from.
+    return tuple(sorted(runs.values(), key=lambda run: (run.seed, run.net.depth, len(run.sources), run.net.name)))
 
 
 def _matches(net: Net, glob: str, task: Task) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,7 +13,7 @@ from resnet_cli.tasks import obstacle
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import torch
@@ -40,6 +40,7 @@ class Settings:
         checkpoint_seconds: Time between checkpoints.
         after: What is made of each trained net, of the experiment's test or analysis; None: no more than of every net.
         compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
+        weights: The file that each net starts from, by its name, where `Variant.weights` says that there are.
         ranks: This process among those that train one net together.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     compiled: bool | None = None
     after: str | None = None
     ranks: Ranks = ALONE
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def place(self) -> torch.device:

@@ -138,16 +138,16 @@ def _submit_missing(
             if has_job:
                 tell(f"{len(has_job)} of {len(runs)} runs are in the queue already; joining them.")
             waiting = [run for run in runs if run.run_id not in has_job]
-            sources = {run.source.run_id for run in waiting if run.source}
-            first = [run for run in waiting if not (run.source and not store.is_done(run.source))]
-            ids = _submit(first, store, task, options, tell)
-            second = [run for run in waiting if run not in first]
-            if second:  # they start from the nets of others, which have to be trained before
-                after = [job.id for run_id, job in queued(runs, store).items() if run_id in sources]
-                if after:
-                    asked = [str(options["dependency"])] if "dependency" in options else []
-                    options = {**options, "dependency": ",".join([*asked, f"afterany:{':'.join(after)}"])}
-                ids |= _submit(second, store, task, options, tell)
+            needs = {run: [each.run_id for each in run.sources if not store.is_done(each)] for run in waiting}
+            ids: dict[str, str] = {}
+            for count in sorted({len(each) for each in needs.values()}):
+                group = [run for run in waiting if len(needs[run]) == count]
+                # They start from the nets of others, which have to be trained before.
+                first = {needs[run][0] for run in group if needs[run]}
+                after = [job.id for run_id, job in queued(runs, store).items() if run_id in first] if first else []
+                asked = [str(options["dependency"])] if "dependency" in options else []
+                then = {"dependency": ",".join([*asked, f"afterany:{':'.join(after)}"])} if after else {}
+                ids |= _submit(group, store, task, {**options, **then}, tell)
             return ids
     except filelock.Timeout as error:
         raise BadInputError(f"{folder}: another launcher is submitting; try again in a minute") from error

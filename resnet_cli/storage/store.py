@@ -94,10 +94,13 @@ class Store:
         return status.model_copy(update={"state": "interrupted"})
 
     def is_done(self, run: RunSpec, after: str | None = None) -> bool:
-        """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
+        """Whether the run has ended and its result is there, that of a test over views or of an analysis included.
+
+        Of a test or an analysis that its task has not, none is due: the run is the source of another task's.
+        """
         if run_folder.read_status(self.folder(run)).state != "done":
             return False
-        if after is None or after == run.task.views[0]:
+        if after not in (*run.task.views[1:], *run.task.analyses):
             return True
         if after in run.task.analyses:
             is_due = after in run.task.analyses_of(run.net)

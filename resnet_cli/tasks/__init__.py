@@ -8,6 +8,7 @@ from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.tasks.detection import Coco, Voc
 from resnet_cli.tasks.detection.crops import Crops
 from resnet_cli.tasks.imagenet import ImageNet
+from resnet_cli.tasks.localisation import Localisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Data, Task
 
 # A new task stands in a file or folder here, and in this list.
-TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops()]
+TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops(), Localisation()]
 
 
 def task_of(dataset: str) -> Task:
@@ -40,7 +41,8 @@ def with_folder() -> Task:
 
 def titles(has: Callable[[Task], object]) -> str:
     """The tasks of which this is true, in words."""
-    return " and ".join(task.title for task in TASKS if has(task)) or "no task"
+    *others, last = [task.title for task in TASKS if has(task)] or ["no task"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def obstacle(variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:

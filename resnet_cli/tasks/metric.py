@@ -16,6 +16,7 @@ class Metric:
         unit: `%`: of a batch's, or a test set's, examples, between 0 and 100. Else the metric's own.
         higher_is_better: Of an accuracy, say.
         digits: After the decimal point, for people.
+        is_signed: A difference, which may be below 0.
         row: The field of an experiment's row that holds the paper's value; None: it stands in the row's `values`.
     """
 
@@ -24,6 +25,7 @@ class Metric:
     unit: str = "%"
     higher_is_better: bool = False
     digits: int = 2
+    is_signed: bool = False
     row: str | None = None
     header: str = ""
 

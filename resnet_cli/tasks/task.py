@@ -91,6 +91,7 @@ class Task:
         embedded: The dataset of smoke runs; it needs no download.
         folder: The dataset that is a folder of the user's own; empty if there is none.
         takes_root: Whether `--dataset-root` may say where the dataset is.
+        takes_weights: Whether nets may start from files of weights; see `start`.
         compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
@@ -118,6 +119,7 @@ class Task:
     embedded: str
     folder: str = ""
     takes_root: bool = False
+    takes_weights: bool = False
     compiles: bool = True
     is_downloadable: bool = False
     splits: tuple[Split, ...] = ("full",)
@@ -226,8 +228,16 @@ class Task:
         """The run whose trained net a run starts from; None if it starts from scratch."""
         return None
 
+    def blank(self, run: RunSpec, state: Mapping[str, Tensor]) -> nn.Module:
+        """A net that weights may be of which a run is given to start from; see `takes_weights`.
+
+        Raises:
+            KeyError: They are of none.
+        """
+        raise NotImplementedError
+
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
-        """Takes over into a new net what the trained one of its `source` has.
+        """Takes over into a new net what the trained one of its `source` has, or of the weights that it is given.
 
         Args:
             net: As `build_for` built it, on the CPU; changed in place.
@@ -338,6 +348,10 @@ class Task:
     def loss(self) -> Loss:
         """What an update makes smaller, with what `trained` counts; see `nets.loss.Loss`."""
         raise NotImplementedError
+
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], Any]) -> bytes | None:
+        """What a run kept of its test, in the form that others' evaluators read; None if the task has no such form."""
+        return None
 
     def test(
         self,

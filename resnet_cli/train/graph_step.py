@@ -125,7 +125,7 @@ class FastStep(EagerStep):
         """Channels last, everywhere."""
         return torch.channels_last
 
-    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch_and_rate: Any) -> tuple[Tensor, ...]:
         """See `EagerStep`."""
         results = super().__call__(*batch_and_rate)
         if self.counters:

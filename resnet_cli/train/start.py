@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resnet_cli.weights.trained import trained_net
+from resnet_cli.weights.trained import given_net, trained_net
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +21,13 @@ def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:
     Args:
         run: The run.
         dataset: Its number of classes; the training images of a net that is made from another.
-        source: The folder of `run.source`, which is done; None if there is no such run.
+        source: The folder of `run.source`, which is done; else the file of weights to start from, if there is one.
 
     Raises:
-        BadInputError: The source's weights are missing or damaged.
+        BadInputError: The source's weights are missing or damaged, or a file's are of another net.
     """
     net = run.task.build_for(run, len(dataset.classes))
-    if run.source:
-        assert source is not None
-        run.task.start(net, run, trained_net(run.source, source), dataset)
+    if source is not None:
+        trained = trained_net(run.source, source) if run.source else given_net(run, source)
+        run.task.start(net, run, trained, dataset)
     return net

@@ -12,7 +12,10 @@ import safetensors.torch
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate.evaluate import as_float16, evaluate
 from resnet_cli.evaluate.scores import top_errors
+from resnet_cli.nets.resnet import ResNet
 from resnet_cli.storage import run_folder
+from resnet_cli.weights.read import match
+from resnet_cli.weights.weight_files import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +41,25 @@ def trained_net(run: RunSpec, folder: Path) -> nn.Module:
         raise BadInputError(f"{path}: {error.strerror}; delete {folder} and run it again") from error
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInputError(f"{path}: not the weights of {run.net.name}; delete {folder} and run it again") from error
+    return net
+
+
+def given_net(run: RunSpec, path: Path) -> nn.Module:
+    """The net that a run is given to start from, on the CPU.
+
+    Raises:
+        BadInputError: The file is none of weights, or they are of another net.
+    """
+    state = read_weights(path)
+    try:
+        net = run.task.blank(run, state)
+        if isinstance(net, ResNet):
+            match(state, net, path)
+        else:
+            net.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise BadInputError(f"{path}: not weights that {run.net.name} can start from: {problem}") from error
     return net
 
 

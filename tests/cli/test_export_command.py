@@ -167,7 +167,7 @@ def test_onnx_without_its_packages(
         (["RUN", "--to", "torchvision"], "RUN: --to torchvision: torchvision has ImageNet's nets only"),
         (["RUN", "--to", "safetensors", "--output", "a-folder"], "a-folder: is a folder; name a file"),
         (["RUN", "--to", "safetensors", "--output", "results/runs/RUN/x"], "results/runs/RUN/x: in a run's own folder"),
-        (["RUN", "--to", "safetensors", "--dataset-root", "a-folder"], "--dataset-root: in place of ImageNet; RUN is"),
+        (["RUN", "--to", "safetensors", "--dataset-root", "a-folder"], "--dataset-root: in place of ImageNet"),
         (["UNFINISHED", "--to", "safetensors"], "results/runs/UNFINISHED: interrupted, 8 of 8 updates"),
         (["BARE", "--to", "safetensors"], "results/runs/BARE: has no weights.safetensors, as most published runs"),
         (

@@ -71,7 +71,7 @@ def test_shapes_fill_their_classes() -> None:
     """Each class's shape covers some of the image and not all of it, and no two classes share a shape."""
     ys, xs = np.mgrid[-1.5:1.5:61j, -1.5:1.5:61j]
     labels = np.arange(10)
-    inside = synthetic._inside(labels, np.stack([ys] * 10), np.stack([xs] * 10))
+    inside = synthetic.inside(labels, np.stack([ys] * 10), np.stack([xs] * 10))
     covered = inside.mean(axis=(1, 2))
 
     assert (covered > 0.05).all()
@@ -83,7 +83,7 @@ def test_mirroring_keeps_the_class() -> None:
     """Every shape but the striped ones is its own mirror image, and these stay stripes: mirroring fits the labels."""
     axis = np.linspace(-1.5, 1.5, 62)  # no point at 0, where stripes would meet their mirror image
     ys, xs = np.meshgrid(axis, axis, indexing="ij")
-    inside = synthetic._inside(np.arange(10), np.stack([ys] * 10), np.stack([xs] * 10))
+    inside = synthetic.inside(np.arange(10), np.stack([ys] * 10), np.stack([xs] * 10))
     symmetric = [name for name, shape in zip(synthetic.CLASSES, inside, strict=True) if (shape == shape[:, ::-1]).all()]
 
     assert ["disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows"] == symmetric

@@ -149,7 +149,7 @@ def test_the_first_stages_are_not_trained() -> None:
 
 
 def test_sampling_is_a_function_of_the_keys() -> None:
-    """The same keys give the same losses whatever was drawn before, other keys others; torch's generator is as before."""
+    """The same keys give the same losses, other keys others; what torch draws next is as before."""
     pixels, sizes = images([(128, 128), (96, 128)])
     boxes, labels = torch.tensor([[[10.0, 10, 60, 60], [50, 40, 90, 90]]] * 2), torch.tensor([[1, 2], [3, 0]])
     net = detector().train()
@@ -174,7 +174,7 @@ class Toy(nn.Module):
         return nn.functional.avg_pool2d(x.mean(dim=1, keepdim=True), 16)
 
 
-def test_an_update_by_hand() -> None:
+def test_an_update_by_hand() -> None:  # noqa: PLR0915  each of the losses and gradients is a line
     """One update of a detector with two anchors that count, calculated with pencil and paper.
 
     The map has two cells, a and b, and each cell's square anchor fills it; the other anchors cross the edge. The object
@@ -218,9 +218,9 @@ def test_an_update_by_hand() -> None:
     classes = -scores.log_softmax(dim=0)[2]
     boxes = torch.where(offsets.abs() < 1, offsets**2 / 2, offsets.abs() - 0.5).sum()
 
-    assert [float(each) for each in (objectness, smooth, classes, boxes)] == pytest.approx(
-        [*map(float, parts)], rel=1e-5
-    )
+    by_hand = [float(each) for each in (objectness, smooth, classes, boxes)]
+
+    assert by_hand == pytest.approx([*map(float, parts)], rel=1e-5)
     assert float(objectness + smooth + classes + boxes) == pytest.approx(float(loss))
     assert float(scores.argmax() != 2) == float(wrong)
 

@@ -18,7 +18,7 @@ from test_execute import SETTINGS, TINY, Watcher, tiny_run
 
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.errors import BadInputError
-from resnet_cli.identity import RunSpec
+from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.runs import slurm as slurm_module
 from resnet_cli.runs.slurm import check_installed, launch, parse_options
 from resnet_cli.runs.slurm_task import SlurmTask, make_task
@@ -469,6 +469,26 @@ def test_a_net_made_from_another_waits_for_it(store: Store, programs: Programs) 
     dependencies = [line for line in (programs.folder / "scripts").read_text().splitlines() if "dependency" in line]
 
     assert ["#SBATCH --dependency=singleton", "#SBATCH --dependency=singleton,afterany:7_0"] == dependencies
+
+
+def test_a_chain_of_nets_waits_link_by_link(store: Store, programs: Programs) -> None:
+    """An R-CNN's array depends on its RPN's, and that on the classifier's."""
+    variant = Variant(dataset="drawn-objects", tiny=True)
+    rcnn = RunSpec.of(variant.task.net("rcnn-resnet-8"), variant, variant.task.protocol, 0)
+    programs("sbatch", f'cat "$1" >> "{programs.folder}/scripts"; echo "Submitted batch job 7"')
+    tell = "; ".join(
+        f"""sed -n 's/.*"name":.*"\\(.*\\)",/\\1|0|{number}_0|PENDING|/p' """
+        f'"{store.folder(run) / run_folder.JOB}" 2> /dev/null'
+        for number, run in enumerate(rcnn.sources)
+    )
+    asked = programs.folder / "asked"  # before each of three arrays; then all are gone
+    programs("squeue", f'echo >> "{asked}"; [ $(wc -l < "{asked}") -gt 3 ] || {{ {tell}; true; }}')
+    submit(store, [*reversed(rcnn.sources), rcnn])
+    lines = (programs.folder / "scripts").read_text().splitlines()
+
+    assert [f"#SBATCH --dependency=afterany:{number}_0" for number in (1, 0)] == [
+        line for line in lines if "dependency" in line
+    ]
 
 
 def test_sbatch_says_no(store: Store, programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:

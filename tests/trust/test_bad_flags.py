@@ -70,7 +70,8 @@ NEEDED = {"compare": ["a-store"], "export": ["--to", "safetensors"]}
 # Where nothing has to be read or written for the answer, any path does.
 ANY_PATH = {("run", "--data-dir"), ("reproduce", "--data-dir"), ("bench", "--data-dir"), ("eval", "--data-dir"),
               ("data where", "--data-dir"), ("doctor", "--results-dir"), ("doctor", "--data-dir"),
-              ("run", "--results-dir"), ("plot", "--output"), ("export", "--data-dir")}  # fmt: skip
+              ("run", "--results-dir"), ("plot", "--output"), ("export", "--data-dir"),
+              ("report", "--data-dir")}  # fmt: skip
 READERS_OF_RESULTS = {"list", "show", "status", "table", "plot", "check", "report"}
 CONTRADICTIONS = [
     (["run", "fig1", "--tiny", "--schedule", "0.1"], "--tiny"),

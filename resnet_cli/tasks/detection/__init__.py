@@ -10,7 +10,9 @@ from resnet_cli.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
 
 
@@ -37,6 +39,7 @@ class Voc(Detection):
         "drawn-scenes": "embedded drawn scenes",
     }
     embedded = "drawn-scenes"
+    analyses = ("per-class",)
     metrics = (Metric("test_map50", "test mAP@.5", higher_is_better=True, header="mAP@.5"),)
     classes = 20
     training_images = 16_551
@@ -53,8 +56,7 @@ class Voc(Detection):
         """Mean average precision: the mean over the classes of VOC's AP, by 11 points, of 2012's test sets by area."""
         from resnet_cli.tasks.detection import voc_ap
 
-        by = voc_ap.by_of(data.name)
-        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), by).mean}
+        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), voc_ap.by_of(data.name)).mean}
 
 
 class Coco(Detection):
@@ -79,6 +81,7 @@ class Coco(Detection):
         "drawn-scenes-coco": "embedded drawn scenes",
     }
     embedded = "drawn-scenes-coco"
+    analyses = ("answers",)
     metrics = (
         Metric("test_ap50", "test AP@.5", higher_is_better=True, header="AP@.5"),
         Metric("test_ap", "test AP@[.5, .95]", higher_is_better=True, header="AP@[.5, .95]"),
@@ -93,6 +96,12 @@ class Coco(Detection):
         from resnet_cli.tasks.detection import coco
 
         return coco
+
+    def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
+        """What keeps a run's dataset from being used, or its result from being judged."""
+        from resnet_cli.tasks.detection.coco_ap import missing
+
+        return missing() or super().obstacle(variant, data_dir, dataset_root)
 
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""

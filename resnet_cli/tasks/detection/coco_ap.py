@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,11 +40,9 @@ class CocoAP:
 
 def missing() -> str | None:
     """What keeps COCO's evaluator from running, as one line; None if it is installed."""
-    try:
-        import faster_coco_eval  # noqa: F401
-    except ImportError as error:
-        return f"{error}; pip install faster-coco-eval, or resnet-cli[detection]"
-    return None
+    if find_spec("faster_coco_eval"):
+        return None
+    return "COCO's average precision is counted by a package that is not here; pip install faster-coco-eval"
 
 
 def coco_ap(found: Iterable[Detections], truth: Iterable[Objects], classes: int) -> CocoAP:
@@ -101,7 +100,7 @@ def results_json(found: Iterable[Detections], ids: Sequence[int], category_ids: 
         category_ids: What COCO's files call the classes; label 1 is the first.
     """
     every = [
-        {**what, "image_id": image, "category_id": category_ids[what["category_id"] - 1], "score": round(score, 5)}
+        {**what, "image_id": image, "category_id": category_ids[what["category_id"] - 1], "score": score}
         for image, detections in zip(ids, found, strict=True)
         for what, score in zip(_boxes(detections), detections.scores.tolist(), strict=True)
     ]

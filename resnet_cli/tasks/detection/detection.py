@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.detection.pictures import PICTURES
 from resnet_cli.tasks.imagenet import BLOCKS, FIRST_BOTTLENECK, ImageNet
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
@@ -16,6 +17,7 @@ from resnet_cli.tasks.task import Scores, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.device.ranks import Ranks
@@ -28,9 +30,16 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
     from resnet_cli.tasks.detection.stream import DetectionStream
 
-NAME = re.compile("(faster-rcnn)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
+NAME = re.compile("(faster-rcnn(?:-context)?)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of its training images' channels, on the scale 0 to 1
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
+# What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
+# of pixels from 0 to 255 in the order blue, green, red, which `start` turns round.
+PIXELS = {
+    "paper": (IMAGENET_MEAN, (1.0, 1.0, 1.0)),
+    "torchvision": (IMAGENET_MEAN, IMAGENET_STD),
+    "caffe": ((122.7717 / 255, 115.9465 / 255, 102.9801 / 255), (1 / 255,) * 3),
+}
 
 
 class Detection(Task):
@@ -38,7 +47,9 @@ class Detection(Task):
 
     section = "4.3"
     takes_root = True
+    takes_weights = True
     compiles = False
+    pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
     parts = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
     depth_colours = {16: "#56B4E9", 18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
@@ -49,8 +60,8 @@ class Detection(Task):
         if match:
             kind, depth = match[2], int(match[3])
             known = {"vgg": (16,), "resnet": tuple(each for each in BLOCKS if each >= FIRST_BOTTLENECK)}
-            if depth in known.get(kind, (18, 34)):
-                return Net(family=f"faster-rcnn-{kind}", depth=depth, shortcut=None)
+            if depth in known.get(kind, (18, 34)) and (kind != "vgg" or "context" not in match[1]):
+                return Net(family=f"{match[1]}-{kind}", depth=depth, shortcut=None)
         raise ValueError(
             f"'{name}' is not a detector; write faster-rcnn-vgg-16, faster-rcnn-resnet-50, -101 or -152, "
             "faster-rcnn-thin-resnet-18 or -34, faster-rcnn-thin-plain-18 or -34"
@@ -66,11 +77,11 @@ class Detection(Task):
     def classifier(self, net: Net) -> tuple[Crops | ImageNet, Net]:
         """The classifier that a detector starts from, and its task; not of VGG-16."""
         task = THIN if "thin" in net.family else LARGE
-        return task, task.net(net.name.removeprefix("faster-rcnn-"))
+        return task, task.net(net.name.removeprefix("faster-rcnn-").removeprefix("context-"))
 
     def source(self, run: RunSpec) -> RunSpec | None:
-        """The run of the classifier below a detector: on ImageNet, or on drawn images where the detector's are drawn."""
-        if run.net.family == "faster-rcnn-vgg":
+        """The run of the classifier below a detector: on ImageNet, or on drawn images if the detector's are drawn."""
+        if run.net.family == "faster-rcnn-vgg" or run.variant.weights:
             return None
         task, net = self.classifier(run.net)
         drawn = run.variant.dataset == self.embedded
@@ -87,13 +98,30 @@ class Detection(Task):
         from torch.optim.swa_utils import update_bn
 
         source = run.source
-        assert source is not None
-        if source.variant.dataset == source.task.embedded:
+        if source and source.variant.dataset == source.task.embedded:
             images = source.task.open(source.variant, Path(), protocol=source.protocol, workers=0)
             with closing(source.task.stream(images, source)) as stream:
                 updates = range(1, 1 + -(-len(images.train_labels) // source.protocol.batch_size))
                 update_bn((stream.batch(number)[0] for number in updates), trained)
-        take_over(net, trained.state_dict())
+        state = trained.state_dict()
+        if (run.variant.weights or "").startswith("caffe"):  # blue, green, red
+            first = next(name for name, tensor in state.items() if tensor.ndim == 4)  # noqa: PLR2004  a convolution
+            state[first] = state[first].flip(1)
+        (take_over_vgg if run.net.family == "faster-rcnn-vgg" else take_over)(net, state)
+
+    def blank(self, run: RunSpec, state: Mapping[str, Tensor]) -> nn.Module:
+        """The classifier below a detector, as torchvision or Caffe has it."""
+        if run.net.family == "faster-rcnn-vgg":
+            from torchvision.models import vgg16  # type: ignore[import-untyped]
+
+            net: nn.Module = vgg16(num_classes=len(state["classifier.6.bias"]), init_weights=False)
+            return net
+        task, net_spec = self.classifier(run.net)
+        return task.make(net_spec, 0, len(state["fc.bias"]), stride_3x3=self._stride_3x3(run.variant))
+
+    @staticmethod
+    def _stride_3x3(variant: Variant) -> bool:
+        return (variant.weights or "").startswith("torchvision")
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> FasterRCNN:
         """A detector with the paper's settings."""
@@ -108,11 +136,16 @@ class Detection(Task):
         from resnet_cli.tasks.detection.crops import CONSTANTS
 
         assert protocol.detector is not None
-        pixels = Pixels(*CONSTANTS) if "thin" in net.family else Pixels(IMAGENET_MEAN)
-        layout = self.layout(net, stride_3x3=variant.stride_3x3)
+        pixels = (
+            Pixels(*CONSTANTS)
+            if "thin" in net.family
+            else Pixels(*PIXELS[(variant.weights or "paper").partition("-")[0]])
+        )
+        layout = self.layout(net, stride_3x3=self._stride_3x3(variant))
         if layout is None:
             return on_vgg16(classes, protocol.detector, pixels, seed)
-        return on_resnet(layout, classes, protocol.detector, pixels, seed)
+        context = "context" in net.family
+        return on_resnet(layout, classes, protocol.detector, pixels, seed, context=context)
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
         """How many classes a detector with these weights tells apart, without the background."""
@@ -123,7 +156,7 @@ class Detection(Task):
         from resnet_cli.tasks.detection.size import layers
 
         assert self.protocol.detector is not None
-        return layers(self.layout(net), self.classes, self.protocol.detector)
+        return layers(self.layout(net), self.classes, self.protocol.detector, context="context" in net.family)
 
     classes: int
 
@@ -181,6 +214,14 @@ class Detection(Task):
 
         return joint_loss
 
+    def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> bytes:
+        """In COCO's JSON."""
+        from resnet_cli.tasks.detection.coco_ap import results_json
+        from resnet_cli.tasks.detection.found import from_kept
+
+        its = data()
+        return results_json(from_kept(kept, len(its.test)), its.test.ids, its.category_ids)
+
     def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
         """The task's metrics, by key, in percent."""
         raise NotImplementedError
@@ -197,10 +238,11 @@ class Detection(Task):
     ) -> Scores:
         """Tests a detector; keeps what it found. It has no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
+        from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
         from resnet_cli.tasks.detection.objects import all_objects
 
-        found = detect(net, data, precision, progress, ranks or ALONE)
+        found = detect(net, data, precision, progress, ranks or ALONE, WAYS.get(views or "", PLAIN))
         metrics = self.judge(found, list(all_objects(data.test)), data)
         return Scores(float("nan"), metrics, len(found), kept(found))
 
@@ -222,3 +264,11 @@ def take_over(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         if new in own
     }
     net.load_state_dict(renamed, strict=False)
+
+
+def take_over_vgg(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Puts VGG-16's convolutions and its first two fully connected layers, in torchvision's order, into a detector."""
+    own = net.state_dict()
+    theirs = [tensor for name, tensor in state.items() if not name.startswith("classifier.6")]
+    ours = [name for name in own if name.startswith(("backbone", "roi_heads.box_head"))]
+    net.load_state_dict(dict(zip(ours, theirs, strict=True)), strict=False)

@@ -13,7 +13,7 @@ from PIL import Image
 from resnet_cli.data.decode import Photographs, decode
 from resnet_cli.data.verify import decode_all, in_words
 from resnet_cli.errors import BadInputError
-from resnet_cli.tasks.detection.objects import DetectionData, Objects, all_objects, to_learn_from
+from resnet_cli.tasks.detection.objects import DetectionData, Objects, Some, all_objects, to_learn_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,8 @@ def look_through(
     Raises:
         BadInputError: An image is missing, damaged, or of another size.
     """
-    sets = [each for part in (data.train, data.test) if isinstance(each := getattr(part, "pictures", part), ImageFiles)]
+    every = [each.pictures if isinstance(each, Some) else each for each in (data.train, data.test)]
+    sets = [each for each in every if isinstance(each, ImageFiles)]
     names = [image.file for each in sets for image in each.images]
     faults = decode_all(root, names, records, workers, lambda done: progress(done, len(names)))
     if faults:

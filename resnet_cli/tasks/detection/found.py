@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from resnet_cli.device.torch_device import autocast
+from resnet_cli.nets.answers import PLAIN
 from resnet_cli.tasks.detection.objects import Detections
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.device.ranks import Ranks
     from resnet_cli.names import Precision
+    from resnet_cli.nets.answers import Way
     from resnet_cli.tasks.detection.objects import DetectionData
 
 MOST = 100  # boxes of an image
@@ -30,6 +32,7 @@ def detect(
     precision: Precision,
     progress: Callable[[int], None] | None,
     ranks: Ranks,
+    way: Way = PLAIN,
 ) -> list[Detections]:
     """What is found in each test image, each seen alone; every rank tests its share and has the whole."""
     net.eval()
@@ -38,7 +41,7 @@ def detect(
     for done, each in enumerate(range(number, len(data.test), shares), start=1):
         image = data.test.image(each).to(data.device)
         with autocast(data.device, precision):
-            (found,) = net(image[None], torch.tensor([image.shape[1:]]))
+            (found,) = net(image[None], torch.tensor([image.shape[1:]]), way=way)
         columns = found["boxes"], found["labels"][:, None], found["scores"][:, None]
         rows[each, : len(found["labels"])] = torch.cat([column.float() for column in columns], dim=1)
         if progress:

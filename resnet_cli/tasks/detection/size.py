@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resnet_cli.nets.complexity import Layer, vgg_layers
+from resnet_cli.nets.complexity import layers as layers_of
 
 if TYPE_CHECKING:
     from resnet_cli.nets.layout import Layout
@@ -17,7 +18,7 @@ STRIDE, RATIOS = 16, 3
 VGG_GRID, GRID = 7, 14
 
 
-def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Layer]:
+def layers(layout: Layout | None, classes: int, settings: Detector, *, context: bool = False) -> list[Layer]:
     """The layers of a detector on a training image of usual shape, its sampled regions included.
 
     Batch normalisation is fixed, and has no parameters that are learned.
@@ -26,6 +27,7 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
         layout: Of the classifier below it; None of VGG-16.
         classes: Without the background.
         settings: Sizes and numbers.
+        context: Whether the whole image is seen beside each region.
     """
     short = settings.sides[0]
     area = short * min(short * ASPECT, settings.sides[1])
@@ -40,7 +42,9 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
         head = [each for each in below if each.name.startswith("layer4")]
         last, out = (width * layout.expansion for width in layout.widths[-2:])
         grid = GRID
-    of_regions = settings.regions * ((settings.grid or grid) / grid) ** 2
+    seen = settings.regions + (1 if context else 0)
+    out *= 2 if context else 1
+    of_regions = seen * ((settings.grid or grid) / grid) ** 2
     places, anchors = area / STRIDE**2, RATIOS * len(settings.anchors)
     return [
         *(replace(each, multiply_adds=round(each.multiply_adds * area / SIDE**2)) for each in shared),
@@ -55,10 +59,8 @@ def layers(layout: Layout | None, classes: int, settings: Detector) -> list[Laye
 
 def _norms(layout: Layout) -> list[tuple[Layer, int]]:
     """The classifier's layers, and how many of the parameters of each are of the normalisation behind it."""
-    from resnet_cli.nets.complexity import layers as of_classifier
-
     result = []
-    for layer in of_classifier(layout, SIDE):
+    for layer in layers_of(layout, SIDE):
         expanded = layer.name.endswith(("conv3", "downsample.0"))
         stage = int(layer.name[5]) if layer.name.startswith("layer") else 0
         width = layout.widths[stage - 1] * (layout.expansion if expanded else 1) if stage else layout.stem_width

@@ -23,8 +23,8 @@ MISSED, IGNORED = -1, -2  # in place of the number of the object that a detectio
 
 
 def by_of(dataset: str) -> By:
-    """How VOC's evaluator of a dataset's test set sums up: from 2010 on by area."""
-    return "area" if dataset in ("voc07++12", "voc12") else "11-points"
+    """How VOC's evaluator sums up on a dataset's test set: by 11 points on 2007's, and on the drawn scenes as there."""
+    return "11-points" if dataset in ("voc07+12", "voc07", "drawn-scenes") else "area"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from torch import nn
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.storage import run_folder
-from resnet_cli.tasks.detection import Coco, Voc, open_drawn
+from resnet_cli.tasks.detection import Coco, Voc
 from resnet_cli.tasks.detection.crops import Crops
+from resnet_cli.tasks.detection.detection import open_drawn
 from resnet_cli.tasks.detection.found import from_kept
 from resnet_cli.tasks.detection.objects import Detections, all_objects
 from resnet_cli.tasks.detection.stream import DetectionStream
