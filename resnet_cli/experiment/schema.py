@@ -278,7 +278,8 @@ class Experiment(Frozen):
         if self.protocol == self.task.protocol:
             return variant.label
         label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+        whose = f"not section {self.task.section}'s" if self.task.section else "no paper gives one"
+        return f"OWN PROTOCOL, {whose}; {label}"
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""
