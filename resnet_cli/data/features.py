@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,7 +35,8 @@ def log_mel(samples: Tensor, mels: int) -> Tensor:
     spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * before) * window, POINTS)
     power = spectrum.abs().square()
     energies = power @ mel_matrix(mels)
-    return energies.clamp(min=torch.finfo(torch.float32).eps).log()
+    logarithms: Tensor = energies.clamp(min=torch.finfo(torch.float32).eps).log()
+    return logarithms
 
 
 @lru_cache
@@ -71,5 +71,3 @@ def features(samples: Tensor, mels: int) -> Tensor:
     first = deltas(statics)
     together = torch.stack([statics, first, deltas(first)], dim=1)
     return together - together.mean(dim=0)
-
-

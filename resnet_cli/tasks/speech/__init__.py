@@ -11,10 +11,10 @@ from resnet_cli.tasks.speech import net as nets
 from resnet_cli.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from resnet_cli.identity import RunSpec, Variant
     from resnet_cli.names import Precision
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from resnet_cli.nets.wrbn_layout import SpeechLayout
     from resnet_cli.spec import Net
     from resnet_cli.tasks.speech.dataset import SpeechData
+    from resnet_cli.tasks.speech.timit import Corpus
 
-MELS = {"timit": 80, "spoken": 24}  # of the features
-CLASSES = {"timit": 39, "spoken": 31}
+MELS = {"timit": 80, "spoken": 24, "timit-part": 80}  # of the features
+CLASSES = {"timit": 39, "spoken": 31, "timit-part": 39}
 COUNTS = (800, 96)  # training and test utterances of the embedded set
 TINY_COUNTS = (32, 16)
 
@@ -40,10 +41,12 @@ class Speech(Task):
     protocol = Protocol.model_construct(  # builds no validator yet; a test validates it
         batch_size=16, learning_rate=0.1, milestones=(12_000, 16_000), iterations=20_000, warmup=None
     )
-    datasets = {"timit": "", "spoken": "embedded synthetic speech"}
+    datasets = {"timit": "", "spoken": "embedded synthetic speech", "timit-part": "a part of TIMIT"}
     embedded = "spoken"
+    folder = "timit-part"
     takes_root = True
     compiles = False
+    analyses = ("noise",)
     metrics = (
         Metric("test_frame_error", "test frame error", header="frame error"),
         Metric("test_speech_error", "test frame error without silence", header="without sil"),
@@ -93,31 +96,108 @@ class Speech(Task):
 
     def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
         """What keeps a run's dataset from being used."""
+        if variant.dataset != self.embedded:
+            try:
+                self._find(variant, data_dir, dataset_root)
+            except BadInputError as error:
+                return str(error)
         return None
+
+    def place(self, data_dir: Path) -> Path:
+        """TIMIT's folder."""
+        return data_dir / self.dataset
+
+    def expected(self, data_dir: Path) -> dict[str, bool]:
+        """Its two parts; names may be written in letters of any case."""
+        from resnet_cli.tasks.speech import timit
+
+        try:
+            timit.scan(self.place(data_dir))
+        except BadInputError:
+            is_there = False
+        else:
+            is_there = True
+        return {f"{self.dataset}/{part}/DR1/<speaker>/<sentence>.WAV, .PHN": is_there for part in ("TRAIN", "TEST")}
+
+    def found_at(self, dataset_root: Path) -> tuple[str, str | None]:
+        """TIMIT itself, by its speakers and numbers of utterances, or a part of it."""
+        from resnet_cli.tasks.speech import timit
+
+        corpus = timit.scan(dataset_root)
+        return (self.dataset, None) if corpus.is_whole else (self.folder, corpus.source)
+
+    def verify(
+        self,
+        variant: Variant,
+        data_dir: Path,
+        dataset_root: Path | None,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> str:
+        """Reads every utterance and its phones."""
+        from resnet_cli.tasks.speech import timit
+
+        corpus = self._find(variant, data_dir, dataset_root)
+        files = (*corpus.train, *corpus.test)
+        for done, each in enumerate(files, 1):
+            timit.recordings((each,))
+            progress(done, len(files))
+        return f"{corpus.in_words}, each of them read"
 
     def open(self, variant: Variant, data_dir: Path, *, dataset_root: Path | None = None, **_: Any) -> SpeechData:
         """Reads or makes the utterances, and computes their features."""
-        from resnet_cli.tasks.speech import dataset, noise, spoken
+        from resnet_cli.tasks.speech import dataset, noise, spoken, timit
+        from resnet_cli.tasks.speech.recording import checksum
 
         mels = MELS[variant.dataset]
-        counts = TINY_COUNTS if variant.tiny else COUNTS
-        train, test = (
-            spoken.recordings(part, count) for part, count in zip((spoken.TRAIN, spoken.TEST), counts, strict=True)
-        )
-        heard = [
-            dataset.in_noise(each, *noise.TRAINED_SNR, part.key)
-            for each, part in ((train, spoken.TRAIN), (test, spoken.TEST))
-        ]
+        if variant.dataset == self.embedded:
+            counts = TINY_COUNTS if variant.tiny else COUNTS
+            parts = (spoken.TRAIN, spoken.TEST)
+            clean = [spoken.recordings(part, count) for part, count in zip(parts, counts, strict=True)]
+            train, test = (
+                tuple(dataset.in_noise(each, *noise.TRAINED_SNR, part.key))
+                for each, part in zip(clean, parts, strict=True)
+            )
+            unmixed, classes = tuple(clean[1]), spoken.CLASSES
+        else:
+            corpus = self._find(variant, data_dir, dataset_root)
+            train, test = timit.recordings(corpus.train), timit.recordings(corpus.test)
+            unmixed, classes = test, timit.CLASSES
         return dataset.SpeechData(
-            name=variant.dataset,
-            checksum=f"SHA-256 of samples and labels {spoken.checksum(heard)}",
-            classes=spoken.CLASSES,
+            name=variant.source or variant.dataset,
+            checksum=f"SHA-256 of samples and labels {checksum([*train, *test])}",
+            classes=classes,
             mels=mels,
-            train=dataset.Utterances.of(heard[0], mels),
-            test=dataset.Utterances.of(heard[1], mels),
-            spoken=tuple(test),
-            heard=tuple(heard[1]),
+            train=dataset.Utterances.of(train, mels),
+            test=dataset.Utterances.of(test, mels),
+            spoken=unmixed,
+            heard=test,
         )
+
+    def _find(self, variant: Variant, data_dir: Path, dataset_root: Path | None) -> Corpus:
+        """The folder that a variant names.
+
+        Raises:
+            BadInputError: It is not there, or another one.
+        """
+        from resnet_cli.tasks.speech import timit
+
+        if variant.dataset == self.dataset:
+            root = dataset_root or self.place(data_dir)
+            if not root.is_dir():
+                raise BadInputError(f"{root}: no folder; say by --dataset-root where TIMIT (LDC93S1) is")
+            corpus = timit.scan(root)
+            if missing := timit.missing(corpus):
+                raise BadInputError(f"{root}: not the whole of TIMIT: {missing}; say --dataset-root to train on a part")
+            return corpus
+        if dataset_root is None:
+            raise BadInputError(f"{variant.source}: say by --dataset-root where this folder is")
+        corpus = timit.scan(dataset_root)
+        if corpus.source != variant.source:
+            raise BadInputError(
+                f"{dataset_root}: is {corpus.source}, not {variant.source}: another folder, or changed since"
+            )
+        return corpus
 
     def stream(self, data: SpeechData, run: RunSpec, share: tuple[int, int] = (0, 1)) -> Any:
         """Crops of the training utterances."""

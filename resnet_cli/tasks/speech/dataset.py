@@ -43,7 +43,7 @@ class Utterances:
         """Computes the features."""
         lengths = torch.tensor([len(each.labels) for each in recordings])
         frames = torch.empty(int(lengths.sum()), 3, mels)
-        for part, each in zip(frames.split(lengths.tolist()), recordings, strict=True):
+        for part, each in zip(torch.split(frames, lengths.tolist()), recordings, strict=True):
             part.copy_(features(torch.from_numpy(each.samples), mels))
         return cls(frames, torch.from_numpy(np.concatenate([each.labels for each in recordings])), lengths)
 
@@ -118,9 +118,10 @@ class SpeechData:
     def prepare(self) -> None:
         """Nothing: features are computed when it is opened."""
 
-    def in_noise(self, snr: float) -> Utterances:
-        """The test utterances in noise of this ratio to speech (dB), always the same noise."""
-        return Utterances.of(in_noise(self.spoken, snr, snr, NOISE_KEY), self.mels).to(self.device)
+    def in_noise(self, snr: float) -> SpeechData:
+        """The same with its test utterances in noise at this ratio (dB): always the same noise, more of it or less."""
+        heard = tuple(in_noise(self.spoken, snr, snr, NOISE_KEY))
+        return replace(self, test=Utterances.of(heard, self.mels).to(self.device), heard=heard)
 
 
 def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int) -> list[Recording]:
@@ -138,7 +139,7 @@ def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int)
 def batches(utterances: Utterances) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """All utterances whole, those of like lengths together; see `Utterances.cut`."""
     order = torch.argsort(utterances.lengths, stable=True)
-    for numbers in order.split(TOGETHER):
+    for numbers in torch.split(order, TOGETHER):
         longest = int(utterances.lengths[numbers].max())
         yield utterances.cut(numbers, torch.zeros_like(numbers), longest)
 

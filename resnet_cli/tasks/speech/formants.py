@@ -187,7 +187,7 @@ def _synthesized(sounds: Sequence[Sound], ends: NDArray[np.int64], voice: Voice,
         return np.interp(times, points, np.repeat(np.asarray(values, dtype=np.float64), 2))
 
     samples = np.arange(count, dtype=np.float64)
-    hops = np.arange(0, count, HOP) + HOP / 2
+    hops: Floats = np.arange(0, count, HOP, dtype=np.float64) + HOP / 2
     # No two sounds of a phone are quite alike.
     slips = 1 + 0.08 * (chance.uniform(3 * len(sounds)).reshape(-1, 3) - 0.5)
     formants = [
@@ -210,7 +210,8 @@ def _synthesized(sounds: Sequence[Sound], ends: NDArray[np.int64], voice: Voice,
     rustle = _resonated(hiss * noise, place, spread)
     spoken = np.diff(spoken, prepend=0.0) + 0.4 * rustle  # the mouth radiates the derivative
     spoken += 1e-4 * (chance.uniform(count) - 0.5)  # no recording is quite silent
-    return np.round(spoken * (LOUDEST / np.abs(spoken).max())).astype(np.int16)
+    rounded: NDArray[np.int16] = np.round(spoken * (LOUDEST / np.abs(spoken).max())).astype(np.int16)
+    return rounded
 
 
 def _pulses(count: int, voice: Voice, chance: Chance) -> Floats:

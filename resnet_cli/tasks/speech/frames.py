@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 SILENCE = 0  # the first class of every set
 
 
-def frame_loss(
-    outputs: Callable[..., Any], features: Tensor, lengths: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def frame_loss(outputs: Callable[..., Any], features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy over the frames that have a class, and their share of wrong answers times the utterances.
 
     So counted, an update's percentage is of its frames, however many of them have a class.

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.speech.formants import Chance, Floats
 
 TRAINED_SNR = (0.0, 15.0)  # dB, between which the noise of training and of tests on the way is drawn
-TESTED_SNR = (-5, 0, 5, 10, 15, 20)  # dB
 VOICES = 4  # of babble
 
 
@@ -35,7 +34,8 @@ def noisy(
     gain = np.sqrt(np.square(speech).mean() / np.square(noise).mean() / 10 ** (snr / 10))
     mixed = speech + gain * noise
     loudest = max(1.0, float(np.abs(mixed).max()) / np.iinfo(np.int16).max)
-    return np.round(mixed / loudest).astype(np.int16)
+    rounded: NDArray[np.int16] = np.round(mixed / loudest).astype(np.int16)
+    return rounded
 
 
 def pink(count: int, chance: Chance) -> Floats:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 FRAME, HOP = 400, 160  # samples of 16 kHz: 25 ms each 10 ms
@@ -35,9 +38,7 @@ def frame_count(samples: int) -> int:
     return max(0, 1 + (samples - FRAME) // HOP)
 
 
-def labels_of(
-    samples: NDArray[np.int16], starts: NDArray[np.int64], phones: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def labels_of(samples: NDArray[np.int16], starts: NDArray[np.int64], phones: NDArray[np.int64]) -> NDArray[np.int64]:
     """The label of each frame: the phone of its middle sample.
 
     Args:
@@ -48,3 +49,11 @@ def labels_of(
     middles = HOP * np.arange(frame_count(len(samples))) + FRAME // 2
     labels: NDArray[np.int64] = phones[np.searchsorted(starts, middles, side="right") - 1]
     return labels
+
+
+def checksum(recordings: Iterable[Recording]) -> str:
+    """SHA-256 over all samples and labels."""
+    sha256 = hashlib.sha256()
+    for each in recordings:
+        sha256.update(each.samples.astype("<i2").tobytes() + each.labels.astype("<i8").tobytes())
+    return sha256.hexdigest()

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from resnet_cli.tasks.speech.formants import CONSONANTS, PHONES, VOWELS, Chance, Voice, speak
 from resnet_cli.tasks.speech.recording import Recording, labels_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CLASSES = PHONES
 WORDS_SAID = (2, 5)  # fewest and most of an utterance
@@ -70,12 +65,3 @@ def _voice(chance: Chance) -> Voice:
     tract = chance.between(0.92, 1.22)
     pitch = 110 * (tract / 0.95) ** 2.2 * chance.between(0.8, 1.25)
     return Voice(tract, pitch, tempo=chance.between(0.75, 1.25), breath=chance.between(0.02, 0.25))
-
-
-def checksum(parts: Sequence[Sequence[Recording]]) -> str:
-    """SHA-256 over all samples and labels."""
-    sha256 = hashlib.sha256()
-    for part in parts:
-        for each in part:
-            sha256.update(each.samples.astype("<i2").tobytes() + each.labels.astype("<i8").tobytes())
-    return sha256.hexdigest()
