@@ -30,6 +30,8 @@ MAY_IMPORT_TORCH = (
     "resnet_cli.data",
     "resnet_cli.evaluate.evaluate",
     "resnet_cli.tasks.cifar10.files",
+    "resnet_cli.tasks.detection.files",
+    "resnet_cli.tasks.detection.scenes",
     "resnet_cli.weights",
     "resnet_cli.train",
     "resnet_cli.analyses.layers",
