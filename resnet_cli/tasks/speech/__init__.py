@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.errors import BadInputError
 from resnet_cli.spec import Protocol
 from resnet_cli.tasks.metric import Metric
+from resnet_cli.tasks.picture import Picture
 from resnet_cli.tasks.speech import net as nets
 from resnet_cli.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import numpy as np
+    from matplotlib.figure import Figure
     from torch import nn
 
     from resnet_cli.identity import RunSpec, Variant
@@ -30,6 +33,12 @@ MELS = {"timit": 80, "spoken": 24, "timit-part": 80}  # of the features
 CLASSES = {"timit": 39, "spoken": 31, "timit-part": 39}
 COUNTS = (800, 96)  # training and test utterances of the embedded set
 TINY_COUNTS = (32, 16)
+
+
+def _phones(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], Any]) -> Figure:
+    from resnet_cli.tasks.speech.pictures import draw_phones
+
+    return draw_phones(run, kept, data)
 
 
 class Speech(Task):
@@ -56,6 +65,7 @@ class Speech(Task):
     training_images = 3_696
     test_bytes = 2 * 60_000 * 40
     net_type = nets.SpeechNet
+    pictures = {"phones": Picture("Spectrograms of test utterances, with true and recognised phones.", _phones)}
     depth_colours = {10: "#E69F00", 16: "#56B4E9", 22: "#009E73", 28: "#CC79A7", 34: "#D55E00"}
 
     def parse(self, name: str) -> Net:
@@ -158,7 +168,7 @@ class Speech(Task):
                 tuple(dataset.in_noise(each, *noise.TRAINED_SNR, part.key))
                 for each, part in zip(clean, parts, strict=True)
             )
-            unmixed, classes = tuple(clean[1]), spoken.CLASSES
+            unmixed, classes = clean[1], spoken.CLASSES
         else:
             corpus = self._find(variant, data_dir, dataset_root)
             train, test = timit.recordings(corpus.train), timit.recordings(corpus.test)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_cli.data.features import features
+from resnet_cli.data import features as speech_features
 from resnet_cli.data.stream import Epochs
 from resnet_cli.tasks.speech.formants import Chance
 from resnet_cli.tasks.speech.noise import noisy
@@ -44,7 +44,7 @@ class Utterances:
         lengths = torch.tensor([len(each.labels) for each in recordings])
         frames = torch.empty(int(lengths.sum()), 3, mels)
         for part, each in zip(torch.split(frames, lengths.tolist()), recordings, strict=True):
-            part.copy_(features(torch.from_numpy(each.samples), mels))
+            part.copy_(speech_features.features(torch.from_numpy(each.samples), mels))
         return cls(frames, torch.from_numpy(np.concatenate([each.labels for each in recordings])), lengths)
 
     def to(self, device: torch.device) -> Utterances:
@@ -137,11 +137,12 @@ def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int)
 
 
 def batches(utterances: Utterances) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All utterances whole, those of like lengths together; see `Utterances.cut`."""
+    """All utterances whole, those of like lengths together: numbers (B,), features and valid frames; see `cut`."""
     order = torch.argsort(utterances.lengths, stable=True)
     for numbers in torch.split(order, TOGETHER):
         longest = int(utterances.lengths[numbers].max())
-        yield utterances.cut(numbers, torch.zeros_like(numbers), longest)
+        features, _, lengths = utterances.cut(numbers, torch.zeros_like(numbers), longest)
+        yield numbers, features, lengths
 
 
 class CropStream:

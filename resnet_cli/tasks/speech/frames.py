@@ -48,22 +48,19 @@ def frame_loss(outputs: Callable[..., Any], features: Tensor, lengths: Tensor, l
 def logits_of(
     net: nn.Module, utterances: Utterances, precision: Precision, progress: Callable[[int], None] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """A net's logits (frames, classes) and the labels (frames,) of all frames that have a class, on the CPU.
-
-    They are in the order of `batches`, the same of every net.
-    """
+    """A net's logits (frames, classes) and the labels (frames,) of all frames that have a class, on the CPU."""
     net.eval()
-    logits, labels, done = [], [], 0
-    for features, known, lengths in batches(utterances):
+    found: dict[int, Tensor] = {}
+    for numbers, features, lengths in batches(utterances):
         with autocast(features.device, precision):
-            found = net(features, lengths).float()
-        has_class = known != NO_CLASS
-        logits.append(found[has_class].cpu())
-        labels.append(known[has_class].cpu())
-        done += len(lengths)
+            logits = net(features, lengths).float().cpu()
+        for number, each, length in zip(numbers.tolist(), logits, lengths.tolist(), strict=True):
+            found[number] = each[:length]
         if progress:
-            progress(done)
-    return torch.cat(logits), torch.cat(labels)
+            progress(len(found))
+    labels = utterances.labels.cpu()
+    has_class = labels != NO_CLASS
+    return torch.cat([found[number] for number in sorted(found)])[has_class], labels[has_class]
 
 
 def errors(answers: Tensor, labels: Tensor) -> tuple[float, float]:

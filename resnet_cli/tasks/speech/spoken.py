@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from resnet_cli.tasks.speech.formants import CONSONANTS, PHONES, VOWELS, Chance, Voice, speak
 from resnet_cli.tasks.speech.recording import Recording, labels_of
@@ -29,8 +30,9 @@ class Part:
 TRAIN, TEST = Part(2016, 48, 400), Part(2017, 16, 150)
 
 
-def recordings(part: Part, count: int) -> list[Recording]:
-    """The part's first `count` utterances, clean."""
+@lru_cache(maxsize=2)
+def recordings(part: Part, count: int) -> tuple[Recording, ...]:
+    """The part's first `count` utterances, clean; kept, for making them takes seconds."""
     voices = [_voice(Chance(part.key, 10**6 + number)) for number in range(part.voices)]
     words = vocabulary(part)
     result = []
@@ -41,7 +43,7 @@ def recordings(part: Part, count: int) -> list[Recording]:
         spoken = speak(said, voices[number % len(voices)], chance)
         labels = labels_of(spoken.samples, spoken.starts, spoken.labels)
         result.append(Recording(f"{part.key}-{number}", spoken.samples, labels))
-    return result
+    return tuple(result)
 
 
 def vocabulary(part: Part) -> list[list[str]]:
