@@ -53,7 +53,7 @@ def draw_phones(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[],
 def _draw(axes: Sequence[Axes], recording: Recording, heard: np.ndarray, classes: Sequence[str]) -> None:
     """A spectrogram, and below it a strip of true and one of recognised phones; time in seconds."""
     spectrogram, *strips = axes
-    mels = log_mel(torch.from_numpy(recording.samples), ROWS).T
+    mels = log_mel(torch.from_numpy(recording.samples), ROWS).numpy().T
     spectrogram.imshow(
         mels,
         origin="lower",
