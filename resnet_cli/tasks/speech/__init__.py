@@ -232,6 +232,6 @@ class Speech(Task):
         **_: Any,
     ) -> Scores:
         """Tests a net on whole utterances; keeps the logits and the labels of their frames. Each rank tests all."""
-        from resnet_cli.tasks.speech.frames import tested
+        from resnet_cli.tasks.speech.frames import score
 
-        return tested(net, data.test, precision, progress)
+        return score(net, data.test, precision, progress)

@@ -69,7 +69,7 @@ def errors(answers: Tensor, labels: Tensor) -> tuple[float, float]:
     return 100 * float(wrong.double().mean()), 100 * float(wrong[speech].double().mean())
 
 
-def tested(
+def score(
     net: nn.Module, utterances: Utterances, precision: Precision, progress: Callable[[int], None] | None
 ) -> Scores:
     """Tests a net on whole utterances."""
