@@ -33,8 +33,8 @@ class Noise(Analysis):
     along = "snr"
     axis = "test frame error (%)"
     definition = (
-        "Frame error of the test utterances at each signal-to-noise ratio, half of them in pink noise and half in the "
-        "babble of four other voices; the same noise for every net."
+        "Frame error of the test utterances at each signal-to-noise ratio, in pink noise or the babble of four other "
+        "voices, the same for every net."
     )
 
     def compute(

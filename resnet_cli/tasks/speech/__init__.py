@@ -156,33 +156,16 @@ class Speech(Task):
 
     def open(self, variant: Variant, data_dir: Path, *, dataset_root: Path | None = None, **_: Any) -> SpeechData:
         """Reads or makes the utterances, and computes their features."""
-        from resnet_cli.tasks.speech import dataset, noise, spoken, timit
-        from resnet_cli.tasks.speech.recording import checksum
+        from resnet_cli.tasks.speech import timit
+        from resnet_cli.tasks.speech.dataset import SpeechData, embedded
 
         mels = MELS[variant.dataset]
         if variant.dataset == self.embedded:
-            counts = TINY_COUNTS if variant.tiny else COUNTS
-            parts = (spoken.TRAIN, spoken.TEST)
-            clean = [spoken.recordings(part, count) for part, count in zip(parts, counts, strict=True)]
-            train, test = (
-                tuple(dataset.in_noise(each, *noise.TRAINED_SNR, part.key))
-                for each, part in zip(clean, parts, strict=True)
-            )
-            unmixed, classes = clean[1], spoken.CLASSES
-        else:
-            corpus = self._find(variant, data_dir, dataset_root)
-            train, test = timit.recordings(corpus.train), timit.recordings(corpus.test)
-            unmixed, classes = test, timit.CLASSES
-        return dataset.SpeechData(
-            name=variant.source or variant.dataset,
-            checksum=f"SHA-256 of samples and labels {checksum([*train, *test])}",
-            classes=classes,
-            mels=mels,
-            train=dataset.Utterances.of(train, mels),
-            test=dataset.Utterances.of(test, mels),
-            spoken=unmixed,
-            heard=test,
-        )
+            return embedded(*(TINY_COUNTS if variant.tiny else COUNTS), mels)
+        corpus = self._find(variant, data_dir, dataset_root)
+        name = variant.source or variant.dataset
+        test = timit.recordings(corpus.test)
+        return SpeechData.of(name, timit.CLASSES, mels, timit.recordings(corpus.train), test, test)
 
     def _find(self, variant: Variant, data_dir: Path, dataset_root: Path | None) -> Corpus:
         """The folder that a variant names.

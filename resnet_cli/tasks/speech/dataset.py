@@ -12,9 +12,10 @@ from torch import Tensor
 
 from resnet_cli.data import features as speech_features
 from resnet_cli.data.stream import Epochs
+from resnet_cli.tasks.speech import spoken
 from resnet_cli.tasks.speech.formants import Chance
-from resnet_cli.tasks.speech.noise import noisy
-from resnet_cli.tasks.speech.recording import CROP, NO_CLASS, Recording
+from resnet_cli.tasks.speech.noise import TRAINED_SNR, noisy
+from resnet_cli.tasks.speech.recording import CROP, NO_CLASS, Recording, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,6 +97,28 @@ class SpeechData:
     spoken: tuple[Recording, ...]
     heard: tuple[Recording, ...]
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        classes: tuple[str, ...],
+        mels: int,
+        train: Sequence[Recording],
+        heard: Sequence[Recording],
+        spoken: Sequence[Recording],
+    ) -> SpeechData:
+        """Computes the features of training and test utterances; `spoken` are the test utterances without noise."""
+        return cls(
+            name,
+            f"SHA-256 of samples and labels {checksum([*train, *heard])}",
+            classes,
+            mels,
+            Utterances.of(train, mels),
+            Utterances.of(heard, mels),
+            tuple(spoken),
+            tuple(heard),
+        )
+
     @property
     def device(self) -> torch.device:
         """Where its features are."""
@@ -124,6 +147,15 @@ class SpeechData:
         return replace(self, test=Utterances.of(heard, self.mels).to(self.device), heard=heard)
 
 
+@lru_cache(maxsize=1)
+def embedded(train: int, test: int, mels: int) -> SpeechData:
+    """The embedded spoken set of so many utterances, in noise; kept, for making it takes many seconds."""
+    learned, tested = spoken.recordings(spoken.TRAIN, train), spoken.recordings(spoken.TEST, test)
+    noisy_learned = in_noise(learned, *TRAINED_SNR, spoken.TRAIN.key)
+    noisy_tested = in_noise(tested, *TRAINED_SNR, spoken.TEST.key)
+    return SpeechData.of("spoken", spoken.CLASSES, mels, noisy_learned, noisy_tested, tested)
+
+
 def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int) -> list[Recording]:
     """Each recording in noise of its own, at a signal-to-noise ratio between these (dB); babble is of the others."""
     samples = [each.samples for each in recordings]
@@ -132,7 +164,8 @@ def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int)
         chance = Chance(key, number)
         others = samples[:number] + samples[number + 1 :] or samples
         ratio = chance.between(low, high)
-        result.append(replace(each, samples=noisy(each.samples, others, ratio, chance)))
+        mixed = noisy(each.samples, others, ratio, chance)
+        result.append(replace(each, name=f"{each.name} at {ratio:.0f} dB", samples=mixed))
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from resnet_cli.tasks.speech.formants import CONSONANTS, PHONES, VOWELS, Chance, Voice, speak
 from resnet_cli.tasks.speech.recording import Recording, labels_of
@@ -30,9 +29,8 @@ class Part:
 TRAIN, TEST = Part(2016, 48, 400), Part(2017, 16, 150)
 
 
-@lru_cache(maxsize=2)
-def recordings(part: Part, count: int) -> tuple[Recording, ...]:
-    """The part's first `count` utterances, clean; kept, for making them takes seconds."""
+def recordings(part: Part, count: int) -> list[Recording]:
+    """The part's first `count` utterances, clean."""
     voices = [_voice(Chance(part.key, 10**6 + number)) for number in range(part.voices)]
     words = vocabulary(part)
     result = []
@@ -42,8 +40,8 @@ def recordings(part: Part, count: int) -> tuple[Recording, ...]:
         said = [words[chance.below(len(words))] for _ in range(fewest + chance.below(most - fewest + 1))]
         spoken = speak(said, voices[number % len(voices)], chance)
         labels = labels_of(spoken.samples, spoken.starts, spoken.labels)
-        result.append(Recording(f"{part.key}-{number}", spoken.samples, labels))
-    return tuple(result)
+        result.append(Recording(f"utterance {number + 1}", spoken.samples, labels))
+    return result
 
 
 def vocabulary(part: Part) -> list[list[str]]:

@@ -13,7 +13,7 @@ from resnet_cli.tasks.speech import audio
 from resnet_cli.tasks.speech.recording import FRAME, NO_CLASS, Recording, labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -124,8 +124,8 @@ def scan(folder: Path) -> Corpus:
     return Corpus(root, train, core if has_core else test)
 
 
-def recordings(utterances: tuple[Utterance, ...], told: Callable[[], None] = lambda: None) -> tuple[Recording, ...]:
-    """Reads utterances; `told` is called after each.
+def recordings(utterances: Iterable[Utterance]) -> tuple[Recording, ...]:
+    """Reads utterances.
 
     Raises:
         BadInputError: One of them cannot be used.
@@ -137,7 +137,6 @@ def recordings(utterances: tuple[Utterance, ...], told: Callable[[], None] = lam
             raise BadInputError(f"{each.audio}: {len(samples)} samples; a frame takes {FRAME}")
         starts, phones = read_phones(each.phones)
         result.append(Recording(f"{each.speaker}/{each.name}", samples, labels_of(samples, starts, phones)))
-        told()
     return tuple(result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from resnet_cli.tasks.speech.spoken import TRAIN, recordings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from resnet_cli.tasks.speech.recording import Recording
 
 SPEAKERS = {"TRAIN/DR1": ("FAAA0", "MBBB0"), "TRAIN/DR2": ("FCCC0", "MDDD0"), "TEST/DR1": ("FEEE0", "MFFF0")}
 SENTENCES = ("SA1", "SX1", "SI2")
@@ -42,7 +45,7 @@ def riff(samples: np.ndarray, rate: int = 16_000) -> bytes:
 
 def make_tree(root: Path) -> Path:
     """Writes the folder TIMIT; the labels are those of the frames, which end a little before the samples do."""
-    spoken = iter(recordings(TRAIN, 18))
+    spoken = iter(_utterances())
     for region, speakers in SPEAKERS.items():
         for speaker in speakers:
             folder = root / "TIMIT" / region / speaker
@@ -52,6 +55,11 @@ def make_tree(root: Path) -> Path:
                 (folder / f"{sentence}.WAV").write_bytes(sphere(each.samples))
                 (folder / f"{sentence}.PHN").write_text(_phones(each.labels), encoding="ascii")
     return root / "TIMIT"
+
+
+@cache
+def _utterances() -> list[Recording]:
+    return recordings(TRAIN, sum(map(len, SPEAKERS.values())) * len(SENTENCES))
 
 
 def _phones(labels: np.ndarray) -> str:
