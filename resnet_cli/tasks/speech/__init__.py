@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MELS = {"timit": 80, "spoken": 24, "timit-part": 80}  # of the features
 CLASSES = {"timit": 39, "spoken": 31, "timit-part": 39}
-COUNTS = (800, 96)  # training and test utterances of the embedded set
+COUNTS = (480, 64)  # training and test utterances of the embedded set
 TINY_COUNTS = (32, 16)
 
 

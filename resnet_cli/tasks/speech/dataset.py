@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TOGETHER = 16  # utterances tested at a time
-NOISE_KEY = 2018
+NOISE_KEYS = {"train": 2018, "test": 2019, "by ratio": 2020}  # none of a part of the spoken set
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class SpeechData:
 
     def in_noise(self, snr: float) -> SpeechData:
         """The same with its test utterances in noise at this ratio (dB): always the same noise, more of it or less."""
-        heard = tuple(in_noise(self.spoken, snr, snr, NOISE_KEY))
+        heard = tuple(in_noise(self.spoken, snr, snr, NOISE_KEYS["by ratio"]))
         return replace(self, test=Utterances.of(heard, self.mels).to(self.device), heard=heard)
 
 
@@ -151,8 +151,8 @@ class SpeechData:
 def embedded(train: int, test: int, mels: int) -> SpeechData:
     """The embedded spoken set of so many utterances, in noise; kept, for making it takes many seconds."""
     learned, tested = spoken.recordings(spoken.TRAIN, train), spoken.recordings(spoken.TEST, test)
-    noisy_learned = in_noise(learned, *TRAINED_SNR, spoken.TRAIN.key)
-    noisy_tested = in_noise(tested, *TRAINED_SNR, spoken.TEST.key)
+    noisy_learned = in_noise(learned, *TRAINED_SNR, NOISE_KEYS["train"])
+    noisy_tested = in_noise(tested, *TRAINED_SNR, NOISE_KEYS["test"])
     return SpeechData.of("spoken", spoken.CLASSES, mels, noisy_learned, noisy_tested, tested)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import lfilter
+from scipy.signal import lfilter, sosfilt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,12 +202,10 @@ def _synthesized(sounds: Sequence[Sound], ends: NDArray[np.int64], voice: Voice,
     breath = track([sound.breath for sound in sounds] * loudness, FADE, samples) + voice.breath * voiced
     hiss = track([sound.hiss for sound in sounds] * loudness, FADE, samples)
     source = voiced * _pulses(count, voice, chance) + 0.12 * breath * noise
-    spoken = source
-    for frequency, bandwidth in zip(formants, BANDWIDTHS, strict=True):
-        spoken = _resonated(spoken, frequency, np.full(len(hops), bandwidth))
+    spoken = _resonated(source, formants, [np.full(len(hops), each) for each in BANDWIDTHS])
     place = np.minimum(track([sound.place for sound in sounds], FADE, hops) * voice.tract**0.5, 7400)
     spread = track([sound.spread for sound in sounds], FADE, hops)
-    rustle = _resonated(hiss * noise, place, spread)
+    rustle = _resonated(hiss * noise, [place], [spread])
     spoken = np.diff(spoken, prepend=0.0) + 0.4 * rustle  # the mouth radiates the derivative
     spoken += 1e-4 * (chance.uniform(count) - 0.5)  # no recording is quite silent
     rounded: NDArray[np.int16] = np.round(spoken * (LOUDEST / np.abs(spoken).max())).astype(np.int16)
@@ -224,13 +222,15 @@ def _pulses(count: int, voice: Voice, chance: Chance) -> Floats:
     return 40 * smooth
 
 
-def _resonated(source: Floats, frequency: Floats, bandwidth: Floats) -> Floats:
-    """A source through a resonator whose frequency and bandwidth (Hz) change each hop; 1 at 0 Hz (Klatt, 1980)."""
-    radius = np.exp(-np.pi * bandwidth / RATE)
-    back, second = 2 * radius * np.cos(2 * np.pi * frequency / RATE), -radius * radius
+def _resonated(source: Floats, frequencies: Sequence[Floats], bandwidths: Sequence[Floats]) -> Floats:
+    """A source through a cascade of resonators whose frequencies and bandwidths (Hz) change each hop (Klatt, 1980)."""
+    radii = np.exp(-np.pi * np.stack(bandwidths, axis=1) / RATE)
+    back, second = 2 * radii * np.cos(2 * np.pi * np.stack(frequencies, axis=1) / RATE), -radii * radii
+    none, one = np.zeros_like(back), np.ones_like(back)
+    sections = np.stack([1 - back - second, none, none, one, -back, -second], axis=2)  # 1 at 0 Hz
     result = np.empty_like(source)
-    state = np.zeros(2)
-    for hop, (b, c) in enumerate(zip(back, second, strict=True)):
+    state = np.zeros((len(frequencies), 2))
+    for hop, cascade in enumerate(sections):
         part = slice(hop * HOP, (hop + 1) * HOP)
-        result[part], state = lfilter([1 - b - c], [1, -b, -c], source[part], zi=state)
+        result[part], state = sosfilt(cascade, source[part], zi=state)
     return result
