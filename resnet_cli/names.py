@@ -9,11 +9,12 @@ OfDetection = Literal[
     "coco2014", "coco2017", "coco-trainval35k", "drawn-scenes-coco", "drawn-crops",
 ]  # fmt: skip
 OfLocalisation = Literal["imagenet-loc", "drawn-objects"]
+OfSpeech = Literal["timit", "spoken"]
 OfImages = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos"]
-DatasetName = Literal[OfImages, "folder", OfDetection, OfLocalisation]
-TrainedDataset = Literal[OfImages, OfDetection, OfLocalisation, "auto"]
+DatasetName = Literal[OfImages, "folder", OfDetection, OfLocalisation, OfSpeech]
+TrainedDataset = Literal[OfImages, OfDetection, OfLocalisation, OfSpeech, "auto"]
 PaperDataset = Literal[
-    "cifar10", "imagenet", "imagenet-loc", "voc", "voc07", "voc12", "coco", "coco2017", "coco-trainval35k"
+    "cifar10", "imagenet", "imagenet-loc", "voc", "voc07", "voc12", "coco", "coco2017", "coco-trainval35k", "timit"
 ]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on

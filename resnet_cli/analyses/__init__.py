@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from resnet_cli.analyses.answers import Answers
 from resnet_cli.analyses.gates import Gates
 from resnet_cli.analyses.gradients import Gradients
+from resnet_cli.analyses.noise import Noise
 from resnet_cli.analyses.per_class import PerClass
 from resnet_cli.analyses.responses import Responses
 from resnet_cli.analyses.training_set import TrainingSet
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Task
 
 # A new analysis stands in a file here, in this list, and in the `analyses` of the tasks that have it.
-ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates(), PerClass(), Answers()]
+ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates(), PerClass(), Answers(), Noise()]
 
 
 def analysis_with(number: str) -> Analysis | None:

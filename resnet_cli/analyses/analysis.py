@@ -28,8 +28,9 @@ class Analysis:
         tasks: Whose tables have its numbers, by name; empty: every task's.
         note: What these are, below the table.
         value: The column that panels of layers show; None if it has none for them.
-        part: What of a net each row of that column is about.
-        axis: What that is, beside the panel's axis.
+        part: What of a net, or of its test, each row of that column is about.
+        along: The column that those panels show it along: the parts' numbers, or the ratios of `noise`.
+        axis: What the value is, beside the panel's axis.
         definition: And below the figure.
     """
 
@@ -40,6 +41,7 @@ class Analysis:
     note: str
     value: str | None = None
     part: str = "layer"
+    along: str = "layer"
     axis: str = ""
     definition: str = ""
 

@@ -70,14 +70,14 @@ def verify(
 @data_app.command()
 def where(*, data_dir: options.DataDir = None) -> None:
     """Show where datasets are looked for, and the layout expected there."""
-    from resnet_cli.tasks import TASKS, titles
+    from resnet_cli.tasks import TASKS, with_folder
 
     folder = options.data_folder(data_dir)
     typer.echo(f"{folder.absolute()}  (--data-dir, else RESNET_DATA, else data/)")
     for task in TASKS:
         for name, is_there in task.expected(folder).items():
             typer.echo(f"  {name}: {'there' if is_there else 'missing'}")
-    replaced = titles(lambda task: task.folder)
+    replaced = with_folder().title
     typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) stands in for {replaced} by --dataset-root.")
 
 

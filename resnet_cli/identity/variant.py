@@ -96,7 +96,8 @@ class Variant(Frozen):
     def own_label(self) -> str:
         """The same where the protocol is not the paper's."""
         label = self.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+        whose = f"not section {self.task.section}'s" if self.task.section else "no paper gives one"
+        return f"OWN PROTOCOL, {whose}; {label}"
 
     @property
     def slug(self) -> str:

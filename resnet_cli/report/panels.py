@@ -203,27 +203,30 @@ def _depth(panel: Panel, summary: Summary) -> Plot:
 
 
 def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], colours: Mapping[Net, str]) -> Plot:
-    """What the analysis found in each layer, in the order of the forward pass or of its size."""
+    """What the analysis found in each layer, in the order of the forward pass or of its size, or at each ratio."""
     lines = []
     for net in panel.nets:
         if net in layers:
             values = layers[net][panel.weights]
             if panel.kind == "layers-sorted":
                 values = values.sort_values(ascending=False)
-            points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, range(1, len(values) + 1))
+            places = values.index if panel.kind == "noise" else range(1, len(values) + 1)
+            points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, places)
             lines.append(Line(net.name, colours[net], points, net.family == "plain"))
     assert summary.experiment.analysis
     analysis, is_log = analysis_of(summary.experiment.analysis), bool(layers) and is_wide(layers.values())
     part, limits = analysis.part, None if is_log else (0.0, None)
-    order = f"{part}, from the first" if panel.kind == "layers" else f"{part}s, by size"
-    return Plot(panel, lines, order, analysis.axis, part=part, limits=limits, is_log=is_log)
+    x_labels = {"layers": f"{part}, from the first", "layers-sorted": f"{part}s, by size"}
+    x_label = x_labels.get(panel.kind, "signal-to-noise ratio (dB)")
+    return Plot(panel, lines, x_label, analysis.axis, part=part, limits=limits, is_log=is_log)
 
 
 def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
     """What the experiment's analysis found in each layer of a net, averaged over its finished runs.
 
     Returns:
-        Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
+        Columns start and end, or end alone, indexed by the layer's number, or what else the analysis goes along; None
+        if no run has it.
     """
     runs = summary.finished.get(net, ())
     if not (runs and summary.experiment.analysis in summary.task.analyses_of(net)):
@@ -231,7 +234,7 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
     analysis = analysis_of(summary.experiment.analysis)
     table = pd.concat([store.analysis(run, analysis) for run in runs])
     return table.assign(weights=table.get("weights", "end")).pivot_table(
-        index="layer", columns="weights", values=analysis.value
+        index=analysis.along, columns="weights", values=analysis.value
     )
 
 

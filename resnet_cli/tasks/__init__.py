@@ -9,6 +9,7 @@ from resnet_cli.tasks.detection import Coco, Voc
 from resnet_cli.tasks.detection.crops import Crops
 from resnet_cli.tasks.imagenet import ImageNet
 from resnet_cli.tasks.localisation import Localisation
+from resnet_cli.tasks.speech import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Data, Task
 
 # A new task stands in a file or folder here, and in this list.
-TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops(), Localisation()]
+TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops(), Localisation(), Speech()]
 
 
 def task_of(dataset: str) -> Task:

@@ -85,7 +85,7 @@ class Task:
     Attributes:
         name: A word, for keys and options.
         title: What its paper's dataset is called.
-        section: Of the paper, which has the protocol.
+        section: Of the paper, which has the protocol; empty if no paper gives it.
         protocol: The paper's.
         datasets: What can be learned from, the paper's own first; each of the others in words.
         embedded: The dataset of smoke runs; it needs no download.
