@@ -80,9 +80,13 @@ def find_convention(name: ConventionName, task: Task) -> Convention:
     """The convention in a task.
 
     Raises:
-        BadInputError: Its authors gave out no weights for it.
+        BadInputError: Its authors gave out no weights for it, or no one has a convention for it.
     """
     there = CONVENTIONS[name]
+    if not any(task.name in each for each in CONVENTIONS.values()):
+        raise BadInputError(
+            f"{task.title}'s nets: only nets that classify images are tested so; a run has its eval.csv"
+        )
     if task.name not in there:
         (other,) = there
         title = tasks.task_of(other).title

@@ -8,10 +8,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
+from resnet_cli.analyses.noise import RATIOS, Noise
 from resnet_cli.cli.main import _exit_code
+from resnet_cli.experiment import Experiment
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.storage import run_folder
@@ -201,6 +205,37 @@ def test_a_run_resumes_exactly(data: SpeechData, run: RunSpec, tmp_path: Path) -
     assert any(one != other for one, other in pairwise(shares))
 
 
+def test_a_panel_by_noise_needs_its_analysis() -> None:
+    """And one of layers needs one of layers."""
+    content = {
+        "name": "mine",
+        "title": "t",
+        "question": "q",
+        "section": "none",
+        "dataset": "spoken",
+        "protocol": {},
+        "runs": [{"nets": ["wrbn-10-1"]}],
+    }
+    for kind, analysis, told in (
+        ("noise", None, "panel 'p' of noise needs analysis = noise"),
+        ("layers", "noise", "panel 'p' of layers needs analysis = responses or gradients or gates"),
+    ):
+        figure = {"title": "f", "panels": [{"title": "p", "kind": kind}]}
+        with pytest.raises(ValidationError, match=told):
+            Experiment.model_validate({**content, "analysis": analysis, "figure": figure})
+
+
+@pytest.mark.parametrize("wrong", [{"snr": [-5, 0, 5, 10, 15, 15]}, {"error": [1, 2, 3, 4, 5, 101]}, {"snr": [0] * 6}])
+def test_a_table_of_noise_that_no_analysis_wrote(wrong: dict[str, list[float]], run: RunSpec) -> None:
+    """Other ratios, or what is no percentage, are not taken for it."""
+    right = pd.DataFrame({"snr": RATIOS, "error": [60.0, 50, 40, 30, 20, 10], "speech_error": [70.0] * 6})
+    noise = Noise()
+
+    assert noise.is_right(right, run)
+    assert {"error_at_0_db": 50, "error_at_20_db": 10} == noise.sum_up(right)
+    assert not noise.is_right(right.assign(**wrong), run)
+
+
 @pytest.mark.long  # four trainings, with a test at six ratios each: 17 s
 def test_a_smoke_run_of_the_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -223,5 +258,6 @@ def test_a_smoke_run_of_the_experiment(
     assert all(0 < row["error_at_0_db"] <= 100 for row in rows if row["net"])
     assert said("plot", "wrbn", "--tiny").strip().endswith("wrbn-tiny.png")
     assert said("plot", "phones", run.name).strip().endswith(f"phones-{run.name}.png")
+    assert "signal-to-noise ratio (dB)" in (tmp_path / said("report").strip()).read_text(encoding="utf-8")
     np.savez(run / "predictions.npz", labels=np.zeros(3))
     assert 2 == _exit_code(["plot", "phones", run.name])
