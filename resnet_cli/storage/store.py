@@ -102,6 +102,8 @@ class Store:
             return False
         if after not in (*run.task.views[1:], *run.task.analyses):
             return True
+        if after not in (*run.task.views, *run.task.analyses):
+            return True  # of another task's nets, which start from this one
         if after in run.task.analyses:
             is_due = after in run.task.analyses_of(run.net)
             return not is_due or _is_whole(self.folder(run) / run_folder.analysis_file(after))
