@@ -60,7 +60,8 @@ def draw_picture(store: Store, run: RunSpec, name: str, data_dir: Path, dataset_
     with mpl.rc_context(STYLE):
         figure = run.task.pictures[name].draw(run, store.kept(run), data)
         heading = textwrap.fill(f"{run.net.full_name}, seed {run.seed}: {run.label}", int(17 * figure.get_figwidth()))
-        figure.suptitle(heading, fontsize=8, color="black" if run.variant.is_paper else "#B00000")
+        own = f"\n{title}" if (title := figure.get_suptitle()) else ""
+        figure.suptitle(heading + own, fontsize=8, color="black" if run.variant.is_paper else "#B00000")
     return figure
 
 

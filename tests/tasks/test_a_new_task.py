@@ -20,7 +20,9 @@ from torch.nn import functional
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data.stream import Epochs, epoch_order
 from resnet_cli.nets.complexity import Layer
+from resnet_cli.report.pictures import draw_picture
 from resnet_cli.spec import Net, Protocol
+from resnet_cli.storage.store import Store
 from resnet_cli.tasks import TASKS
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.picture import Picture
@@ -155,7 +157,7 @@ def draw_points(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[],
     figure = Figure(figsize=(3.5, 2.5))
     axes = figure.subplots()
     axes.scatter(*data().test[0].T, c=kept["guessed"], s=4)
-    axes.set_title(run.net.name)
+    figure.suptitle(f"Points of seed {run.seed}")
     return figure
 
 
@@ -270,6 +272,12 @@ def test_a_picture_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     run = next((folder / "results/runs").glob("mlp-2-moons-*-s0"))
     path = folder / said(capsys, "plot", "points", str(run)).strip()
 
+    spec = next(each for each in Store(folder / "results").runs() if each.run_id == run.name)
+    title = draw_picture(Store(folder / "results"), spec, "points", folder).get_suptitle()
+
+    assert "mlp-2, seed 0: SMOKE RUN (--tiny), not a result; Two Moons; fp32 Points of seed 0" == " ".join(
+        title.split()
+    )
     assert f"points-{run.name}.png" == path.name
     assert path.read_bytes().startswith(b"\x89PNG")
     assert said(capsys, "plot", "points", run.name, "--format", "svg").strip().endswith(".svg")

@@ -41,7 +41,7 @@ def draw_detections(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable
         axes.set_axis_off()
         if number < count:
             image = its.test.image(number)
-            axes.set_title(its.test.names[number], fontsize=5)
+            axes.set_title(its.test.names[number], y=0, pad=-7, fontsize=5)
             axes.imshow(image.permute(1, 2, 0).numpy())
             _draw_true(axes, its.test.objects(number))
             _draw_found(axes, found[number], its.classes, image.shape[2] / 2)
