@@ -36,6 +36,9 @@ def show(
         console.print(_nets(experiment, store, measured))
         basis = f"judged by {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
         console.print(f"Time here at paper scale: {basis}.", highlight=False)
+        for net in experiment.nets:
+            if cost := experiment.task.cost(net, experiment.protocol):
+                console.print(cost, markup=False, highlight=False)
     if experiment.architectures:
         from resnet_cli.report.summarize import summarize
         from resnet_cli.report.tables import make_table, rich_table
@@ -90,7 +93,7 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
     rows = []
     for net in dict.fromkeys(run.net for run in runs):
         mine = [run for run in runs if run.net == net]
-        row = paper.get(net.name)
+        task, row = mine[0].task, paper.get(net.name)
         value = row.paper(metric) if row else None
         error = "" if value is None else f"{value:.{metric.digits}f}"
         if row and row.mean is not None and row.std is not None:
@@ -98,11 +101,11 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
         if row and row.top5 is not None:
             error += f" / {row.top5:.2f}" if error else f"top-5 {row.top5:.2f}"
         cells = [
-            experiment.task.short_name(net),
-            f"{experiment.task.parameters(net):,}",
-            f"{experiment.task.multiply_adds(net, experiment.dataset):,}",
+            task.short_name(net),
+            f"{task.parameters(net):,}",
+            f"{task.multiply_adds(net, mine[0].variant.dataset):,}",
             f"{sum(store.is_done_at_any_precision(run, experiment.after_training) for run in mine)} of {len(mine)}",
-            *([duration(sum(map(experiment.task.work, mine)) / measured.speed)] if measured else []),
+            *([duration(sum(map(task.work, mine)) / measured.speed)] if measured else []),
             error,
         ]
         rows.append(cells)

@@ -214,6 +214,10 @@ class Task:
         each = self.multiply_adds(run.net, variant.dataset, stride_3x3=variant.stride_3x3)
         return protocol.iterations * protocol.batch_size * each
 
+    def cost(self, net: Net, protocol: spec.Protocol) -> str | None:
+        """What a run of a net takes on one GPU, and by which assumptions, in a line; None if nothing is known."""
+        return None
+
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> nn.Module:
         """Builds the net that a run trains, on the CPU, with weights that are a pure function of the seed."""
         raise NotImplementedError

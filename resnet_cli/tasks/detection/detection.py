@@ -158,6 +158,24 @@ class Detection(Task):
         assert self.protocol.detector is not None
         return layers(self.layout(net), self.classes, self.protocol.detector, context="context" in net.family)
 
+    def work(self, run: RunSpec) -> int:
+        """Multiply-adds of a run's forward passes, with its own sizes and regions."""
+        protocol = run.protocol
+        return protocol.iterations * protocol.batch_size * self._of_an_image(run.net, protocol)
+
+    def _of_an_image(self, net: Net, protocol: Protocol) -> int:
+        from resnet_cli.tasks.detection.size import layers
+
+        assert protocol.detector is not None
+        counted = layers(self.layout(net), self.classes, protocol.detector, context="context" in net.family)
+        return sum(layer.multiply_adds for layer in counted)
+
+    def cost(self, net: Net, protocol: Protocol) -> str | None:
+        """Time and memory of a run on one GPU."""
+        from resnet_cli.tasks.detection.cost import on_a_gpu
+
+        return on_a_gpu(net.name, protocol, self._of_an_image(net, protocol), self.parameters(net))
+
     classes: int
 
     @property

@@ -110,7 +110,7 @@ def test_resume_is_exact(
     assert contents(uninterrupted) == contents(folder)
 
 
-def test_ten_kills(uninterrupted: Path, classifier: Path, scenes: DetectionData, tmp_path: Path) -> None:
+def test_a_kill_after_each_update(uninterrupted: Path, classifier: Path, scenes: DetectionData, tmp_path: Path) -> None:
     """Stopped after every single update, again and again: the same bytes."""
     folder = tmp_path / "resumed"
     for _ in range(UPDATES - 1):
@@ -229,3 +229,55 @@ def test_unknown_data(tmp_path: Path) -> None:
         assert task.obstacle(Variant(dataset=task.dataset), tmp_path)
     with pytest.raises(BadInputError):
         VOC.open(Variant(dataset="voc07+12"), tmp_path)
+
+
+def test_what_a_real_row_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`resnet show` says hours and memory on one GPU, and by which assumptions; a classifier's size is its own."""
+    from resnet_cli.cli.main import _exit_code
+
+    assert 0 == _exit_code(["show", "table7", "--results-dir", str(tmp_path)])
+    said = " ".join(capsys.readouterr().out.split())
+
+    assert "faster-rcnn-resnet-101's updates on one GPU: about 3.3 hours, if it makes 2.4e12 multiply-adds" in said
+    assert "at least 2.1 GiB, by a measured step (0.78 GiB an image in fp32)" in said
+    assert "44,549,160" in said
+
+
+def test_numbers_of_each_class_are_the_papers() -> None:
+    """In Tables 10 and 11 each row's mean over the classes is its mAP, to the digits that the paper prints."""
+    from resnet_cli.analyses import analysis_of
+    from resnet_cli.experiment import load_experiment
+
+    numbers = analysis_of("per-class").numbers
+    rows = [row for name in ("table10", "table11") for row in load_experiment(name).rows if not row.net]
+
+    assert 6 == len(rows)
+    for row in rows:
+        of_classes = [value for number in numbers if (value := row.told(number)) is not None]
+        assert 20 == len(of_classes)
+        assert row.paper(VOC.metric) == pytest.approx(sum(of_classes) / 20, abs=0.0501)
+
+
+def test_analyses_of_a_trained_detector(uninterrupted: Path, scenes: DetectionData) -> None:
+    """Each class's average precision has the test's mean; refinement and scales are tested with the trained weights."""
+    from resnet_cli.analyses import analysis_of
+
+    per_class = analysis_of("per-class").compute(RUN, uninterrupted, scenes, None, lambda _: None)
+    run = RunSpec.of(RUN.net, Variant(dataset="drawn-scenes-coco", tiny=True), COCO.protocol, 1)
+    told: list[int] = []
+    answers = analysis_of("answers").compute(run, uninterrupted, scenes, None, told.append)
+
+    assert list(scenes.classes) == per_class["name"].tolist()
+    assert VOC.judge(_found(uninterrupted, scenes), list(all_objects(scenes.test)), scenes)["test_map50"] == (
+        pytest.approx(per_class["ap"].mean())
+    )
+    assert analysis_of("answers").is_right(answers, run)
+    assert {"refined_ap50", "multi-scale_ap", "refinement_gain", "scales_gain"} < set(
+        analysis_of("answers").sum_up(answers)
+    )
+    assert 3 * len(scenes.test) == told[-1]
+
+
+def _found(folder: Path, scenes: DetectionData) -> list[Detections]:
+    with np.load(folder / run_folder.PREDICTIONS) as arrays:
+        return from_kept(arrays, len(scenes.test))
