@@ -94,13 +94,10 @@ class Store:
         return status.model_copy(update={"state": "interrupted"})
 
     def is_done(self, run: RunSpec, after: str | None = None) -> bool:
-        """Whether the run has ended and its result is there, that of a test over views or of an analysis included.
-
-        Of a test or an analysis that its task has not, none is due: the run is the source of another task's.
-        """
+        """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
         if run_folder.read_status(self.folder(run)).state != "done":
             return False
-        if after not in (*run.task.views[1:], *run.task.analyses):
+        if after is None or after == run.task.views[0]:
             return True
         if after not in (*run.task.views, *run.task.analyses):
             return True  # of another task's nets, which start from this one

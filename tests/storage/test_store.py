@@ -352,9 +352,9 @@ def test_logs_are_not_mixed_up(store: Store) -> None:
         store.eval_log(spec())
 
 
-def test_done_with_its_test(store: Store, add_run: AddRun) -> None:
+def test_done_with_its_test(store: Store, add_run: AddRun, photos: Variant) -> None:
     """A trained run counts as done with a test over several views once that test's result is there, and whole."""
-    run = add_run("resnet-20", [50.0])
+    run = add_run("resnet-50", [50.0], variant=photos, experiment=load_experiment("table3"))
     result = store.folder(run) / run_folder.test_file("10-crop")
 
     assert store.is_done(run)
