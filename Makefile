@@ -19,7 +19,7 @@ CIFAR10 := degradation --depths 8,20 --schedule 0.02 --precision auto --dataset 
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(12, 2 * (os.cpu_count() or 1)))")
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: list setup demo demo-cifar10 reproduce report check format test test-all
+.PHONY: list setup demo demo-cifar10 reproduce report check format docs test test-all
 
 list: $(STAMP)
 	@$(RESNET) list
@@ -60,7 +60,10 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python -m typer resnet_cli.cli.app utils docs --name resnet --output docs/commands.md
+
+# The generated pages, then the site, without a network; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 test: $(STAMP) check
 	$(PYTEST)

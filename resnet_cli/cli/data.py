@@ -8,6 +8,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import counted
+from resnet_cli.cli.examples import examples
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.errors import BadInputError
 from resnet_cli.names import DOWNLOAD_HELP, PAPER_DATASETS, VERIFY_HELP, PaperDataset
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from resnet_cli.tasks.task import Task
 
-data_app = typer.Typer(help="Datasets: where they are, whether they are whole, how to get them.", no_args_is_help=True)
+data_app = typer.Typer(help="Find, check and download datasets.", no_args_is_help=True, epilog=examples("data"))
 
 
-@data_app.command(help=DOWNLOAD_HELP)
+@data_app.command(help=DOWNLOAD_HELP, epilog=examples("data download"))
 def download(*, data_dir: options.DataDir = None) -> None:
     """Download what can be downloaded."""
     from rich.console import Console
@@ -35,9 +36,9 @@ def download(*, data_dir: options.DataDir = None) -> None:
             typer.echo(f"{task.title} is whole in {fetch(task, folder, console)}")
 
 
-@data_app.command(help=VERIFY_HELP)
+@data_app.command(help=VERIFY_HELP, epilog=examples("data verify"))
 def verify(
-    dataset: Annotated[PaperDataset, typer.Argument(help="Which one.")] = PAPER_DATASETS[0],
+    dataset: Annotated[PaperDataset, typer.Argument(help="Dataset to check.")] = PAPER_DATASETS[0],
     *,
     data_dir: options.DataDir = None,
     dataset_root: options.DatasetRoot = None,
@@ -65,9 +66,9 @@ def verify(
     typer.echo(f"{whole}: {found}" if found else whole)
 
 
-@data_app.command()
+@data_app.command(epilog=examples("data where"))
 def where(*, data_dir: options.DataDir = None) -> None:
-    """Show where datasets are looked for, and the layout expected there."""
+    """Show where datasets are expected, in which layout, and which are there."""
     from resnet_cli.tasks import TASKS, titles
 
     folder = options.data_folder(data_dir)

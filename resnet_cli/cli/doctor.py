@@ -14,6 +14,7 @@ import typer
 from resnet_cli import __version__
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import say
+from resnet_cli.cli.examples import WHAT
 from resnet_cli.errors import BadInputError
 from resnet_cli.streams import printable
 
@@ -33,12 +34,17 @@ PROVEN = "resnet-20"
 def doctor(
     *,
     prove: Annotated[
-        bool, typer.Option("--prove", help=f"Also try whether the compiled step agrees with the plain one: {PROVEN}.")
+        bool,
+        typer.Option(
+            "--prove",
+            rich_help_panel=WHAT,
+            help=f"Also check that the compiled step agrees with the plain one ({PROVEN}).",
+        ),
     ] = False,
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Show versions, devices, data, disk, unfinished runs, and what stands in the way; exit code 2 if anything does."""
+    """Check versions, devices, data, disk and unfinished runs; print each obstacle; exit code 2 if there is one."""
     from resnet_cli.device.versions import explanation
     from resnet_cli.storage.store import Store
 

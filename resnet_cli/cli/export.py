@@ -9,6 +9,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.cli.examples import OUTPUT, WEIGHTS
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.paths import path_given
 from resnet_cli.cli.scale import check_takes_folder
@@ -29,8 +30,9 @@ def export(
         Target,
         typer.Option(
             "--to",
-            help="safetensors: the weights, described; torchvision: a file that torchvision.models.resnetN() loads; "
-            "onnx: a net that takes pixels.",
+            rich_help_panel=WEIGHTS,
+            help="safetensors: the weights with their description. torchvision: a file that "
+            "torchvision.models.resnetN() loads. onnx: a net that takes pixels.",
         ),
     ],
     output: Annotated[
@@ -39,7 +41,8 @@ def export(
             "--output",
             parser=path_given,
             metavar="<path>",
-            help="In place of <results>/exports/<run>.<suffix>.",
+            rich_help_panel=OUTPUT,
+            help="File to write (default: <results>/exports/<run>.<suffix>).",
         ),
     ] = None,
     data_dir: options.DataDir = None,
@@ -47,7 +50,7 @@ def export(
     _val_labels: ValLabels = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Write a finished run's weights for other programs, and print the file's path."""
+    """Write the weights of a finished run for other programs, and print the file's path."""
     from resnet_cli.storage import run_folder
     from resnet_cli.storage.store import Store
 

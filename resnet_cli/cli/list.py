@@ -9,7 +9,7 @@ from resnet_cli.shell import command
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
-    """Show every experiment: its question, its runs, those done at paper scale, and the time the rest takes here."""
+    """List the experiments: question, runs, runs done at the paper's scale, and the time that the rest takes here."""
     from rich.console import Console
 
     from resnet_cli.experiment import experiment_names, load_experiment

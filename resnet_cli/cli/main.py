@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from resnet_cli import __version__, streams
+from resnet_cli.cli.examples import examples
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_READER_GONE, EXIT_UNEXPECTED, BadInputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def make_app(names: Iterable[str]) -> typer.Typer:
     app = typer.Typer(
         help=f"Reproduces the tables and figures of {PAPER} (He et al., CVPR 2016).",
         no_args_is_help=True,
+        epilog=examples(""),
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
@@ -53,7 +55,7 @@ def make_app(names: Iterable[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, epilog=examples(name))(command)
     return app
 
 

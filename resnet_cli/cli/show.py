@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show(
     name: options.ExperimentName, *, depths: options.Depths = None, results_dir: options.ResultsDir = None
 ) -> None:
-    """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
+    """Show an experiment: its question, its protocol, the size of each net, and the paper's numbers. Trains nothing."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -23,12 +23,12 @@ SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
 
 
 def status(
-    experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs (default: all).")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment (default: all).")] = None,
     *,
     depths: options.Depths = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Show progress and remaining time of every run in the results folder."""
+    """Show the state, progress and remaining time of every run in the results folder."""
     from rich.console import Console
 
     from resnet_cli.cli.screen import seconds_left
