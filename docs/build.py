@@ -17,6 +17,7 @@ from resnet_cli.tasks.choices import CHOICES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md"]
+NOTEBOOK = ROOT / "docs/first-steps.ipynb"
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 # What the theme loads so that a page opened from a file can search; it is on another's server.
 SHIM = "https://unpkg.com/iframe-worker/shim"
@@ -56,20 +57,24 @@ GENERATED = {"docs/commands.md": commands_page, "docs/what-the-paper-leaves-open
 def notebook_page(notebook: Path) -> str:
     """A notebook's cells as a page: text as it is, code as blocks."""
     cells = json.loads(notebook.read_text())["cells"]
-    sources = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
-    return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in sources) + "\n"
+    title, *others = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    blocks = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in others]
+    file = f"This page is a notebook: [download it]({notebook.name}) and open it where a GPU is."
+    return "\n\n".join([title[0], file, *blocks]) + "\n"
 
 
 def gather(source: Path) -> None:
     """Copies the pages, and the files that they link to, to a folder."""
     pages = [ROOT / page for page in PAGES] + sorted(ROOT.glob("docs/*.md"))
     for page in pages:
-        targets = [(page.parent / link).resolve() for link in LINK.findall(page.read_text())]
-        for file in [page, *(target for target in targets if target.is_file())]:
-            copy = source / file.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
-    (source / "docs/first-steps.md").write_text(notebook_page(ROOT / "docs/first-steps.ipynb"))
+        text = page.read_text()
+        for file in [page, *((page.parent / link).resolve() for link in LINK.findall(text))]:
+            if file.is_file():
+                copy = source / file.relative_to(ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+        (source / page.relative_to(ROOT)).write_text(text.replace(f"{NOTEBOOK.name})", f"{NOTEBOOK.stem}.md)"))
+    (source / "docs" / f"{NOTEBOOK.stem}.md").write_text(notebook_page(NOTEBOOK))
 
 
 def search_from_files(site: Path) -> None:
@@ -98,6 +103,7 @@ def build(folder: Path) -> Path:
     shutil.copyfile(ROOT / "docs/zensical.toml", folder / "zensical.toml")
     zensical = Path(sys.executable).with_name("zensical")
     subprocess.run([zensical, "build", "--strict", "--config-file", folder / "zensical.toml"], check=True)
+    (folder / "site/404.html").unlink()  # its links hold at the root of a server only
     search_from_files(folder / "site")
     return folder / "site/index.html"
 

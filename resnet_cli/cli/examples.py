@@ -35,7 +35,7 @@ EXAMPLES = {
         "resnet table table6 --output table6.tex": "the same for a LaTeX document",
     },
     "plot": {
-        "resnet plot cifar --format pdf": "Figure 6, from our runs",
+        "resnet plot fig6 --format pdf": "Figure 6, from our runs",
         "resnet plot fig1 --tiny": "Figure 1, from smoke runs",
     },
     "check": {
@@ -47,8 +47,8 @@ EXAMPLES = {
         "resnet compare results /mnt/other/results fig1": "the runs of one experiment",
     },
     "eval": {
-        "resnet eval resnet-20 --weights results/runs/RUN": "a run of ours, on CIFAR-10",
-        "resnet eval resnet-50 --weights torchvision --dataset imagenet --crops 10": "torchvision's, 10-crop",
+        "resnet eval resnet-20 --weights results/runs/RUN": "a run of ours",
+        "resnet eval resnet-50 --weights torchvision --crops 10": "torchvision's, 10-crop",
     },
     "export": {
         "resnet export RUN --to safetensors": "the weights, with their description",
@@ -62,14 +62,17 @@ EXAMPLES = {
         "resnet report": "writes results/report.html",
         "resnet report --results-dir results/published --output published.html": "of the published runs",
     },
-    "data": {"resnet data where": "where datasets are expected", "resnet data download": "downloads CIFAR-10"},
+    "data": {
+        "resnet data where": "where datasets are expected",
+        "resnet data download": "downloads what can be downloaded",
+    },
     "data download": {
         "resnet data download": "into data/",
         "resnet data download --data-dir /mnt/data": "into a folder of yours",
     },
     "data verify": {
-        "resnet data verify": "the files of CIFAR-10",
-        "resnet data verify imagenet --dataset-root DIR": "every photograph of a folder of classes",
+        "resnet data verify": "the files that were downloaded",
+        "resnet data verify --dataset-root DIR": "every photograph of a folder of classes",
     },
     "data where": {
         "resnet data where": "looks in data/, or where RESNET_DATA says",

@@ -76,7 +76,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its code (the README lists them)."""
+    """Runs the command line and exits with its code (docs/run.md lists them)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     streams.install()
     code = _exit_code(arguments) or (EXIT_READER_GONE if streams.reader_gone() else 0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Something that the paper leaves open, and what is done here. README.md has the same rows in the same words."""
+    """Something that the paper leaves open, and what is done here: a row of docs/what-the-paper-leaves-open.md."""
 
     left_open: str
     here: str
