@@ -60,7 +60,7 @@ def notebook_page(notebook: Path) -> str:
     title, *others = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
     blocks = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in others]
     file = f"This page is a notebook: [download it]({notebook.name}) and open it where a GPU is."
-    return "\n\n".join([title[0], file, *blocks]) + "\n"
+    return "\n\n".join([title[0].replace("\n\n", f"\n\n{file}\n\n", 1), *blocks]) + "\n"
 
 
 def gather(source: Path) -> None:
@@ -75,6 +75,7 @@ def gather(source: Path) -> None:
                 shutil.copyfile(file, copy)
         (source / page.relative_to(ROOT)).write_text(text.replace(f"{NOTEBOOK.name})", f"{NOTEBOOK.stem}.md)"))
     (source / "docs" / f"{NOTEBOOK.stem}.md").write_text(notebook_page(NOTEBOOK))
+    shutil.copyfile(ROOT / "docs/site.css", source / "docs/site.css")
 
 
 def search_from_files(site: Path) -> None:
