@@ -243,16 +243,17 @@ def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.d
         rows.append(row)
     console.print(Grid([*columns, *kernels, *beside], rows, title=title))
     console.print(
-        f"ms: the {step} step, {plan.precision}, its batch made: median over {plan.rounds} rounds of {plan.updates} "
-        "updates (lowest to highest). floor: its arithmetic at the speed of a large matrix product here, or its "
-        "launches. GB: the most memory that a training takes, of the device on CUDA. test: 10,000 images.",
+        f"ms: the {step} step, {plan.precision}, with making its batch: median over {plan.rounds} rounds of "
+        f"{plan.updates} updates (lowest to highest). floor: the time of its arithmetic at the speed of a large "
+        "matrix product here, or of its kernel launches. GB: peak memory of a training, on CUDA the device's. test: "
+        "10,000 images.",
         highlight=False,
     )
     if plan.against_eager:
         console.print(
-            "eager: the loop that most people write (fp32, NCHW, DataLoader with 4 workers), turn by turn with ours. "
+            "eager: a common eager loop (fp32, NCHW, DataLoader with 4 workers), measured in turn with ours. "
             "ratio: eager over ours.",
             highlight=False,
         )
     times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in estimates(results, plan.dataset).items())
-    console.print(f"At the paper's scale, one run after the other: {times}.", highlight=False)
+    console.print(f"At the paper's scale, one run after another: {times}.", highlight=False)

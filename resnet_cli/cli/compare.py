@@ -68,7 +68,7 @@ def compare(
     from resnet_cli.storage.store import Store
 
     if name is None and depths is not None:
-        raise BadInputError("--depths: of a sweep; name the EXPERIMENT")
+        raise BadInputError("--depths: needs the name of an EXPERIMENT")
     experiment = load_experiment(name, parse_depths(depths)) if name else None
     for path in (a, b):
         if not (path / "runs").is_dir():

@@ -33,7 +33,7 @@ def download(*, data_dir: options.DataDir = None) -> None:
     console, folder = Console(stderr=True), options.data_folder(data_dir)
     for task in TASKS:
         if task.is_downloadable:
-            typer.echo(f"{task.title} is whole in {fetch(task, folder, console)}")
+            typer.echo(f"{task.title} is complete in {fetch(task, folder, console)}")
 
 
 @data_app.command(help=VERIFY_HELP, epilog=examples("data verify"))
@@ -62,7 +62,7 @@ def verify(
         raise BadInputError(in_the_way)
     with counted(Console(stderr=True), "decoding") as tell:
         found = task.verify(variant, folder, dataset_root, options.worker_count(workers), tell)
-    whole = f"{source} can be used" if source else f"{task.title} is whole in {dataset_root or folder}"
+    whole = f"{source} can be used" if source else f"{task.title} is complete in {dataset_root or folder}"
     typer.echo(f"{whole}: {found}" if found else whole)
 
 
@@ -77,7 +77,7 @@ def where(*, data_dir: options.DataDir = None) -> None:
         for name, is_there in task.expected(folder).items():
             typer.echo(f"  {name}: {'there' if is_there else 'missing'}")
     replaced = titles(lambda task: task.folder)
-    typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) stands in for {replaced} by --dataset-root.")
+    typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) can replace {replaced}: --dataset-root.")
 
 
 def fetch(task: Task, data_dir: Path, console: Console) -> Path:

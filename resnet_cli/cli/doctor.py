@@ -66,7 +66,7 @@ def doctor(
     obstacles += _disk_obstacles(store.root)
     if obstacles:
         raise BadInputError("; ".join(obstacles))
-    _say("Nothing stands in the way.")
+    _say("No obstacle to a run.")
 
 
 def _show_devices(*, prove: bool) -> None:
@@ -130,7 +130,7 @@ def _data_obstacles(folder: Path) -> list[str]:
         elif problem := task.obstacle(Variant(dataset=task.dataset), folder):
             problems.append(problem)
         else:
-            _say(f"{task.title}: whole, in {place}")
+            _say(f"{task.title}: complete, in {place}")
     return problems
 
 
@@ -157,10 +157,10 @@ def _run_obstacles(store: Store) -> list[str]:
             obstacles.append(str(error))
         else:
             for each in problems:
-                _say(f"{run.run_id}: goes on from the checkpoint before: {each}")
+                _say(f"{run.run_id}: continues from the previous checkpoint: {each}")
             if status.iteration and status.state in ("interrupted", "failed", "running"):
                 far = f"{status.iteration:,} of {run.protocol.iterations:,} updates"
-                _say(f"{run.run_id}: {status.state} after {far}; the command that began it goes on with it")
+                _say(f"{run.run_id}: {status.state} after {far}; the command that began it continues it")
     return obstacles
 
 

@@ -128,7 +128,7 @@ def _dataset(run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, 
     except BadInputError as error:
         if needed:
             raise BadInputError(
-                f"the training images' mean is not in a run's folder but made of them: {error}"
+                f"the training images' mean is computed from the images, which are needed once: {error}"
             ) from error
         _say(f"without the training images' mean: {error}")
         return None

@@ -40,5 +40,9 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     ]
     say_commands(console, f"Next: {', '.join(steps)}")
     for task, here in measured.items():
-        basis = f"by {here.basis}" if here else "by runs made here; 50 updates or 30 seconds of any run are enough"
-        console.print(f"The time of {task.title}'s nets is judged {basis}.", highlight=False)
+        basis = (
+            f"from {here.basis}"
+            if here
+            else "from runs on this machine; 50 updates or 30 seconds of any run are enough"
+        )
+        console.print(f"The time of {task.title}'s nets is estimated {basis}.", highlight=False)

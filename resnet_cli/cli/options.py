@@ -233,14 +233,16 @@ def cluster(
         raise BadInputError(f"--jobs {jobs}: torchrun trains one net at a time")
     if launcher == "local":
         if slurm:
-            raise BadInputError("--slurm: takes --launcher slurm")
+            raise BadInputError("--slurm: needs --launcher slurm")
         return None
     if jobs not in (None, 1):
-        raise BadInputError(f"--jobs {jobs}: of --launcher local; SLURM decides how many jobs run side by side")
+        raise BadInputError(
+            f"--jobs {jobs}: applies to --launcher local; SLURM decides how many jobs run at the same time"
+        )
     if ranks > 1:
         raise BadInputError("--launcher slurm: each job trains a net of its own; torchrun's processes train one")
     if precision == "auto":
-        raise BadInputError("--precision auto: looks at this machine, not at the cluster's; say fp32, tf32 or bf16")
+        raise BadInputError("--precision auto: checks this machine, not the cluster's; give fp32, tf32 or bf16")
     from resnet_cli.runs.slurm import check_installed, parse_options
 
     parsed = parse_options(slurm or [])

@@ -181,8 +181,8 @@ def _auto_dataset(task: Task, data_dir: Path, console: Console, *, may_download:
             say(console, f"Using {task.title} in {place}.")
         return task.dataset
     if in_the_way:
-        say(console, f"{task.title} is not to be had: {in_the_way}")
-    console.print(f"Using the {task.datasets[task.embedded]} instead; nothing it shows is about {task.title}.")
+        say(console, f"{task.title} is not available: {in_the_way}")
+    console.print(f"Using the {task.datasets[task.embedded]} instead; its results say nothing about {task.title}.")
     return task.embedded
 
 

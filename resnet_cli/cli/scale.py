@@ -88,7 +88,7 @@ class Asked:
 
     def __post_init__(self) -> None:
         if self.at is not None and replace(self, at=None) != Asked():
-            raise BadInputError(f"--at {self.at}: says all of the scale; leave out the other options that say it")
+            raise BadInputError(f"--at {self.at}: selects the whole scale; leave out the other scale options")
 
 
 def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

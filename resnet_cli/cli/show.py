@@ -34,7 +34,9 @@ def show(
         console.print(_protocol(experiment), markup=False, highlight=False)
         measured = measured_speed(store, Variant(dataset=experiment.dataset))
         console.print(_nets(experiment, store, measured))
-        basis = f"judged by {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
+        basis = (
+            f"estimated from {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
+        )
         console.print(f"Time here at paper scale: {basis}.", highlight=False)
     if experiment.architectures:
         from resnet_cli.report.summarize import summarize

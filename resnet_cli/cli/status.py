@@ -79,7 +79,7 @@ def status(
     headers = ["run", "state", "updates", "train %", "test %", "images/s", "left", "scale"]
     console.print(Grid(headers, rows, left=(0, 1, 7), prose=(1,), spare=(5, 3)))  # the state says why a job waits
     if any(state.state == "interrupted" for state in states):
-        say(console, "Interrupted runs go on by the command that began them.")
+        say(console, "To continue an interrupted run, repeat the command that began it.")
     _say_left_out(store, results_dir, console)
     for run, state in zip(runs, states, strict=True):
         if state.message:

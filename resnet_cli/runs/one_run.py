@@ -75,7 +75,7 @@ def train_one(
         another = f"another process is training {run.run_id}; 'resnet status' shows it"
         return "locked", str(reason) if isinstance(reason, _WaitingError) else another
     except StoppedError:
-        return "interrupted", "stopped; the same command goes on from here"
+        return "interrupted", "stopped; the same command continues from here"
     except DivergedError as error:
         ending, message = "diverged", str(error)
     except BadInputError as error:

@@ -128,7 +128,7 @@ def test_what_is_no_option(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "table6", "--tiny", "--slurm", "partition=gpu"], "--slurm: takes --launcher slurm"),
+        (["run", "table6", "--tiny", "--slurm", "partition=gpu"], "--slurm: needs --launcher slurm"),
         ([*COMMAND, "--jobs", "2"], "--jobs 2: of --launcher local"),
         ([*COMMAND, "--slurm", "gpu"], "--slurm 'gpu': write KEY=VALUE"),
     ],
