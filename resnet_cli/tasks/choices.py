@@ -79,7 +79,7 @@ CHOICES = (
         "the training error's mean over 5,005 updates (an epoch) is not 0.5 points below the best before, 3 "
         "times in a row; at most 3 drops; in a shorter schedule the window is shorter, but not below 1,000 "
         "updates",
-        "the rate drops when the error falls by less than a sixth of a point per epoch; the validation set plays no part",
+        "the rate drops when the error falls by less than a sixth of a point per epoch; validation data play no part",
         "imagenet",
     ),
     Choice(
