@@ -37,10 +37,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(RESNET) run demo --precision auto --jobs 2
 	@echo
-	@echo "Three commands to go on with:"
-	@echo "  $(RESNET) run degradation --minutes 30   # the paper's images, as long a schedule as fits"
-	@echo "  $(RESNET) show table6                    # the paper's table: protocol, nets, numbers, claims"
-	@echo "  $(RESNET) report                         # one page with the tables, the curves and the verdicts"
+	@echo "Next, try:"
+	@echo "  $(RESNET) run degradation --depths 8,20 --minutes 30   # on CIFAR-10, with the longest schedule that fits"
+	@echo "  $(RESNET) show table6    # the paper's table: protocol, nets, numbers, claims"
+	@echo "  $(RESNET) report         # one page with the tables, the curves and the verdicts"
 
 # Says first how long it takes here: it measures the updates.
 demo-cifar10: $(STAMP)
