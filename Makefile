@@ -38,7 +38,7 @@ demo: $(STAMP)
 	$(RESNET) run demo --precision auto --jobs 2
 	@echo
 	@echo "Next, try:"
-	@echo "  $(RESNET) run degradation --depths 8,20 --minutes 30   # on CIFAR-10, with the longest schedule that fits"
+	@echo "  $(RESNET) run degradation --depths 8,20 --dataset auto --minutes 30   # on CIFAR-10"
 	@echo "  $(RESNET) show table6    # the paper's table: protocol, nets, numbers, claims"
 	@echo "  $(RESNET) report         # one page with the tables, the curves and the verdicts"
 

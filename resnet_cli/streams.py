@@ -1,4 +1,4 @@
-"""Standard output and standard error that outlive their readers, and write what their character set can take."""
+"""Standard output and standard error that survive their readers, and write what their character set has."""
 
 from __future__ import annotations
 

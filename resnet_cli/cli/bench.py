@@ -1,4 +1,4 @@
-"""`resnet bench`: how fast an update is here, and beside the loop that most people write."""
+"""`resnet bench`: how fast a training update is here, alone and beside a common eager loop."""
 
 from __future__ import annotations
 

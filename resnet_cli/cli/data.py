@@ -1,4 +1,4 @@
-"""`resnet data`: where datasets are, whether they are whole, and how to get them."""
+"""`resnet data`: find, check and download datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`resnet doctor`: versions, devices, data, disk, unfinished runs, and what stands in the way of a run."""
+"""`resnet doctor`: versions, devices, data, disk, unfinished runs, and obstacles to a run."""
 
 from __future__ import annotations
 

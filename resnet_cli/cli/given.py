@@ -1,4 +1,4 @@
-"""What `resnet eval` is asked to test: its options together, and what they leave unsaid."""
+"""What `resnet eval` tests: its options together, and the defaults of those that are not given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `resnet` command: its subcommands, and how errors become one line and an exit code."""
+"""The `resnet` command: its subcommands, errors in one line, and their exit codes."""
 
 from __future__ import annotations
 

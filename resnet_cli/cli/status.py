@@ -1,4 +1,4 @@
-"""`resnet status`: where each run stands, also from a second terminal."""
+"""`resnet status`: the state and progress of each run, also from a second terminal."""
 
 from __future__ import annotations
 

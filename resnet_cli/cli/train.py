@@ -1,4 +1,4 @@
-"""Has runs trained, here, by several processes or by a cluster, and says by an exit code how that went."""
+"""Trains runs here, by several processes or on a cluster. The exit code says how that ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run from its lock to its last file: opens its data, trains, tests or analyses; what goes wrong is its ending."""
+"""One run from its lock to its last file: opens its data, trains, tests or analyses, and records how it ended."""
 
 from __future__ import annotations
 

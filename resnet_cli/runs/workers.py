@@ -1,4 +1,4 @@
-"""Several runs side by side, each in a process of its own."""
+"""Several runs at the same time, each in its own process."""
 
 from __future__ import annotations
 
