@@ -44,7 +44,7 @@ BUILD = _module(ROOT / "docs/build.py")
 def tiny(command: str) -> str:
     """The command as a smoke run, if it trains."""
     words = command.split()
-    return SCALE.sub("", command) + " --tiny --device cpu" if words[1] == "run" else command
+    return SCALE.sub("", command) + " --tiny --seeds 1 --device cpu" if words[1] == "run" else command
 
 
 class Page(HTMLParser):

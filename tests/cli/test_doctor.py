@@ -50,7 +50,7 @@ def test_nothing_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     code, out, err = ask(capsys, "--data-dir", str(tmp_path), "--results-dir", str(tmp_path / "new"))
 
     assert (0, "") == (code, err)
-    for words in ("torchvision", "threads", "compiled step: yes", "CIFAR-10: whole", "ImageNet: not in", "GB free"):
+    for words in ("torchvision", "threads", "compiled step: yes", "CIFAR-10: complete", "ImageNet: not in", "GB free"):
         assert words in out
     assert out.endswith("No obstacle to a run.\n")
     assert [] == list(tmp_path.iterdir())
