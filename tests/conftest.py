@@ -76,6 +76,7 @@ class AddRun(Protocol):
         variant: Variant = ...,
         state: run_folder.State = "done",
         experiment: Experiment | None = None,
+        averaged: list[float | None] | None = None,
     ) -> RunSpec: ...
 
 
@@ -95,7 +96,7 @@ def short() -> Variant:
 def add_run(store: Store, short: Variant) -> AddRun:
     """Writes a run: test errors at evenly spaced evaluations; training error 80, then `train_error` in the last tenth.
 
-    A run that is not done stops half way.
+    A run that is not done stops half way. With `averaged` it was tested with averaged statistics, too.
     """
 
     def add(
@@ -107,6 +108,7 @@ def add_run(store: Store, short: Variant) -> AddRun:
         variant: Variant = short,
         state: run_folder.State = "done",
         experiment: Experiment | None = None,
+        averaged: list[float | None] | None = None,
     ) -> RunSpec:
         protocol = (experiment or load_experiment("table6")).protocol
         run = RunSpec.of(variant.task.net(net), variant, protocol, seed)
@@ -119,6 +121,8 @@ def add_run(store: Store, short: Variant) -> AddRun:
         test = pd.DataFrame(
             {"iteration": at, "test_loss": 1.0, "test_error": test_errors, "test_error_top5": 0.5, "images": 10_000}
         )
+        if averaged:
+            test["averaged_test_error"] = averaged
         if state != "done":
             train, test = train[train.iteration <= total // 2], test[test.iteration <= total // 2]
         train.to_csv(folder / run_folder.TRAIN_CSV, index=False)

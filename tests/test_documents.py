@@ -15,6 +15,7 @@ from paper_tasks import CIFAR10
 from resnet_cli.claims.judge import judge
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
+from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES
 from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.report.shown import variant_to_show
@@ -99,6 +100,7 @@ def test_assumptions_are_listed_with_their_values() -> None:
     assert f"last {Warmup().window} updates" in assumptions
     assert f"{Warmup().from_depth} layers and more" in assumptions
     assert f"pad {PADDING}" in assumptions
+    assert f"averaged over {AVERAGED_IMAGES:,} training images" in assumptions
     plateau = Plateau()
     assert f"{plateau.window:,} updates (an epoch) is not {plateau.improvement:g} points below" in assumptions
     assert f"{plateau.patience} times in a row; at most {plateau.drops} drops" in assumptions
@@ -243,6 +245,30 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     at_the_end, at_first = f"{more.min():.2f} to {more.max():.2f}", f"{int(less.min())} to {int(less.max())}"
     choices = (DOCS / "what-the-paper-leaves-open.md").read_text()
     assert f"err {at_the_end} more at the end, plain-20 {at_first} points less" in choices
+
+
+def test_number_of_images_is_by_trial() -> None:
+    """docs/paper-scale.md has the rows of bn-statistics-images.csv; as many are averaged over as agree with 12,800."""
+    section = (ROOT / "docs/paper-scale.md").read_text().partition("## Tested both ways")[2].partition("\n## ")[0]
+    measured = pd.read_csv(ROOT / "results/published/bn-statistics-images.csv")
+    averaged = [name for name in measured.columns if name.startswith("averaged_over_")]
+    images = {AVERAGED_BATCH * int(name.rpartition("_")[2]): measured[name] for name in averaged}
+    off = {number: (errors - images[12_800]).abs() for number, errors in images.items() if number != 12_800}
+    rows = []
+    for run, iteration, *errors in measured.itertuples(index=False):
+        cells = [
+            f"{run.partition('-cifar10')[0]}, seed {run[-1]}",
+            f"{iteration:,}",
+            *(f"{each:.2f}" for each in errors),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+
+    assert f"| net | updates | running | {' | '.join(f'{number:,}' for number in images)} |" in section
+    assert rows == re.findall(r"^\| .*, seed .*$", section, re.MULTILINE)
+    assert AVERAGED_IMAGES == min(off, key=lambda number: off[number].mean())
+    means = [f"{off[number].mean():.2f}" for number in (AVERAGED_IMAGES, 1_280, 2_560, 8_960)]
+    assert "{} points from 12,800; fewer are {} and {}, and 8,960 with {}".format(*means) in section.replace("\n", " ")
+    assert f"(5,120: {off[AVERAGED_IMAGES].max():.2f} at most)" in section
 
 
 def test_estimates_are_worked_out_anew() -> None:

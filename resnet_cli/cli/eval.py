@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+    from torch import nn
 
     from resnet_cli.cli.given import Request
     from resnet_cli.data.dataset import Constants
@@ -110,6 +111,14 @@ def evaluate_weights(
             help="Test fully convolutionally with these shorter sides: 224,256,384,480,640.",
         ),
     ] = None,
+    bn_statistics: Annotated[
+        Literal["running", "averaged"],
+        typer.Option(
+            "--bn-statistics",
+            rich_help_panel=WEIGHTS,
+            help="Statistics of batch normalisation: those in the weights' file, or averaged over training images.",
+        ),
+    ] = "running",
     data_dir: options.DataDir = None,
     device: Annotated[
         Literal["auto", "cuda", "mps", "cpu"],
@@ -150,7 +159,8 @@ def evaluate_weights(
     else:
         request = ask(name, weights, dataset, dataset_root, convention, crops, scales, precision, mean, std)
         folder, threads = options.data_folder(data_dir), options.worker_count(workers)
-        answer, content = _test(request, folder, dataset_root, device, threads, key, class_order)
+        averages = bn_statistics == "averaged"
+        answer, content = _test(request, folder, dataset_root, device, threads, key, class_order, averages=averages)
     if form == "json":
         import json
 
@@ -169,13 +179,15 @@ def _test(
     workers: int,
     key: str | None,
     class_order: ClassOrder | None,
+    *,
+    averages: bool,
 ) -> tuple[dict[str, Any], bytes]:
     """Tests a net; returns what to print, and the content of a file of its scores."""
     from rich.console import Console
 
     from resnet_cli.cli.given import TORCHVISION
     from resnet_cli.device.torch_device import choose_device, prepare
-    from resnet_cli.evaluate.evaluate import evaluate
+    from resnet_cli.evaluate.evaluate import AVERAGED_IMAGES, evaluate
     from resnet_cli.tasks import open_dataset
     from resnet_cli.tasks.classification import Classification
     from resnet_cli.weights.convention import find_convention
@@ -210,8 +222,13 @@ def _test(
     built = foreign_net(net, task, classes, convention)
     matched = match(state, built, request.weights)
     data = _prepared(data, convention.constants, request.sides).to(chosen)
+    tested_net: nn.Module = built.to(chosen)
+    if averages:
+        with counted(progress, "averaging") as tell:
+            images = min(AVERAGED_IMAGES, len(data.train_labels))
+            tested_net = task.averaged(tested_net, data, variant.precision, progress=lambda done: tell(done, images))
     evaluation = _with_progress(
-        lambda done: evaluate(built.to(chosen), data, variant.precision, request.views, progress=done),
+        lambda done: evaluate(tested_net, data, variant.precision, request.views, progress=done),
         len(data.test_labels) * _views_of_each(request),
         progress,
     )
@@ -235,6 +252,7 @@ def _test(
         "convention": f"{request.convention} ({convention.meaning(task)})",
         "data": data_in_words(variant, data.name, classes),
         "precision": variant.precision,
+        "bn_statistics": "averaged" if averages else "running",
         "views": request.views + (f" at {', '.join(map(str, request.sides))}" if request.sides else ""),
         **errors(evaluation.top1_error, evaluation.top5_error, evaluation.images),
         "paper": papers(request),

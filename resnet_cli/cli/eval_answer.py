@@ -85,7 +85,8 @@ def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "data", answer["data"]
         if "classes" in answer:
             yield "classes", answer["classes"]
-        yield "test", f"{answer['views']}, {answer['precision']}"
+        averaged = "; BN statistics averaged" if answer["bn_statistics"] == "averaged" else ""
+        yield "test", f"{answer['views']}, {answer['precision']}{averaged}"
     for key, label in (("top1", "top-1 error"), ("top5", "top-5 error")):
         low, high = answer[f"{key}_interval"]
         yield label, f"{answer[f'{key}_error']:.2f}%  (n = {answer['images']:,} images; 95%: {low:.2f} to {high:.2f})"

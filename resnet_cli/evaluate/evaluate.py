@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 
 from resnet_cli.data.photos import PhotoDataset
 from resnet_cli.device.ranks import ALONE
@@ -18,7 +19,7 @@ from resnet_cli.evaluate.scores import top_errors
 from resnet_cli.nets.resnet import ResNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 LOWEST = -1e4  # the log of a probability of 0, within float16's range
+# Training images over which statistics are averaged, and of a batch: docs/paper-scale.md has what others of them give.
+AVERAGED_IMAGES, AVERAGED_BATCH = 5_120, 128
 MAP_STRIDE = 32  # pixels of the input to a place of the last map in nets on photographs
 
 
@@ -89,6 +92,30 @@ def evaluate(
     top1, top5 = top_errors(scores.cpu().numpy(), labels.cpu().numpy())
     loss = float(functional.cross_entropy(scores, labels))
     return Evaluation(loss=loss, top1_error=top1, top5_error=top5, images=len(labels), logits=scores.cpu())
+
+
+@torch.no_grad()
+def with_averaged_statistics(
+    net: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: Precision
+) -> nn.Module:
+    """A copy of a net whose batch normalisations have the mean of their statistics over batches of training images.
+
+    The weights stay, and each batch is normalised by its own mean and variance, as in training. What is averaged are
+    its mean and its unbiased variance (Ioffe and Szegedy, Algorithm 2, which section 3.4 refers to).
+
+    Args:
+        net: On the device; nothing of it changes.
+        batches: Inputs, (B, 3, H, W) each, all of one size.
+        device: Where the net is.
+        precision: Arithmetic of the forward passes; statistics are in fp32.
+    """
+    layout = memory_format(device, precision)
+    net = copy.deepcopy(net).to(memory_format=layout)
+    for module in net.modules():
+        vars(module).pop("forward", None)  # a faster step's, or that of several ranks
+    with autocast(device, precision):
+        update_bn((batch.contiguous(memory_format=layout) for batch in batches), net)
+    return net
 
 
 def _classes(net: nn.Module) -> int:

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from resnet_cli.experiment import Experiment
     from resnet_cli.report.summarize import Summary
     from resnet_cli.tasks.metric import Metric
+    from resnet_cli.tasks.task import Task
 
 TOP1, TOP5 = "paper top-1", "paper top-5"
 TOP1_OURS, TOP5_OURS = "ours top-1", "ours top-5"
 NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
+RUNNING = "running"
 DIFFERENCE = f"ours {MINUS} paper"
 
 
@@ -35,9 +37,26 @@ def compares_top1(experiment: Experiment) -> bool:
     return any(row.error is not None for row in experiment.rows if row.net or row.ensemble)
 
 
+def shows_both(frame: pd.DataFrame, task: Task) -> bool:
+    """Whether some net was tested with averaged statistics, so that its table has errors with running ones too."""
+    key = task.metric.averaged.key
+    return key in frame and bool(frame[key].notna().any())
+
+
+def shows_best(frame: pd.DataFrame, experiment: Experiment) -> bool:
+    """Whether the best of all evaluations stands beside the last.
+
+    Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little. Of
+    tests with averaged statistics there are too few, and in a terminal there is no room for both.
+    """
+    is_usual = experiment.test == experiment.task.views[0] and not extra_metrics(experiment)
+    return is_usual and not shows_both(frame, experiment.task)
+
+
 def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
     """The cells of a table's frame (`ResultTable.frame`) under their headers, without columns that say nothing."""
     ours, task = frame["net"].notna(), summary.task
+    both = shows_both(frame, task)
     lead, trained = task.metric, task.trained
 
     def means(metric: Metric) -> list[str]:
@@ -59,6 +78,8 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
             }
         )
     else:
+        running = pd.Series(means(lead))
+        averaged = pd.Series(means(lead.averaged)) if both else running
         papers = frame[[f"paper_{lead.row or lead.key}", "paper_mean", "paper_std"]]
         cells = pd.DataFrame(
             {
@@ -66,21 +87,23 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
                 "layers": frame["layers"],
                 "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
                 "paper": [_paper(*row) for row in papers.itertuples(index=False)],
-                "ours": means(lead),
+                "ours": averaged.where(averaged != NOT_RUN, running),
+                RUNNING: running,
                 "best": [mean_in_words(value) for value in frame[f"best_{lead.key}"]],
                 "train": means(trained),
                 "n": frame["n"].astype(str),
                 DIFFERENCE: [signed(value) for value in frame["difference"]],
             }
         )
-    cells.loc[~ours, cells.columns.intersection([TOP1_OURS, TOP5_OURS, "ours", "best", "train", "n", DIFFERENCE])] = ""
+    said_of_ours = [TOP1_OURS, TOP5_OURS, "ours", RUNNING, "best", "train", "n", DIFFERENCE]
+    cells.loc[~ours, cells.columns.intersection(said_of_ours)] = ""
     extras = extra_metrics(summary.experiment)
     for header, (metric, form) in extras.items():
         values = zip(frame[metric], frame[f"{metric}_std"], strict=True)
         column = pd.Series([mean_in_words(mean, std, form) for mean, std in values]).where(ours, "")
         cells.insert(list(cells.columns).index("n"), header, column)
-    # Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little.
-    left_out = [] if summary.experiment.test == task.views[0] and not extras else ["best"]
+    left_out = [] if shows_best(frame, summary.experiment) else ["best"]
+    left_out += [] if both else [RUNNING]
     left_out += ["layers"] if extras else []
     papers_columns = [f"paper_{metric.row or metric.key}" for metric in task.metrics]
     if frame[papers_columns[0]].isna().all():

@@ -242,7 +242,9 @@ def _first_difference(a: Store, run: RunSpec, b: Store, other: RunSpec) -> int |
     """
     updates = []
     for one, another in ((a.train_log(run), b.train_log(other)), (a.eval_log(run), b.eval_log(other))):
-        left, right = one.set_index("iteration").align(another.set_index("iteration"))  # any update of either
+        columns = one.columns.intersection(another.columns)  # a log from before has no averaged statistics
+        # Any update of either.
+        left, right = one[columns].set_index("iteration").align(another[columns].set_index("iteration"))
         same = (left == right) | (left.isna() & right.isna())  # a loss may be no number
         updates += [int(update) for update in same.index[~same.all(axis=1)][:1]]
     return min(updates, default=None)

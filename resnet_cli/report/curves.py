@@ -10,6 +10,8 @@ import pandas as pd
 from resnet_cli.report.summarize import averaging_window
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
 
@@ -21,16 +23,20 @@ class LearningCurves:
     """A net's learning curves: mean over its runs, lowest and highest. Percent.
 
     Attributes:
+        net: Whose they are.
         test: Test error at each evaluation; columns mean, low, high; indexed by iteration.
         train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
         n: Runs behind them.
         unfinished: Whether these runs have not ended; they are shown only where no finished run is.
+        averaged: Whether `test` is of tests with averaged statistics of batch normalisation, which all these runs have.
     """
 
+    net: Net
     test: pd.DataFrame
     train: pd.DataFrame
     n: int
     unfinished: bool
+    averaged: bool = False
 
 
 def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
@@ -44,16 +50,30 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     done = [logs for logs in of_net if logs.is_done]
     shown = done or of_net
     window = averaging_window(protocol, task.training_images)
-    test = _spread(
-        [logs.evaluations.set_index("iteration")[task.metric.key] for logs in shown if len(logs.evaluations)]
-    )
+    tests = [logs.evaluations.set_index("iteration") for logs in shown if len(logs.evaluations)]
+    column = task.metric.averaged.key
+    averaged = bool(tests) and all(column in each and each[column].notna().any() for each in tests)
+    test = _spread([each[column if averaged else task.metric.key] for each in tests])
     updates = [logs.updates.set_index("iteration")[task.trained.key] for logs in shown if len(logs.updates)]
     train = _spread([log.rolling(window).mean() for log in updates])
     if test.empty and train.empty:
         return None
     # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
     step = max(1, protocol.iterations // POINTS_PER_CURVE)
-    return LearningCurves(test, train.iloc[(len(train) - 1) % step :: step], len(updates), unfinished=not done)
+    points = train.iloc[(len(train) - 1) % step :: step]
+    return LearningCurves(net, test, points, len(updates), unfinished=not done, averaged=averaged)
+
+
+def evaluations_in_words(curves: Collection[LearningCurves]) -> str:
+    """At which evaluations the test curves were measured, and by which statistics of batch normalisation.
+
+    The statistics are left unsaid where all are running ones.
+    """
+    running = [each.net.name for each in curves if not each.averaged]
+    if len(running) == len(curves):
+        return "at each evaluation"
+    others = f" ({', '.join(running)}: with running ones)" if running else ""
+    return f"at each evaluation with averaged statistics of batch normalisation{others}"
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

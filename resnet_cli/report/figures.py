@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_cli.analyses import analysis_of
-from resnet_cli.report.curves import learning_curves
+from resnet_cli.report.curves import evaluations_in_words, learning_curves
 from resnet_cli.report.layers import draw_layers, is_wide, layer_values
 from resnet_cli.report.panels import draw_curves, draw_depth, highest_after_start, label_ends, net_colours
 from resnet_cli.report.summarize import window_in_words
@@ -200,11 +200,12 @@ def _footnote(summary: Summary, data: FigureData) -> str:
     sentences = []
     if curves:
         assert summary.experiment.figure
+        evaluations = evaluations_in_words(curves.values())
         crop = "of the centre crop, " if summary.experiment.protocol.photos else ""
         band = ", the band from the lowest to the highest" if several else ""
         sentences += [
             f"{trained.capitalize()} (dashed): running, on augmented batches, trailing mean over {updates}.",
-            f"{summary.task.metric.heading.capitalize()} (bold): {crop}at each evaluation. {mean}{band}.",
+            f"{summary.task.metric.heading.capitalize()} (bold): {crop}{evaluations}. {mean}{band}.",
         ]
         if summary.is_paper:
             sentences.append(f"Cut off above {summary.experiment.figure.y_max:g}%.")

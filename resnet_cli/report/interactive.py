@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from resnet_cli.analyses import analysis_of
+from resnet_cli.report.curves import evaluations_in_words
 from resnet_cli.report.figures import iterations, y_axis
 from resnet_cli.report.layers import ORDER, is_wide, lines_of
 from resnet_cli.report.panels import FEW_POINTS, WIDE_SPAN, net_colours, papers, series_colour, series_of
@@ -236,7 +237,7 @@ def _caption(summary: Summary, data: FigureData) -> str:
             )
         if any(panel.show != "train" for panel in of_curves):
             crop = " of the centre crop" if summary.experiment.protocol.photos else ""
-            sentences.append(f"{test}{crop}, bold: at each evaluation.")
+            sentences.append(f"{test}{crop}, bold: {evaluations_in_words(curves.values())}.")
         if any(each.n > 1 for each in curves.values()):
             sentences.append("Mean over the runs of a net, the band from the lowest to the highest.")
     if any(panel.shows_layers for panel in panels) and summary.experiment.analysis:

@@ -54,6 +54,7 @@ def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
     """
     log = log.astype(float)
     percentages = {metric.key for metric in (*run.task.metrics, run.task.trained) if metric.unit == "%"}
+    averaged = {metric.key for metric in run.task.averaged_metrics if metric.unit == "%"}
     rise = log["iteration"].diff().fillna(log["iteration"])
     rises = (rise == 1) if path.name == run_folder.TRAIN_CSV else (rise > 0) & (log["iteration"] % 1 == 0)
     right = {"iteration": rises & (log["iteration"] <= run.protocol.iterations)}
@@ -61,6 +62,8 @@ def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
         values = log[column]
         if column in percentages:
             right[column] = values.between(0, 100)
+        elif column in averaged:  # empty where such a test was not due
+            right[column] = values.between(0, 100) | values.isna()
         elif column == "images":
             right[column] = (values >= 1) & (values % 1 == 0)
         else:  # a loss may be too great for a number, or none

@@ -43,13 +43,15 @@ def run_columns(task: Task) -> list[str]:
     measured = [lead, *others, f"best_{lead}", task.trained.key, f"early_{lead}", REACH]
     analysed = [key for analysis in ANALYSES for key in analysis.sums]
     counted = ["test_iterations", "test_images", "parameters", "run_id"]
-    return ["net", "family", "depth", "shortcut", "seed", *measured, *analysed, *counted]
+    both = [metric.key for metric in task.averaged_metrics]
+    return ["net", "family", "depth", "shortcut", "seed", *measured, *both, *analysed, *counted]
 
 
 def averaged(task: Task) -> list[str]:
     """Those of which there are a mean and a standard deviation over runs."""
     looked_at = [number.key for analysis in ANALYSES for number in analysis.numbers]
-    return [*(metric.key for metric in task.metrics), task.trained.key, REACH, *looked_at]
+    metrics = (*task.metrics, *task.averaged_metrics, task.trained)
+    return [*(metric.key for metric in metrics), REACH, *looked_at]
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Summary:
         for metric in averaged(self.task):
             values = groups[metric]
             columns |= {metric: values.mean(), f"{metric}_std": values.std(ddof=1)}
+        for key in (each.key for each in self.task.averaged_metrics):  # older runs have none: no mean over some runs
+            columns[key] = columns[key].where(groups[key].count() == columns["n"])
         return pd.DataFrame(columns)
 
     def values(self, net: Net, metric: str) -> list[float]:
@@ -246,8 +250,10 @@ def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | Non
                 f"{store.folder(run) / name}: ends at iteration {last} of {run.protocol.iterations}, though the run is "
                 "done; remove the run's folder and run it again"
             )
+    second: dict[str, float | None] = {}
     if views == task.views[0]:
         final = evaluations.iloc[-1]
+        second = {metric.key: final.get(metric.key) for metric in task.averaged_metrics}
         values, images = [float(final[metric.key]) for metric in task.metrics], int(final["images"])
     elif result := store.test_result(run, views):
         values, images = [result.top1_error, result.top5_error], result.images
@@ -264,6 +270,7 @@ def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | Non
         **{metric.key: value for metric, value in zip(task.metrics, values, strict=True)},
         f"best_{lead.key}": float(evaluations[lead.key].agg(lead.best)),
         task.trained.key: final_value(updates[task.trained.key], window),
+        **second,
         f"early_{lead.key}": float(evaluations[lead.key][early].mean()),
         REACH: updates_to_reach(updates[task.trained.key], window, reach),
         **(_analysed(store, run, analysis_of(analysis)) if analysis in task.analyses_of(run.net) else {}),

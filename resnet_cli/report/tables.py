@@ -15,7 +15,18 @@ from scipy import special
 from resnet_cli.analyses import ANALYSES, analysis_of
 from resnet_cli.experiment import Row
 from resnet_cli.report import architecture
-from resnet_cli.report.cells import MINUS, TOP5_OURS, compares_top1, extra_metrics, grid, has_top5, in_words, pipes
+from resnet_cli.report.cells import (
+    MINUS,
+    RUNNING,
+    TOP5_OURS,
+    compares_top1,
+    grid,
+    has_top5,
+    in_words,
+    pipes,
+    shows_best,
+    shows_both,
+)
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
 from resnet_cli.streams import printable
@@ -40,7 +51,7 @@ def numbers_of(task: Task) -> list[str]:
     """The columns of a table's frame that hold numbers, the paper's first."""
     lead, *others = task.metrics
     papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std"]
-    ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([task.trained])]
+    ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([*task.averaged_metrics, task.trained])]
     differences = ["difference", *(f"difference_{metric.row or metric.key}" for metric in others)]
     looked_at = [number for analysis in ANALYSES for number in analysis.numbers]
     return [*papers, *ours, *differences, REACH, f"{REACH}_std", *_with_std(looked_at)]
@@ -93,7 +104,7 @@ def make_table(summary: Summary) -> ResultTable:
     ours_only = [Row(label=experiment.task.short_name(net), net=net) for net in experiment.nets if net not in in_rows]
     records = [_record(row, summary) for row in (*experiment.rows, *ours_only)]
     frame = pd.DataFrame(records).astype({"parameters": "Int64", **dict.fromkeys(numbers_of(experiment.task), "float")})
-    return ResultTable(summary, frame, (in_words(frame, summary), *parts), (*_notes(summary), *notes))
+    return ResultTable(summary, frame, (in_words(frame, summary), *parts), (*_notes(summary, frame), *notes))
 
 
 def render(table: ResultTable, form: TextFormat) -> str:
@@ -120,14 +131,15 @@ def rich_table(table: ResultTable) -> RenderableType:
 def _grid(part: pd.DataFrame) -> Grid:
     cells = part.copy()
     # Without the deviations of all but the error a full table fits into 80 columns.
-    for column in cells.columns.intersection(["train", TOP5_OURS]):
+    for column in cells.columns.intersection(["train", RUNNING, TOP5_OURS]):
         cells[column] = [cell.partition(" ± ")[0] for cell in cells[column]]
     cells.iloc[:, 1:] = cells.iloc[:, 1:].map(lambda cell: cell.replace("; ", ";\n").replace("] ", "]\n"))
     return grid(cells.rename(columns=_in_two_lines))
 
 
 def _in_two_lines(header: str) -> str:
-    return header.replace(f"{MINUS} ", f"{MINUS}\n").replace(" top", "\ntop").replace("'s ", "'s\n")
+    header = header.replace(f"{MINUS} ", f"{MINUS}\n").replace(" top", "\ntop").replace("'s ", "'s\n")
+    return header.replace(RUNNING, "run-\nning")
 
 
 def as_json(table: ResultTable) -> dict[str, Any]:
@@ -174,24 +186,26 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
         for metric, best in papers.items():
             paper = row.mean if metric == lead and row.mean is not None else best
             name = "difference" if metric == lead else f"difference_{metric.row or metric.key}"
-            record[name] = None if paper is None else record[metric.key] - paper
+            averaged = record.get(metric.averaged.key, math.nan)
+            ours = record[metric.key] if pd.isna(averaged) else averaged
+            record[name] = None if paper is None else ours - paper
     return record
 
 
-def _notes(summary: Summary) -> tuple[str, ...]:
+def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     experiment = summary.experiment
     protocol = summary.planned[experiment.nets[0]].protocol
     updates = window_in_words(summary, experiment.nets)
     task = summary.task
     lead, trained = (f"{each.heading}{f' ({each.unit})' if each.unit else ''}" for each in (task.metric, task.trained))
-    notes = [f"ours: {lead} after the last update, mean ± standard deviation over n runs."]
+    notes = _ours(lead, frame, task)
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
     if has_top5(experiment):
         either = "top-1" if compares_top1(experiment) else "top-5"
         notes.append(f"ours {MINUS} paper: of the {either} error.")
     else:
-        if experiment.test == experiment.task.views[0] and not extra_metrics(experiment):
+        if shows_best(frame, experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
             notes.append(f"best: the {end} of all evaluations, chosen on the {on} set, so only shown beside it.")
         notes.append(f"train: running {trained} on augmented batches, mean over the last {updates}.")
@@ -211,6 +225,19 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return (*notes, *_left_out(summary))
+
+
+def _ours(lead: str, frame: pd.DataFrame, task: Task) -> list[str]:
+    """What the errors are, and of which nets some runs are from before statistics were averaged."""
+    spread = "mean ± standard deviation over n runs."
+    if not shows_both(frame, task):
+        return [f"ours: {lead} after the last update, {spread}"]
+    running = frame["net"][(frame["n"] > 0) & frame[task.metric.averaged.key].isna()]
+    others = f" ({', '.join(running)}: with running ones)" if len(running) else ""
+    return [
+        f"ours: {lead} after the last update with averaged statistics of batch normalisation{others}, {spread}",
+        f"{RUNNING}: the same with running statistics, of which the verdicts are.",
+    ]
 
 
 def _left_out(summary: Summary) -> list[str]:

@@ -175,15 +175,26 @@ class Store:
         return self._read_csv(run, run_folder.TRAIN_CSV, run.task.train_columns)
 
     def eval_log(self, run: RunSpec) -> pd.DataFrame:
-        """The run's evaluations, columns `Task.eval_columns`; a net whose outputs overflow has no loss."""
-        return self._read_csv(run, run_folder.EVAL_CSV, run.task.eval_columns, ("test_loss",))
+        """The run's evaluations, columns `Task.eval_columns`; a net whose outputs overflow has no loss.
+
+        Behind them stand `Task.averaged_metrics`, empty where such a test was not due, unless the run is from before
+        there were any.
+        """
+        task = run.task
+        added = tuple(metric.key for metric in task.averaged_metrics)
+        return self._read_csv(run, run_folder.EVAL_CSV, task.eval_columns, ("test_loss", *added), added)
 
     def analysis(self, run: RunSpec, analysis: Analysis) -> pd.DataFrame:
         """What an analysis of the run's net found, columns `Analysis.columns`."""
         return self._read_csv(run, run_folder.analysis_file(analysis.name), analysis.columns, analysis.may_be_nan)
 
     def _read_csv(
-        self, run: RunSpec, name: str, columns: tuple[str, ...], may_be_nan: tuple[str, ...] = ()
+        self,
+        run: RunSpec,
+        name: str,
+        columns: tuple[str, ...],
+        may_be_nan: tuple[str, ...] = (),
+        added: tuple[str, ...] = (),
     ) -> pd.DataFrame:
         import pandas as pd
 
@@ -194,7 +205,7 @@ class Store:
             raise BadInputError(f"{path}: {error.strerror}") from error
         except (ValueError, pd.errors.ParserError) as error:
             raise BadInputError(f"{path}: not a table: {str(error).splitlines()[0]}") from error
-        if tuple(frame.columns) != columns:
+        if tuple(frame.columns) not in (columns, columns + added):
             raise BadInputError(f"{path}: has columns {', '.join(map(str, frame.columns))}; want {', '.join(columns)}")
         for column in frame.columns.difference(["weights", "name"]):
             has_nan = frame[column].isna().any() and column not in may_be_nan

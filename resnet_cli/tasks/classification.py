@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from resnet_cli.data import Dataset, PhotoDataset
     from resnet_cli.device.ranks import Ranks
@@ -101,6 +102,32 @@ class Classification(Task):
         metrics = {metric.key: error for metric, error in zip(self.metrics, errors, strict=True)}
         labels = data.test_labels.cpu().numpy().astype("int16")
         return Scores(found.loss, metrics, found.images, {"logits": as_float16(found.logits), "labels": labels})
+
+    def averaged(
+        self,
+        net: nn.Module,
+        data: Dataset | PhotoDataset,
+        precision: Precision,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> nn.Module:
+        """A copy of a net with statistics over training images: the first ones of seed 0's order, augmented."""
+        from resnet_cli.data import Dataset, PhotoStream, TrainStream
+        from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES, with_averaged_statistics
+
+        size = min(AVERAGED_BATCH, len(data.train_labels))
+        count = min(AVERAGED_IMAGES, len(data.train_labels)) // size
+        small = isinstance(data, Dataset)
+        stream = TrainStream(data, 0, size) if small else PhotoStream(data, 0, size, count)  # type: ignore[arg-type]
+
+        def batches() -> Iterator[Tensor]:
+            for number in range(1, count + 1):
+                yield stream.batch(number)[0]
+                if progress:
+                    progress(number * size)
+
+        with closing(stream):
+            return with_averaged_statistics(net, batches(), data.device, precision)
 
 
 def errors(set_name: str) -> tuple[Metric, Metric]:

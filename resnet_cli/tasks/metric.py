@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Metric:
     def best(self) -> str:
         """How the best of several values is found: `min` or `max`."""
         return "max" if self.higher_is_better else "min"
+
+    @property
+    def averaged(self) -> Metric:
+        """The same of a test with averaged statistics of batch normalisation."""
+        return replace(self, key=f"averaged_{self.key}")
 
     def of(self, count: float, examples: int) -> float:
         """Its value where it was counted: a percentage of the examples, or the number as it is."""

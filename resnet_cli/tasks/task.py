@@ -97,6 +97,7 @@ class Task:
         views: Ways to test an example; the first is that of each evaluation during the training.
         analyses: What can be looked at in trained nets (`analyses`).
         metrics: Of a test, the one that tables lead with first.
+        averaged_metrics: Of a second test, of the net that `averaged` gives; `Metric.averaged` of some of `metrics`.
         trained: What train.csv says of each update beside its loss; counted before the update.
         training_images: In the paper's training set.
         test_bytes: Of predictions.npz, at most.
@@ -121,6 +122,7 @@ class Task:
     views: tuple[str, ...] = ("1-crop",)
     analyses: tuple[str, ...] = ()
     metrics: tuple[Metric, ...]
+    averaged_metrics: tuple[Metric, ...] = ()
     trained: Metric
     training_images: int
     test_bytes: int
@@ -333,4 +335,10 @@ class Task:
             progress: Called with the number of inputs done so far.
             ranks: Each tests its share and has the whole result; of the first of `views` only.
         """
+        raise NotImplementedError
+
+    def averaged(
+        self, net: nn.Module, data: Any, precision: Precision, *, progress: Callable[[int], None] | None = None
+    ) -> nn.Module:
+        """A copy of a net with statistics of batch normalisation averaged over training data, always the same."""
         raise NotImplementedError

@@ -39,6 +39,7 @@ class TrainState:
     test_error: float | None = None
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    averages: bool = False  # whether eval.csv has `Task.averaged_metrics`: a run keeps the columns that it began with
 
 
 # A checkpoint from before has their defaults.
@@ -49,6 +50,7 @@ ADDED_LATER = {
     "tested_at",
     "train_csv_sha256",
     "eval_csv_sha256",
+    "averages",
 }
 
 

@@ -11,7 +11,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.storage.run_folder import unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from resnet_cli.tasks.task import Scores
@@ -81,7 +81,8 @@ def train_line(iteration: int, learning_rate: float, loss: float, value: float) 
     return f"{iteration},{learning_rate:.6g},{loss:.9g},{value:.6g}"
 
 
-def eval_line(iteration: int, scores: Scores) -> str:
-    """A row of eval.csv."""
+def eval_line(iteration: int, scores: Scores, averaged: Sequence[float | None] = ()) -> str:
+    """A row of eval.csv; behind the test's numbers those with averaged statistics, empty where they are None."""
     metrics = ",".join(f"{value:.6g}" for value in scores.metrics.values())
-    return f"{iteration},{scores.loss:.9g},{metrics},{scores.images}"
+    others = "".join("," if value is None else f",{value:.6g}" for value in averaged)
+    return f"{iteration},{scores.loss:.9g},{metrics},{scores.images}{others}"

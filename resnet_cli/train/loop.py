@@ -151,7 +151,7 @@ class _Training:
         make = EagerStep if step == "plain" else fast
         parts = (run.variant.accumulate or ranks.count) // ranks.count
         self.step = make(self.net, run.protocol, run.variant.precision, dataset.device, parts, run.task.loss())
-        self.state = loaded or TrainState()
+        self.state = loaded or TrainState(averages=bool(run.task.averaged_metrics))
         if loaded:
             self.step.load_momentum(loaded.optimizer)
         if ranks.count > 1:
@@ -168,9 +168,10 @@ class _Training:
             self.stream = stack.enter_context(contextlib.closing(run.task.stream(dataset, run, ranks.share)))
             turns = Turns(dataset.device, run.variant.precision, is_alone=ranks.count == 1)
             self.turns = stack.enter_context(contextlib.closing(turns))
-            self.epochs_between_tests = schedule.epochs_between_tests(
-                self.stream.epochs_seen(run.protocol.iterations), len(dataset.train_labels), len(dataset.test_labels)
-            )
+            epochs = self.stream.epochs_seen(run.protocol.iterations)
+            images = len(dataset.train_labels), len(dataset.test_labels)
+            self.epochs_between_tests = schedule.epochs_between_tests(epochs, *images)
+            self.epochs_between_averages = schedule.epochs_between_averages(epochs, *images)
             self.tell("running")
             self.close = stack.pop_all().close
 
@@ -182,9 +183,9 @@ class _Training:
             folder / run_folder.TRAIN_CSV, task.train_columns, state.train_csv_bytes, state.train_csv_sha256
         )
         stack.callback(self.train_log.close)
-        self.eval_log = log.CsvLog(
-            folder / run_folder.EVAL_CSV, task.eval_columns, state.eval_csv_bytes, state.eval_csv_sha256
-        )
+        averaged = [metric.key for metric in task.averaged_metrics if state.averages]
+        columns = (*task.eval_columns, *averaged)
+        self.eval_log = log.CsvLog(folder / run_folder.EVAL_CSV, columns, state.eval_csv_bytes, state.eval_csv_sha256)
         stack.callback(self.eval_log.close)
 
     def update(self) -> None:
@@ -213,6 +214,14 @@ class _Training:
         ends_epoch = iteration > 0 and epoch > self.stream.epochs_seen(iteration - 1)
         return ends_epoch and epoch % self.epochs_between_tests == 0 and self.state.tested_at < iteration
 
+    @property
+    def is_average_due(self) -> bool:
+        """Whether a test now is made with averaged statistics too; the last one is."""
+        iteration = self.state.iteration
+        is_last = iteration == self.run.protocol.iterations
+        is_due = self.stream.epochs_seen(iteration) % self.epochs_between_averages == 0
+        return self.state.averages and (is_last or is_due)
+
     def flush(self) -> None:
         """Writes the pending updates to train.csv.
 
@@ -235,7 +244,10 @@ class _Training:
                 self.train_log.write(lines)
 
     def evaluate(self, should_stop: Callable[[], bool]) -> Scores:
-        """Tests the net as it is and logs it.
+        """Tests the net as it is, where it is due with averaged statistics too, and logs it.
+
+        Returns:
+            What the test with running statistics gave.
 
         Raises:
             StoppedError: `should_stop` said so; nothing is logged. Several ranks first end their test together.
@@ -256,11 +268,16 @@ class _Training:
 
         task, precision = self.run.task, self.run.variant.precision
         result = task.test(self.net, self.dataset, precision, progress=progress, ranks=self.ranks)
+        averaged: list[float | None] = [None for _ in task.averaged_metrics if self.state.averages]
+        if self.is_average_due:
+            net = task.averaged(self.net, self.dataset, precision, progress=progress)
+            again = task.test(net, self.dataset, precision, progress=progress, ranks=self.ranks).metrics
+            averaged = [again[metric.key] for metric in task.metrics if metric.averaged in task.averaged_metrics]
         self.state.evaluate_seconds += self._lap()
         self.state.tested_at = self.state.iteration
         self.state.test_error = result.metrics[task.metric.key]
         if self.ranks.is_first:
-            self.eval_log.write([log.eval_line(self.state.iteration, result)])
+            self.eval_log.write([log.eval_line(self.state.iteration, result, averaged)])
         return result
 
     def save(self) -> None:

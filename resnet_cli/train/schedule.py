@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LONG_RUN_EPOCHS = 20
 TEST_SHARE = 0.05  # of the arithmetic of a long run, for tests on the way
+TESTS_AN_AVERAGE = 3  # tests of a long run, one of which is made with averaged statistics too
 
 
 def learning_rate(protocol: Protocol, iteration: int, warmup_ended_at: int | None, drops: Sequence[int] = ()) -> float:
@@ -49,6 +50,15 @@ def epochs_between_tests(epochs: float, train_images: int, test_images: int) -> 
     if epochs < LONG_RUN_EPOCHS:
         return 1
     return math.ceil(test_images / (3 * train_images) / TEST_SHARE)
+
+
+def epochs_between_averages(epochs: float, train_images: int, test_images: int) -> int:
+    """After how many epochs each a net is tested with averaged statistics too: each time, or in a long run more rarely.
+
+    Both kinds of tests together take less than 5% of a run's time then (docs/paper-scale.md). Arguments as above.
+    """
+    rarely = 1 if epochs < LONG_RUN_EPOCHS else TESTS_AN_AVERAGE
+    return rarely * epochs_between_tests(epochs, train_images, test_images)
 
 
 def has_plateaued(plateau: Plateau, window_errors: Sequence[float]) -> bool:

@@ -504,3 +504,38 @@ def test_the_papers_number_beside_another_precision(own_run: Callable[..., tuple
 
     assert found
     assert found["comparable"]
+
+
+def test_averaged_statistics(own_run: Callable[..., tuple[RunSpec, Path]], capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--bn-statistics averaged` the weights' own statistics do not count, and the answer says so."""
+    run, folder = own_run("resnet-8", SMOKE)
+    net = run.task.build(run.net, run.variant, 0, 10)
+    data = open_dataset(run.variant, Path("data"))
+    wanted = evaluate(run.task.averaged(net, data, "fp32"), data, "fp32")  # type: ignore[arg-type]
+    weights = safetensors.torch.load_file(folder / run_folder.WEIGHTS)
+    for name in weights:
+        if name.endswith("running_mean"):
+            weights[name] += 5
+    (folder / run_folder.WEIGHTS).write_bytes(safetensors.torch.save(weights))
+    given = ["resnet-8", "--weights", folder]
+    averaged = answer(capsys, *given, "--bn-statistics", "averaged")
+    running = answer(capsys, *given)
+
+    assert ("averaged", wanted.top1_error) == (averaged["bn_statistics"], averaged["top1_error"])
+    assert "running" == running["bn_statistics"]
+    assert running["top1_error"] != averaged["top1_error"]
+    assert 0 == _exit_code(["eval", *map(str, given), "--bn-statistics", "averaged", "--device", "cpu"])
+    assert "1-crop, fp32; BN statistics averaged" in capsys.readouterr().out
+
+
+def test_averaged_statistics_of_photographs(
+    own_run: Callable[..., tuple[RunSpec, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nets on photographs, which no run tests so, can be: over training crops."""
+    run, folder = own_run("resnet-18", SMOKE_PHOTOS)
+    net = run.task.build(run.net, run.variant, 0, 10)
+    data = open_dataset(run.variant, Path("data"), protocol=run.protocol)
+    wanted = evaluate(run.task.averaged(net, data, "fp32"), data, "fp32")  # type: ignore[arg-type]
+    found = answer(capsys, "resnet-18", "--weights", folder, "--bn-statistics", "averaged")
+
+    assert wanted.top1_error == found["top1_error"]

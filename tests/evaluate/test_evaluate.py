@@ -9,10 +9,11 @@ import pytest
 import torch
 from paper_tasks import CIFAR10, IMAGENET
 
-from resnet_cli.data import synthetic
-from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.data import TrainStream, synthetic
+from resnet_cli.evaluate.evaluate import evaluate, with_averaged_statistics
 from resnet_cli.evaluate.scores import top_errors
 from resnet_cli.identity import Variant
+from resnet_cli.nets.resnet import BatchNorm
 from resnet_cli.spec import Net, Photos
 from resnet_cli.tasks import open_dataset
 from resnet_cli.weights.trained import scores_content
@@ -117,3 +118,52 @@ def test_a_net_that_is_all_too_sure_is_right_where_it_is(views: str) -> None:
     net.fc.bias.fill_(float("nan"))
 
     assert 100.0 == evaluate(net, photographs, "fp32", views).top5_error
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+@torch.no_grad()
+def test_averaged_statistics_by_hand(dataset: Dataset, parts: int) -> None:
+    """They are the mean and unbiased variance of each layer's maps, of one big batch or the mean over several.
+
+    A plain net is a chain: a convolution, its batch's statistics, ReLU. The net itself and the random state stay; so
+    does a faster step's forward pass, which the copy has not.
+    """
+    net = CIFAR10.make(Net.model_validate("plain-8"), 1)
+    convolutions = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
+    norms = [module for module in net.modules() if isinstance(module, BatchNorm)]
+    images = dataset.normalize(dataset.train_images)
+    means, variances = ([torch.zeros(norm.num_features) for norm in norms] for _ in range(2))
+    for part in images.chunk(parts):
+        maps = part
+        for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
+            filtered = convolution(maps)
+            values = filtered.transpose(0, 1).flatten(1)
+            mean, biased = values.mean(dim=1), values.var(dim=1, correction=0)
+            means[number] += mean / parts
+            variances[number] += values.var(dim=1) / parts
+            # Scale 1, shift 0.
+            maps = ((filtered - mean[:, None, None]) / (biased + norm.eps).sqrt()[:, None, None]).relu()
+    for norm in norms:
+        norm.forward = lambda *_: pytest.fail("a step's own forward pass")  # type: ignore[method-assign]
+    before, state = {name: each.clone() for name, each in net.state_dict().items()}, torch.get_rng_state()
+    copy = with_averaged_statistics(net, images.chunk(parts), torch.device("cpu"), "fp32")
+    found = [module for module in copy.modules() if isinstance(module, BatchNorm)]
+
+    for norm, mean, variance in zip(found, means, variances, strict=True):
+        torch.testing.assert_close(mean, norm.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(variance, norm.running_var, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(before[name], each) for name, each in net.state_dict().items())
+    assert all("forward" in vars(norm) for norm in norms)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_averages_are_over_the_first_training_images(dataset: Dataset) -> None:
+    """Those of seed 0's order, augmented, whatever the run's seed; a set of fewer images is one batch."""
+    net = CIFAR10.make(Net.model_validate("resnet-8"), 1)
+    seen: list[int] = []
+    copy = CIFAR10.averaged(net, dataset, "fp32", progress=seen.append)
+    images, _ = TrainStream(dataset, 0, 64).batch(1)
+    expected = with_averaged_statistics(net, [images], torch.device("cpu"), "fp32")
+
+    assert [64] == seen
+    assert all(torch.equal(each, copy.state_dict()[name]) for name, each in expected.state_dict().items())

@@ -117,6 +117,14 @@ def test_where_logs_part(store: Store, other: Store, add_run: AddRun, name: str,
     assert [(0, wanted)] == list(logs[["seed", "differs_from"]].itertuples(index=False, name=None))
 
 
+def test_columns_of_one_side_are_no_difference(store: Store, other: Store, add_run: AddRun) -> None:
+    """A run from before statistics were averaged is compared by what both logs have."""
+    moved(add_run("plain-20", [50.0, 10.0], averaged=[20.0, 10.0]), store, other)
+    add_run("plain-20", [50.0, 10.0])
+
+    assert compare(store, other).logs["differs_from"].isna().all()
+
+
 def test_line_ends_are_no_difference(store: Store, other: Store, add_run: AddRun) -> None:
     """A copy whose line ends were converted on the way holds the same numbers."""
     run = add_run("plain-20", [50.0, 10.0])

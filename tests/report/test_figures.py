@@ -210,6 +210,27 @@ def test_footnote(store: Store, add_run: AddRun, short: Variant) -> None:
     assert [[320.0, 50.0]] == np.asarray(lines(figure.axes[0])["plain-56 test"].get_xydata()).tolist()
 
 
+def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Where all runs of a net have tests with averaged statistics these are its curve, and the footnote says so.
+
+    An empty field is no point. A net of which one run is from before has its running curve.
+    """
+    for net in ("plain-20", "resnet-20", "resnet-56"):
+        add_run(net, [50.0, 30.0, 20.0, 9.0], averaged=[None, 15.0, None, 8.0])
+    add_run("plain-56", [50.0, 30.0, 20.0, 9.0])
+    add_run("resnet-56", [50.0, 30.0, 20.0, 9.0], seed=1)
+    figure = drawn(store, "degradation", short)
+    left, right = (lines(axes) for axes in figure.axes)
+
+    assert [[320.0, 15.0], [640.0, 8.0]] == np.asarray(left["plain-20 test"].get_xydata()).tolist()
+    assert [50.0, 30.0, 20.0, 9.0] == left["plain-56 test"].get_ydata().tolist()  # type: ignore[union-attr]
+    assert [50.0, 30.0, 20.0, 9.0] == right["resnet-56 test"].get_ydata().tolist()  # type: ignore[union-attr]
+    assert (
+        "Test error (bold): at each evaluation with averaged statistics of batch normalisation (plain-56, resnet-56: "
+        "with running ones). Mean over n runs" in footnote(figure)
+    )
+
+
 def test_a_smoke_run_is_marked(store: Store, add_run: AddRun, short: Variant) -> None:
     """A smoke run's figure says SMOKE across it; another's does not."""
     tiny = Variant(tiny=True, dataset="synthetic")

@@ -80,6 +80,16 @@ def test_points_are_the_learning_curves(store: Store, add_run: AddRun, short: Va
     assert pytest.approx(curves.train["mean"].tolist(), abs=1e-4) == train["y"]
 
 
+def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> None:
+    """Tests with averaged statistics are the curve, and the caption says so."""
+    for net in ("plain-20", "plain-56"):
+        add_run(net, [50.0, 9.0], averaged=[20.0, 8.0])
+    figure = figure_of(store, load_experiment("fig1"), short)
+
+    assert [20.0, 8.0] == next(line["y"] for line in lines(figure, 1) if line["meta"] == "test")
+    assert "bold: at each evaluation with averaged statistics of batch normalisation." in figure.caption
+
+
 def test_at_most_some_five_hundred_points(store: Store, add_run: AddRun) -> None:
     """Long runs are thinned out, so that the page stays small."""
     add_run("resnet-20", [9.0], variant=Variant(schedule=0.1))

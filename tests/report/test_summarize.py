@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,29 @@ def test_a_run_is_measured_at_its_end(store: Store, add_run: AddRun, short: Vari
             "run_id": run.run_id,
         }
     ] == runs.to_dict(orient="records")
+
+
+def test_no_mean_over_some_of_a_nets_runs(store: Store, add_run: AddRun, short: Variant) -> None:
+    """A net has an error with averaged statistics where all its runs have; the running one is of all, as ever."""
+    for seed, error in enumerate((8.0, 9.0)):
+        add_run("resnet-20", [50.0, error], seed=seed, averaged=[None, error + 0.25])
+        add_run("resnet-32", [50.0, error], seed=seed, averaged=[None, 7.0] if seed else None)
+    by_net = summarize(store, load_experiment("table6"), short).by_net
+
+    assert [8.5, 8.5] == by_net["test_error"].tolist()
+    assert 8.75 == by_net["averaged_test_error"]["resnet-20"]
+    assert math.isnan(by_net["averaged_test_error"]["resnet-32"])
+
+
+@pytest.mark.parametrize(("value", "is_right"), [(100.5, False), (-1.0, False), (None, True)])
+def test_averaged_errors_are_looked_through(
+    store: Store, add_run: AddRun, short: Variant, value: float | None, *, is_right: bool
+) -> None:
+    """An empty field is a test that was not due; 100.5% is no run's."""
+    add_run("resnet-20", [50.0, 9.0], averaged=[value, 9.0])
+    expected = contextlib.nullcontext() if is_right else pytest.raises(BadInputError, match="averaged_test_error")
+    with expected:
+        summarize(store, load_experiment("table6"), short)
 
 
 def test_means_and_deviations(store: Store, add_run: AddRun, short: Variant) -> None:

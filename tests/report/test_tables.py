@@ -405,3 +405,29 @@ def test_a_smoke_run_is_marked(store: Store, add_run: AddRun, form: TextFormat) 
     text = printed(table, 80) if form == "rich" else render(table, form).replace("-{}-", "--")
 
     assert "SMOKE RUN (--tiny), not a result; embedded synthetic set, not CIFAR-10" in text
+
+
+def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> None:
+    """What the paper's protocol is taken to be comes first, and the error with running statistics beside it.
+
+    A net with a run from before has the running error in both, and the notes name it.
+    """
+    for seed in (0, 1):
+        add_run("resnet-20", [50.0, 8.5], seed=seed, averaged=[None, 8.75 + seed])
+        add_run("resnet-32", [50.0, 7.5], seed=seed, averaged=[None, 7.75] if seed else None)
+    table = make_table(summarize(store, load_experiment("table6"), short))
+    ours = table.parts[0].iloc[table.frame.index[table.frame["n"] > 0]]
+    cells = ours[["ours", "running", "ours − paper"]]
+
+    assert [
+        ["9.25 ± 0.71", "8.50 ± 0.00", "+0.50"],
+        ["7.50 ± 0.00", "7.50 ± 0.00", "−0.01"],
+    ] == cells.to_numpy().tolist()
+    assert "best" not in table.parts[0]
+    first, second = table.notes[:2]
+    assert first.startswith(
+        "ours: test error (%) after the last update with averaged statistics of batch normalisation"
+    )
+    assert "(resnet-32: with running ones)" in first
+    assert "running: the same with running statistics, of which the verdicts are." == second
+    assert re.search("^ResNet +20 +269,722 +8.75  9.25±0.71  8.50 ", printed(table, 80), re.MULTILINE)

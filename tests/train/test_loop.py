@@ -15,6 +15,7 @@ import torch
 from paper_tasks import CIFAR10
 
 from resnet_cli.evaluate.evaluate import evaluate
+from resnet_cli.spec import Net
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.train import checkpoint, loop
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_cli.identity import RunSpec
     from resnet_cli.storage.run_folder import Status
 
+RESNET_8 = Net.model_validate("resnet-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "resnet-8-train.csv"
 
 
@@ -142,6 +144,48 @@ def test_resume_at_every_update_is_exact(
     assert contents(uninterrupted) == contents(folder)
 
 
+@pytest.fixture(scope="module")
+def without_averages(
+    run_spec: RunSpec, train_in: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of the run as it was trained before statistics were averaged."""
+    folder = tmp_path_factory.mktemp("runs") / "without"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cifar10, "averaged_metrics", ())
+        train_in(run_spec, folder)
+    return folder
+
+
+def test_averages_change_nothing(uninterrupted: Path, without_averages: Path, dataset: Dataset) -> None:
+    """The training and its running tests are the same, bit by bit; behind them stands the error with averages."""
+    both, old = contents(uninterrupted), contents(without_averages)
+    rows, old_rows = (each.pop(run_folder.EVAL_CSV).decode().splitlines() for each in (both, old))
+    net = CIFAR10.make(RESNET_8, 0)
+    net.load_state_dict(safetensors.torch.load_file(uninterrupted / run_folder.WEIGHTS))
+    averaged = evaluate(CIFAR10.averaged(net, dataset, "fp32"), dataset, "fp32")
+
+    assert old == both
+    assert "iteration,test_loss,test_error,test_error_top5,images,averaged_test_error" == rows[0]
+    assert old_rows == [row.rpartition(",")[0] for row in rows]
+    assert averaged.top1_error == float(rows[-1].rpartition(",")[2])
+
+
+def test_a_run_from_before_keeps_its_columns(
+    without_averages: Path, run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path
+) -> None:
+    """Begun before statistics were averaged, it goes on as it began: its log has the old columns to the end."""
+    folder = tmp_path / "resumed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cifar10, "averaged_metrics", ())
+        train_in(run_spec, folder, stop_at=10)
+    state = checkpoint.read(folder / run_folder.CHECKPOINT)
+    del state.averages  # as in a checkpoint from before
+    checkpoint.save(state, folder)
+    train_in(run_spec, folder)
+
+    assert contents(without_averages) == contents(folder)
+
+
 def test_rows_after_the_checkpoint_are_cut(
     uninterrupted: Path, run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -231,8 +275,9 @@ def test_stopped_in_a_test(
     status, rows = run_folder.read_status(folder), pd.read_csv(folder / "eval.csv")
     train_in(run_spec, folder)
 
-    assert ("interrupted", 4 * number) == (status.state, status.iteration)
-    assert number - 1 == len(rows)
+    evaluation = -(-number // 2)  # each has a test with running statistics and one with averaged ones
+    assert ("interrupted", 4 * evaluation) == (status.state, status.iteration)
+    assert evaluation - 1 == len(rows)
     assert contents(uninterrupted) == contents(folder)
 
 
@@ -251,15 +296,21 @@ def test_a_long_test_tells_that_it_lives(
         should_stop=lambda: False,
     )
 
-    assert [("running", 4 * number) for number in range(7)] + [("done", 24)] == told
+    assert [("running", 4 * number) for number in range(7)] + [("done", 24)] == list(dict.fromkeys(told))
 
 
 def test_a_long_run_is_tested_less_often(run_spec: RunSpec, train_in: Callable[..., None], tmp_path: Path) -> None:
-    """Of 20 epochs whose test takes as many images as an epoch, each seventh ends with a test, and so does the run."""
-    protocol = run_spec.protocol.model_copy(update={"iterations": 80})
+    """Of 24 epochs whose test takes as many images as an epoch, each seventh ends with a test, and so does the run.
+
+    Each third test, and the last, is made with averaged statistics too; the others leave their column empty.
+    """
+    protocol = run_spec.protocol.model_copy(update={"iterations": 96})
     train_in(run_spec.model_copy(update={"protocol": protocol}), tmp_path / "run")
 
-    assert [28, 56, 80] == pd.read_csv(tmp_path / "run" / "eval.csv").iteration.tolist()
+    tests = pd.read_csv(tmp_path / "run" / "eval.csv")
+
+    assert [28, 56, 84, 96] == tests.iteration.tolist()
+    assert [False, False, True, True] == tests.averaged_test_error.notna().tolist()
 
 
 def test_the_first_update_is_no_part_of_the_speed(

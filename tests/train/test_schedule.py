@@ -7,7 +7,13 @@ from paper_tasks import IMAGENET
 
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.spec import Net, Plateau, Protocol, Warmup
-from resnet_cli.train.schedule import epochs_between_tests, has_plateaued, learning_rate, warmup_is_over
+from resnet_cli.train.schedule import (
+    epochs_between_averages,
+    epochs_between_tests,
+    has_plateaued,
+    learning_rate,
+    warmup_is_over,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +100,8 @@ def test_tests_on_the_way_take_a_twentieth(epochs: float, train: int, test: int,
 
     assert expected == every
     assert epochs < 20 or test / (3 * train) / every <= 0.05
+
+
+def test_averages_are_rarer_in_a_long_run() -> None:
+    """A short run, which has few tests, makes each with averaged statistics too."""
+    assert [1, 1, 6, 6] == [epochs_between_averages(epochs, 50_000, 10_000) for epochs in (1, 19.9, 20, 163.84)]

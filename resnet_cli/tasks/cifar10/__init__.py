@@ -39,6 +39,7 @@ class Cifar10(Classification):
     splits = ("full", "45k-5k")
     analyses = ("responses", "gradients", "training-set", "gates")
     metrics = errors("test")
+    averaged_metrics = (metrics[0].averaged,)
     classes = 10
     training_images = 50_000
     test_bytes = 2 * 10_000 * 10
