@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_cli.analyses import ANALYSES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,9 +28,7 @@ RUN_FILES = {
     "SHA256SUMS",
     "test-10-crop.json",
     "test-dense.json",
-    "responses.csv",
-    "gradients.csv",
-    "training-set.csv",
+    *(f"{analysis.name}.csv" for analysis in ANALYSES),
 }
 AT_PAPER_SCALE = {"predictions.npz": 1_000_000, "weights.safetensors": 2_000_000}  # up to so many bytes
 LONGEST_LOG = 500_000  # bytes; longer ones are packed

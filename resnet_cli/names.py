@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-DatasetName = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder"]
-TrainedDataset = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "auto"]
-PaperDataset = Literal["cifar10", "imagenet"]
+DatasetName = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "folder", "timit", "spoken"]
+TrainedDataset = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos", "timit", "spoken", "auto"]
+PaperDataset = Literal["cifar10", "imagenet", "timit"]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on
 Precision = Literal["fp32", "tf32", "bf16"]

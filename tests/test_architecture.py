@@ -24,12 +24,18 @@ HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "plotly", "sub
 
 MAY_IMPORT_TORCH = (
     "resnet_cli.nets.resnet",
+    "resnet_cli.nets.wrbn",
     "resnet_cli.nets.loss",
     "resnet_cli.device.torch_device",
     "resnet_cli.device.turns",
     "resnet_cli.data",
     "resnet_cli.evaluate.evaluate",
     "resnet_cli.tasks.cifar10.files",
+    "resnet_cli.tasks.detection.files",
+    "resnet_cli.tasks.detection.scenes",
+    "resnet_cli.tasks.speech.dataset",
+    "resnet_cli.tasks.speech.frames",
+    "resnet_cli.tasks.speech.pictures",
     "resnet_cli.weights",
     "resnet_cli.train",
     "resnet_cli.analyses.layers",

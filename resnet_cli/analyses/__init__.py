@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resnet_cli.analyses.gates import Gates
 from resnet_cli.analyses.gradients import Gradients
+from resnet_cli.analyses.noise import Noise
 from resnet_cli.analyses.responses import Responses
 from resnet_cli.analyses.training_set import TrainingSet
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from resnet_cli.analyses.analysis import Analysis
 
 # A new analysis stands in a file here, in this list, and in the `analyses` of the tasks that have it.
-ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates()]
+ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates(), Noise()]
 
 
 def analysis_with(number: str) -> Analysis | None:

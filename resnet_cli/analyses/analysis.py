@@ -27,7 +27,8 @@ class Analysis:
         besides: Other keys of `sum_up`, which no table shows.
         note: What these are, below the table.
         value: The column that panels of layers show; None if it has none for them.
-        axis: What that is, beside the panel's axis.
+        along: The column that those panels show it along: the layers' numbers, or the ratios of `noise`.
+        axis: What the value is, beside the panel's axis.
         definition: And below the figure.
     """
 
@@ -37,6 +38,7 @@ class Analysis:
     numbers: tuple[Metric, ...]
     note: str
     value: str | None = None
+    along: str = "layer"
     axis: str = ""
     definition: str = ""
 

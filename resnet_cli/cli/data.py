@@ -69,14 +69,14 @@ def verify(
 @data_app.command(epilog=examples("data where"))
 def where(*, data_dir: options.DataDir = None) -> None:
     """Show where datasets are expected, in which layout, and which are there."""
-    from resnet_cli.tasks import TASKS, titles
+    from resnet_cli.tasks import TASKS, with_folder
 
     folder = options.data_folder(data_dir)
     typer.echo(f"{folder.absolute()}  (--data-dir, else RESNET_DATA, else data/)")
     for task in TASKS:
         for name, is_there in task.expected(folder).items():
             typer.echo(f"  {name}: {'there' if is_there else 'missing'}")
-    replaced = titles(lambda task: task.folder)
+    replaced = with_folder().title
     typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) can replace {replaced}: --dataset-root.")
 
 

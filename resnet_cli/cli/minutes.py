@@ -152,9 +152,9 @@ class Forecast:
         device = settings.place  # says that it is not here before all else
         if not experiment.runs:
             raise BadInputError(f"{option}: {experiment.name} trains no net")
-        if experiment.protocol.photos:
+        if experiment.protocol.photos or not experiment.task.compiles:
             whose = f"{experiment.name} has {experiment.task.title}'s"
-            raise BadInputError(f"{option}: is for data in memory, and {whose}; leave it out")
+            raise BadInputError(f"{option}: is for images in memory, and {whose}; leave it out")
         check_precision(device, self.variant.precision)
         settings.check_data(self._runs(1.0))
 

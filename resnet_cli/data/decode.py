@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_cli.errors import BadInputError
 
@@ -86,12 +86,12 @@ class Photographs:
             ) from error
 
 
-def decode(content: bytes) -> Tensor:
+def decode(content: bytes, *, upright: bool = False) -> Tensor:
     """Pixels of an encoded image, (3, H, W) uint8 RGB, channels last in memory.
 
     By Pillow, whose pixels are those of torchvision's decoder, and which lets other threads run meanwhile. The content
     decides the format, not the file's name. Grey and CMYK become RGB, transparency is dropped, 16 bits become 8, and a
-    camera's orientation mark is ignored, as Caffe did.
+    camera's orientation mark is ignored, as Caffe did, unless the image is to be upright.
 
     Raises:
         ValueError: It is cut short, or no image, or so narrow that it would fill the memory once it is resized.
@@ -101,6 +101,8 @@ def decode(content: bytes) -> Tensor:
         with Image.open(io.BytesIO(content)) as image:
             _check_shape(*image.size)
             image.load()
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):
                 pixels = (np.array(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None].repeat(3, 2)
             else:

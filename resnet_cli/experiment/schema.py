@@ -87,22 +87,27 @@ class Panel(Frozen):
 
     Attributes:
         kind: Learning curves, the final error against depth, or what the analysis found in each layer, in the order of
-            the forward pass or of its size (Figure 7).
+            the forward pass or of its size (Figure 7), or at each signal-to-noise ratio.
         nets: All of the experiment's, if it names none.
         show: Which errors.
         weights: Of layers: before the first update or after the last.
     """
 
     title: Line
-    kind: Literal["curves", "depth", "layers", "layers-sorted"] = "curves"
+    kind: Literal["curves", "depth", "layers", "layers-sorted", "noise"] = "curves"
     nets: Nets = ()
     show: Literal["both", "train", "test"] = "both"
     weights: Literal["start", "end"] = "end"
 
     @property
     def shows_layers(self) -> bool:
-        """Whether it is about layers."""
-        return self.kind in ("layers", "layers-sorted")
+        """Whether it shows what the analysis found."""
+        return self.kind in ("layers", "layers-sorted", "noise")
+
+    @property
+    def along(self) -> str:
+        """The column of the analysis that is its axis."""
+        return "snr" if self.kind == "noise" else "layer"
 
 
 class Figure(Frozen):
@@ -216,10 +221,13 @@ class Experiment(Frozen):
             )
         for panel in self.figure.panels if self.figure else ():
             shown = [
-                each.name for each in ANALYSES if each.value and (panel.weights == "end" or "weights" in each.columns)
+                each.name
+                for each in ANALYSES
+                if each.value and each.along == panel.along and (panel.weights == "end" or "weights" in each.columns)
             ]
             if panel.shows_layers and self.analysis not in shown:
-                raise ValueError(f"figure: panel '{panel.title}' of layers needs analysis = {' or '.join(shown)}")
+                what = "layers" if panel.along == "layer" else panel.kind
+                raise ValueError(f"figure: panel '{panel.title}' of {what} needs analysis = {' or '.join(shown)}")
         for claim in self.claims:
             needed = analysis_with(claim.metric)
             if needed and needed.name != self.analysis:
@@ -278,7 +286,8 @@ class Experiment(Frozen):
         if self.protocol == self.task.protocol:
             return variant.label
         label = variant.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
-        return f"OWN PROTOCOL, not section {self.task.section}'s; {label}"
+        whose = f"not section {self.task.section}'s" if self.task.section else "no paper gives one"
+        return f"OWN PROTOCOL, {whose}; {label}"
 
     def nets_named(self) -> list[Net]:
         """Every net that a row, a claim or a panel speaks of, as often as it does."""

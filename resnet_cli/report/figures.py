@@ -127,11 +127,11 @@ def draw_data(summary: Summary, data: FigureData) -> Figure | None:
     return figure
 
 
-def figure_bytes(figure: Figure, form: FigureFormat) -> bytes:
+def figure_bytes(figure: Figure, form: FigureFormat, dpi: int = 300) -> bytes:
     """The figure as a file's content; the same for the same numbers."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=form, dpi=300, metadata=UNDATED[form])
+        figure.savefig(buffer, format=form, dpi=dpi, metadata=UNDATED[form])
     return buffer.getvalue()
 
 

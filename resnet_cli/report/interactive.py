@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from resnet_cli.analyses import analysis_of
 from resnet_cli.report.curves import evaluations_in_words
 from resnet_cli.report.figures import iterations, y_axis
-from resnet_cli.report.layers import ORDER, is_wide, lines_of
+from resnet_cli.report.layers import ORDER, is_wide, lines_of, places
 from resnet_cli.report.panels import FEW_POINTS, WIDE_SPAN, net_colours, papers, series_colour, series_of
 from resnet_cli.report.summarize import window_in_words
 
@@ -207,9 +207,10 @@ def _add_series(figure: go.Figure, series: str, nets: list[Net], summary: Summar
 
 def _add_layers(figure: go.Figure, panel: Panel, layers: Mapping[Net, pd.DataFrame], colours: dict[Net, str]) -> None:
     """Adds what the analysis found in each layer, plain nets dashed."""
+    what = "dB" if panel.kind == "noise" else "layer"
     for net, line in lines_of(panel, layers).items():
         figure.add_scatter(
-            x=list(range(1, len(line) + 1)),
+            x=places(panel, line),
             y=[float(f"{value:.4g}") for value in line],
             customdata=[int(layer) for layer in line.index],
             mode="lines+markers",
@@ -217,7 +218,7 @@ def _add_layers(figure: go.Figure, panel: Panel, layers: Mapping[Net, pd.DataFra
             marker={"size": 4},
             name=net.name,
             legendgroup=net.name,
-            hovertemplate=f"<b>{net.name}</b>, layer %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
+            hovertemplate=f"<b>{net.name}</b>, {what} %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
         )
     figure.update_xaxes(title=ORDER[panel.kind])
     figure.update_yaxes(type="log" if layers and is_wide(layers.values()) else "linear")

@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
 
 WIDE = 10  # greatest to least number; the paper's, all between 0 and 3, stand on a linear axis
-ORDER = {"layers": "layer, from the first", "layers-sorted": "layers, by size"}
+ORDER = {
+    "layers": "layer, from the first",
+    "layers-sorted": "layers, by size",
+    "noise": "signal-to-noise ratio (dB)",
+}
 
 
 def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
     """What the experiment's analysis found in each layer of a net, averaged over its finished runs.
 
     Returns:
-        Columns start and end, or end alone, indexed by the layer's number; None if no run has it.
+        Columns start and end, or end alone, indexed by the layer's number, or what else the analysis goes along; None
+        if no run has it.
     """
     runs = summary.finished.get(net, ())
     if not (runs and summary.experiment.analysis in summary.task.analyses_of(net)):
@@ -36,7 +41,7 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
     analysis = analysis_of(summary.experiment.analysis)
     table = pd.concat([store.analysis(run, analysis) for run in runs])
     return table.assign(weights=table.get("weights", "end")).pivot_table(
-        index="layer", columns="weights", values=analysis.value
+        index=analysis.along, columns="weights", values=analysis.value
     )
 
 
@@ -54,14 +59,18 @@ def lines_of(panel: Panel, values: Mapping[Net, pd.DataFrame]) -> dict[Net, pd.S
     return lines
 
 
+def places(panel: Panel, line: pd.Series[float]) -> list[int]:
+    """Where the values of a line stand on the panel's axis: in their order, or at their ratios."""
+    return [int(each) for each in line.index] if panel.kind == "noise" else list(range(1, len(line) + 1))
+
+
 def draw_layers(
     axes: Axes, panel: Panel, values: Mapping[Net, pd.DataFrame], colours: dict[Net, str], *, logarithmic: bool
 ) -> None:
     """Draws a line a net: plain nets dashed."""
     for net, line in lines_of(panel, values).items():
         style: dict[str, Any] = {"linestyle": "--"} if net.family == "plain" else {"marker": ".", "markersize": 3}
-        numbers = range(1, len(line) + 1)
-        axes.plot(numbers, line.to_numpy(), color=colours[net], linewidth=1, label=net.name, **style)
+        axes.plot(places(panel, line), line.to_numpy(), color=colours[net], linewidth=1, label=net.name, **style)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

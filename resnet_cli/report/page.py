@@ -19,6 +19,7 @@ from resnet_cli.claims.judge import RULE, judge
 from resnet_cli.report.commands import flags
 from resnet_cli.report.figures import draw_data, figure_bytes, figure_data
 from resnet_cli.report.interactive import interactive_figure
+from resnet_cli.report.pictures import draw_all
 from resnet_cli.report.tables import make_table
 from resnet_cli.runs.plan import plan
 from resnet_cli.shell import command
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from resnet_cli.claims.judge import Judgement
     from resnet_cli.experiment import Experiment
     from resnet_cli.report.interactive import InteractiveFigure
+    from resnet_cli.report.pictures import Drawn
     from resnet_cli.report.summarize import Summary
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.choices import Departure
@@ -43,6 +45,7 @@ class Section:
         parts: The table's cells; Table 1 has two parts.
         figure: An SVG as a data URL, empty if the experiment has none: as images, figures cannot mix up their ids.
         interactive: The same figure for a browser that runs scripts.
+        pictures: Of some of its runs; see `draw_all`.
         commands: Each with what it does.
         departures: What the runs do otherwise than the paper.
         environments: What the runs were trained with, each once, with the number of runs.
@@ -56,6 +59,7 @@ class Section:
     notes: tuple[str, ...]
     figure: str
     interactive: InteractiveFigure
+    pictures: list[Drawn]
     judgements: list[Judgement]
     commands: list[tuple[str, str]]
     departures: list[Departure]
@@ -63,12 +67,12 @@ class Section:
     days: list[str]
 
 
-def make_section(store: Store, summary: Summary) -> Section:
-    """Draws an experiment's figure and gathers what stands beside it."""
+def make_section(store: Store, summary: Summary, data_dir: Path | None = None) -> Section:
+    """Draws an experiment's figure and gathers what stands beside it; datasets, for pictures, are in `data_dir`."""
     table = make_table(summary)
     data = figure_data(store, summary)
     figure = draw_data(summary, data)
-    image = base64.b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
+    image = _base64(figure_bytes(figure, "svg")) if figure else ""
     environments = _environments(store, summary)
     return Section(
         summary.experiment,
@@ -78,6 +82,7 @@ def make_section(store: Store, summary: Summary) -> Section:
         table.notes,
         image and f"data:image/svg+xml;base64,{image}",
         interactive_figure(summary, data),
+        list(draw_all(store, summary, data_dir or Path("data"))),
         judge(summary),
         _commands(summary),
         [] if summary.only_describes else departures(summary.experiment, summary.variant),
@@ -100,6 +105,7 @@ def render_page(sections: list[Section]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["base64"] = _base64
     # Without figures there is nothing to run.
     has_figures = any(section.interactive.panels for section in sections)
     scripts = [get_plotlyjs(), (folder / "page.js").read_text(encoding="utf-8")] if has_figures else []
@@ -112,9 +118,13 @@ def render_page(sections: list[Section]) -> str:
         choices=choices({section.experiment.task.name for section in sections if section.experiment.runs}),
         rule=RULE,
         scripts=scripts,
-        hashes=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
+        hashes=[_base64(hashlib.sha256(script.encode()).digest()) for script in scripts],
         version=__version__,
     )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _commands(summary: Summary) -> list[tuple[str, str]]:

@@ -243,7 +243,7 @@ def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         BadInputError: It is missing, damaged, not what the run wrote, or no file of scores.
     """
-    return _with_labels(path, _read_npz(path, "scores"), "scores")
+    return _with_labels(path, read_arrays(path, "scores"), "scores")
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -255,23 +255,28 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     Raises:
         BadInputError: It is missing, damaged, not what the run wrote, or no file of predictions.
     """
-    arrays = _read_npz(path, "logits")
+    arrays = read_arrays(path, "logits")
     return _with_labels(path, arrays, "logits") if "labels" in arrays else None
 
 
-def _read_npz(path: Path, name: str) -> dict[str, np.ndarray]:
-    """The array of this name in an npz, and `labels` if it has them; executes nothing in it."""
+def read_arrays(path: Path, name: str | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz: all, or the one of this name, and `labels` if it has them; executes nothing in it.
+
+    Raises:
+        BadInputError: It is missing, damaged, not what the run wrote, or has no such array.
+    """
     import numpy as np
 
     try:
         with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as archive:
-            return {key: archive[key] for key in (name, "labels") if key == name or key in archive}
+            wanted = archive.files if name is None else [name, *(["labels"] if "labels" in archive else [])]
+            return {key: archive[key] for key in wanted}
     except BadInputError:
         raise
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged archive can raise nearly anything
-        raise BadInputError(f"{path}: not a file of {name}: {' '.join(str(error).split())}") from error
+        raise BadInputError(f"{path}: not a file of {name or 'arrays'}: {' '.join(str(error).split())}") from error
 
 
 def _with_labels(path: Path, arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -151,6 +151,14 @@ class Store:
         path = self.folder(run) / run_folder.PREDICTIONS
         return run_folder.read_predictions(path) if path.exists() else None
 
+    def kept(self, run: RunSpec) -> dict[str, np.ndarray]:
+        """All that the finished run kept of its test: the arrays of its predictions.npz.
+
+        Raises:
+            BadInputError: The file is missing or damaged.
+        """
+        return run_folder.read_arrays(self.folder(run) / run_folder.PREDICTIONS)
+
     def runs(self) -> list[RunSpec]:
         """Every run in the store whose spec can be read and is its folder's; `runs.left_out` tells of the others."""
         specs = []

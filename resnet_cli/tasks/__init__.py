@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_cli.tasks.cifar10 import Cifar10
 from resnet_cli.tasks.imagenet import ImageNet
+from resnet_cli.tasks.speech import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Data, Task
 
 # A new task stands in a file or folder here, and in this list.
-TASKS: list[Task] = [Cifar10(), ImageNet()]
+TASKS: list[Task] = [Cifar10(), ImageNet(), Speech()]
 
 
 def task_of(dataset: str) -> Task:

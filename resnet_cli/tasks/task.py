@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_cli.nets.complexity import Layer
     from resnet_cli.nets.loss import Loss
     from resnet_cli.tasks.metric import Metric
+    from resnet_cli.tasks.picture import Picture
 
 
 class Data(Protocol):
@@ -84,7 +85,7 @@ class Task:
     Attributes:
         name: A word, for keys and options.
         title: What its paper's dataset is called.
-        section: Of the paper, which has the protocol.
+        section: Of the paper, which has the protocol; empty if no paper gives it.
         protocol: The paper's.
         datasets: What can be learned from, the paper's own first; each of the others in words.
         embedded: The dataset of smoke runs; it needs no download.
@@ -104,6 +105,7 @@ class Task:
         net_type: Of its nets' specs.
         spreads: Standard deviations over runs that the paper gives, by metric.
         depth_colours: Of the nets in figures, about the paper's.
+        pictures: What can be drawn of a finished run, by name.
         tables: The experiments with the paper's numbers for each way to test, the fuller one first.
     """
 
@@ -129,6 +131,7 @@ class Task:
     net_type: type[Net] = Net
     spreads: Mapping[str, float] = {}
     depth_colours: Mapping[int, str] = {}
+    pictures: Mapping[str, Picture] = {}
     tables: Mapping[str, tuple[str, ...]] = {}
 
     @property

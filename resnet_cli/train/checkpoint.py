@@ -32,7 +32,7 @@ class TrainState:
     eval_csv_sha256: str = ""
     warmup_ended_at: int | None = None
     recent_errors: list[float] = field(default_factory=list)
-    window_wrong: int = 0
+    window_wrong: float = 0
     window_errors: list[float] = field(default_factory=list)
     rate_drops: list[int] = field(default_factory=list)
     tested_at: int = 0

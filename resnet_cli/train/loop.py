@@ -238,7 +238,7 @@ class _Training:
             for iteration, rate, loss, wrong in results:
                 if not math.isfinite(loss):
                     raise DivergedError(f"the loss became {loss} at iteration {iteration}")
-                lines.append(log.train_line(iteration, rate, loss, self.errors.add(iteration, int(wrong))))
+                lines.append(log.train_line(iteration, rate, loss, self.errors.add(iteration, wrong)))
         finally:
             if self.ranks.is_first:
                 self.train_log.write(lines)

@@ -50,7 +50,7 @@ class TrainingErrors:
         if warmup and self.is_warming and schedule.warmup_is_over(warmup, self.state.recent_errors):
             self.state.warmup_ended_at = self.state.iteration
 
-    def add(self, iteration: int, wrong: int) -> float:
+    def add(self, iteration: int, wrong: float) -> float:
         """Notes an update's wrong answers; returns its error in percent."""
         protocol, state = self.run.protocol, self.state
         error = self.run.task.trained.of(wrong, protocol.batch_size)
@@ -60,7 +60,7 @@ class TrainingErrors:
         self._watch_plateau(iteration, wrong)
         return error
 
-    def _watch_plateau(self, iteration: int, wrong: int) -> None:
+    def _watch_plateau(self, iteration: int, wrong: float) -> None:
         """At the end of a window, notes whether the rate is to drop (section 3.4)."""
         plateau, state = self.run.protocol.plateau, self.state
         if plateau is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,10 +23,11 @@ from resnet_cli.nets.complexity import Layer
 from resnet_cli.spec import Net, Protocol
 from resnet_cli.tasks import TASKS
 from resnet_cli.tasks.metric import Metric
+from resnet_cli.tasks.picture import Picture
 from resnet_cli.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from resnet_cli.identity import RunSpec, Variant
@@ -148,6 +150,15 @@ def right_answers(outputs: Callable[..., Tensor], points: Tensor, labels: Tensor
     return functional.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).sum()
 
 
+def draw_points(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], MoonData]) -> Figure:
+    """The test points in the colours of the guesses."""
+    figure = Figure(figsize=(3.5, 2.5))
+    axes = figure.subplots()
+    axes.scatter(*data().test[0].T, c=kept["guessed"], s=4)
+    axes.set_title(run.net.name)
+    return figure
+
+
 class Moons(Task):
     """Which of two moons a point lies in."""
 
@@ -161,6 +172,7 @@ class Moons(Task):
     trained = Metric("train_accuracy", "training accuracy", higher_is_better=True)
     training_images = 400
     test_bytes = 1_000
+    pictures = {"points": Picture("The test points, by what the net takes them for.", draw_points)}  # noqa: RUF012
 
     def parse(self, name: str) -> Net:
         match = re.fullmatch(r"mlp-([12])", name)
@@ -195,7 +207,8 @@ class Moons(Task):
         points, labels = data.test
         loss, right = right_answers(net.eval(), points, labels)
         accuracy = 100 * float(right) / len(labels)
-        return Scores(float(loss), {"test_accuracy": accuracy}, len(labels), {"labels": labels.numpy()})
+        kept = {"labels": labels.numpy(), "guessed": net(points).argmax(dim=1).numpy()}
+        return Scores(float(loss), {"test_accuracy": accuracy}, len(labels), kept)
 
 
 @pytest.fixture
@@ -238,6 +251,8 @@ def test_a_new_task_needs_no_other_change(folder: Path, capsys: pytest.CaptureFi
     assert ["reproduced", "reproduced"] == [each["verdict"] for each in verdicts]
     assert verdicts[0]["comparisons"][0]["difference"] > 0
     assert "Two moons. Does a second layer help?" in page
+    assert 2 == page.count('<img class="picture" src="data:image/png;base64,')
+    assert f"resnet plot points {run.name}" in page
     assert ["test_accuracy", "train_accuracy"] * 2 == [each["metric"] for each in compared]
     assert "test: test accuracy (%) after the last update" in said(capsys, "compare", "results", "results", "moons")
     assert "200/200" in said(capsys, "status", "moons")
@@ -247,6 +262,28 @@ def test_a_new_task_needs_no_other_change(folder: Path, capsys: pytest.CaptureFi
     assert "mlp-2 > mlp-1" in said(capsys, "check", "moons", "--power")
     assert "mlp-2-moons-" in said(capsys, "run", "moons", "--dataset", "auto", "--dry-run")
     assert "moons" not in said(capsys, "data", "where").lower()
+
+
+def test_a_picture_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`plot` with a run draws what the task draws of it; what is no picture, or no run, is one line."""
+    said(capsys, "run", "moons", "--tiny", "--device", "cpu")
+    run = next((folder / "results/runs").glob("mlp-2-moons-*-s0"))
+    path = folder / said(capsys, "plot", "points", str(run)).strip()
+
+    assert f"points-{run.name}.png" == path.name
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert said(capsys, "plot", "points", run.name, "--format", "svg").strip().endswith(".svg")
+    (run / "predictions.npz").unlink()
+    for arguments, told in (
+        (["points"], "points: of which run? resnet plot points RUN, a name in results/runs"),
+        (["lines", run.name], "lines: no picture of Two Moons's runs; there are: points"),
+        (["points", "mlp-9"], "'mlp-9': not the name of a run in results/runs"),
+        (["points", run.name, "--tiny"], "a run's name says all of its scale"),
+        (["points", run.name, "--dataset-root", "."], "--dataset-root: in place of ImageNet"),
+        (["points", run.name], "predictions.npz: No such file or directory"),
+    ):
+        assert 2 == _exit_code(["plot", *arguments])
+        assert told in capsys.readouterr().err
 
 
 def test_its_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
