@@ -267,7 +267,9 @@ def test_number_of_images_is_by_trial() -> None:
     assert rows == re.findall(r"^\| .*, seed .*$", section, re.MULTILINE)
     assert AVERAGED_IMAGES == min(off, key=lambda number: off[number].mean())
     means = [f"{off[number].mean():.2f}" for number in (AVERAGED_IMAGES, 1_280, 2_560, 8_960)]
-    assert "{} points from 12,800; fewer are {} and {}, and 8,960 with {}".format(*means) in section.replace("\n", " ")
+    assert "differ from 12,800 by {} points, fewer images by {} and {}, and 8,960 by {}".format(
+        *means
+    ) in section.replace("\n", " ")
     assert f"(5,120: {off[AVERAGED_IMAGES].max():.2f} at most)" in section
 
 
