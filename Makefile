@@ -19,7 +19,7 @@ CIFAR10 := degradation --depths 8,20 --schedule 0.02 --precision auto --dataset 
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(12, 2 * (os.cpu_count() or 1)))")
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: list setup demo demo-cifar10 reproduce report check format test test-all
+.PHONY: list setup demo demo-cifar10 reproduce report check format docs test test-all
 
 list: $(STAMP)
 	@$(RESNET) list
@@ -37,10 +37,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(RESNET) run demo --precision auto --jobs 2
 	@echo
-	@echo "Three commands to go on with:"
-	@echo "  $(RESNET) run degradation --minutes 30   # the paper's images, as long a schedule as fits"
-	@echo "  $(RESNET) show table6                    # the paper's table: protocol, nets, numbers, claims"
-	@echo "  $(RESNET) report                         # one page with the tables, the curves and the verdicts"
+	@echo "Next, try:"
+	@echo "  $(RESNET) run degradation --depths 8,20 --dataset auto --minutes 30   # on CIFAR-10"
+	@echo "  $(RESNET) show table6    # the paper's table: protocol, nets, numbers, claims"
+	@echo "  $(RESNET) report         # one page with the tables, the curves and the verdicts"
 
 # Says first how long it takes here: it measures the updates.
 demo-cifar10: $(STAMP)
@@ -60,7 +60,10 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python -m typer resnet_cli.cli.app utils docs --name resnet --output docs/commands.md
+
+# The generated pages, then the site, without a network; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 test: $(STAMP) check
 	$(PYTEST)

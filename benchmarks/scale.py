@@ -37,7 +37,7 @@ class Assumptions:
         images_per_second: ResNet-50's training images on one GPU, bf16. NVIDIA's published figure for one A100.
         layer_ms: Milliseconds of a CIFAR net's update for each layer, where launches and not arithmetic limit it.
             Calculated: nine kernels of 2.5 microseconds.
-        decoded_per_core: Photographs that a core decodes and augments in a second; measured, see the README.
+        decoded_per_core: Photographs that a core decodes and augments in a second; measured, see docs/imagenet.md.
         cores: For each GPU.
         link: Bytes a second that a GPU sends another of its host.
         file_bytes: Of a photograph; ImageNet's mean.

@@ -1,4 +1,4 @@
-"""The error a user meets, and the exit codes of the command line."""
+"""Errors shown to the user, and the exit codes of the command line."""
 
 EXIT_UNEXPECTED = 1
 EXIT_BAD_INPUT = 2

@@ -27,14 +27,16 @@ ClassOrder = Literal["number", "text"]
 EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
 
 DATASET_ROOT_HELP = (
-    "A folder with train/<class>/ and val/<class>/ in place of <data-dir>/imagenet/; or where VOCdevkit or COCO is."
+    "Your own images: a folder with train/<class>/ and val/<class>/, in place of <data-dir>/imagenet/. For VOC, COCO and "
+    "TIMIT: the folder that holds the dataset."
 )
-DEVIATION_HELP = f"From ImageNet's protocol: {', '.join(get_args(Deviation))}; may be given several times."
+DEVIATION_HELP = (
+    f"A deviation from the paper's ImageNet protocol: {', '.join(get_args(Deviation))}. May be given several times."
+)
 DOWNLOAD_HELP = (
-    "Download CIFAR-10 (163 MiB) from its official source, check it, unpack it; an archive that is there is taken."
+    "Download CIFAR-10 (163 MiB) from its official source, check it and unpack it. An archive already in place is used."
 )
 VERIFY_HELP = (
-    "Check CIFAR-10's files by their official MD5; of the others, or a folder of classes, decode every image, and of "
-    "VOC (07+12) and COCO (2014) read every annotation.\n\n"
-    "Decoding goes on where it was interrupted."
+    "Check a dataset: CIFAR-10's files by their official MD5; ImageNet or a folder of classes by decoding every "
+    "photograph; VOC, COCO and TIMIT by reading every annotation too.\n\nAn interrupted check continues where it stopped."
 )

@@ -1,4 +1,4 @@
-"""Standard output and standard error that outlive their readers, and write what their character set can take."""
+"""Standard output and standard error that survive their readers, and write what their character set has."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ codecs.register_error(HANDLER, _replace)
 class _Descriptor(io.FileIO):
     """Standard output or standard error, whose reader may go: what is written then is dropped, and no run is lost.
 
-    A disk that is full is an error of standard output, which is told once; of standard error nothing is.
+    A full disk is an error of standard output, reported once; for standard error nothing is reported.
     """
 
     def __init__(self, descriptor: int, *, is_answer: bool) -> None:

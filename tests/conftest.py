@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,3 +226,30 @@ def photograph_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / part).mkdir(parents=True, exist_ok=True)
             (root / part / folder.name).symlink_to(folder)
     return root
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium that resolves no name."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium, which drives the browser, is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("Chromium and chromedriver (Debian: chromium, chromium-driver) are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (
+        "--headless=new",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--window-size=1280,1000",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(flag)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium has none for root
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The paths are given, so that selenium looks for no download.
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()

@@ -20,13 +20,15 @@ from resnet_cli.experiment import experiment_names, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
-from resnet_cli.report.tables import make_table, render
+from resnet_cli.report.tables import make_table, render, rich_table
+from resnet_cli.report.terminal import as_text
 from resnet_cli.spec import Plateau, Warmup
 from resnet_cli.spec.protocol import FEWEST_UPDATES_OF_A_WINDOW
 from resnet_cli.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
 PUBLISHED = Store(ROOT / "results/published")
 SHORT = Variant(schedule=0.02, precision="bf16")
 AT_PAPER_SCALE = Variant(precision="bf16")
@@ -47,8 +49,8 @@ def commands() -> dict[str, set[str]]:
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:
-    """docs/commands.md has a section for each command, and in it each option; `make format` renews it."""
-    reference = (ROOT / "docs/commands.md").read_text()
+    """docs/commands.md has a section for each command, and in it each option."""
+    reference = (DOCS / "commands.md").read_text()
     sections = dict(re.findall(r"^#+ `resnet ([^`]+)`\n(.*?)(?=^#+ `resnet|\Z)", reference, re.MULTILINE | re.DOTALL))
     for name, options in commands().items():
         assert name in sections
@@ -56,17 +58,23 @@ def test_every_command_and_option_is_in_the_reference() -> None:
             assert f"`{option}" in sections[name], f"{name} {option}"
 
 
-def test_readme_names_every_command_and_experiment() -> None:
-    """The README's tables leave none out."""
-    for name in commands():
-        assert f"`resnet {name.split()[0]}" in README, name
+def test_readme_names_every_experiment() -> None:
+    """The README's table leaves none out."""
     for name in experiment_names():
         assert f"`{name}`" in README, name
 
 
-def test_readme_shows_the_tree_as_it_is() -> None:
-    """Each module stands in the tree with its purpose, and the tree names no file that is not there."""
-    tree = README.partition("<!-- tree -->")[2].partition("<!-- /tree -->")[0]
+def test_readme_is_short() -> None:
+    """A newcomer reads it to the end, and sees on its first screen how to begin."""
+    lines = README.splitlines()
+
+    assert len(lines) <= 130
+    assert {"make demo", "make test"} <= {line.partition(" #")[0].rstrip() for line in lines[:12]}
+
+
+def test_the_tree_is_as_it_is_shown() -> None:
+    """Each module stands in CONTRIBUTING.md's tree with its purpose, and the tree names no file that is not there."""
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("<!-- tree -->")[2].partition("<!-- /tree -->")[0]
     named, folder = set(), ""
     for line in tree.partition("resnet_cli/\n")[2].partition("\ntests/")[0].splitlines():
         name, *purpose = line.split()
@@ -85,9 +93,9 @@ def test_readme_shows_the_tree_as_it_is() -> None:
     assert modules == named
 
 
-def test_readme_lists_the_assumptions_with_their_values() -> None:
-    """What the paper leaves open stands in the README with the value that the code has."""
-    assumptions = README.partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
+def test_assumptions_are_listed_with_their_values() -> None:
+    """What the paper leaves open is listed with the value that the code has."""
+    assumptions = (DOCS / "what-the-paper-leaves-open.md").read_text()
 
     assert f"last {Warmup().window} updates" in assumptions
     assert f"{Warmup().from_depth} layers and more" in assumptions
@@ -103,7 +111,7 @@ def test_readme_lists_the_assumptions_with_their_values() -> None:
 
 def test_every_promise_names_a_test_that_is_there() -> None:
     """Each file and test that docs/trust.md names exists, and every test with a full count is in it."""
-    document = (ROOT / "docs/trust.md").read_text()
+    document = (DOCS / "trust.md").read_text()
     named = re.findall(r"`(tests/[a-z_0-9/]+\.py)(?:::(\w+))?`", document)
     for path, name in named:
         assert f"def {name}" in (ROOT / path).read_text(), (path, name)
@@ -116,11 +124,18 @@ def test_every_promise_names_a_test_that_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "depths", "variant"),
-    [("degradation", (8, 20), SHORT), ("fig6", None, AT_PAPER_SCALE), ("demo", None, DEMO)],
+    ("document", "name", "depths", "variant"),
+    [
+        ("docs/cifar10.md", "degradation", (8, 20), SHORT),
+        ("README.md", "fig6", None, AT_PAPER_SCALE),
+        ("docs/start.md", "demo", None, DEMO),
+    ],
 )
-def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | None, variant: Variant) -> None:
-    """The README's errors are those that the published runs give, computed anew."""
+def test_documents_show_what_is_published(
+    document: str, name: str, depths: tuple[int, ...] | None, variant: Variant
+) -> None:
+    """The errors in the README and the pages for beginners are those that the published runs give, computed anew."""
+    text = (ROOT / document).read_text()
     nets = summarize(PUBLISHED, load_experiment(name, depths), variant).by_net
 
     assert len(nets)
@@ -134,7 +149,22 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
             hours = " and ".join([r"[\d.]+"] * net.n)
             best, took = rf" {net.best_test_error:.2f} \|", rf" {hours} hours \|"
         row = rf"^\| {net.Index} .*\| {test} \|{best} {train} \| {net.n} \|{took}$"
-        assert re.search(row, README, re.MULTILINE | re.IGNORECASE), row
+        assert re.search(row, text, re.MULTILINE | re.IGNORECASE), row
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "depths", "variant"),
+    [("README.md", "demo", None, DEMO), ("docs/table.md", "degradation", (8, 20), SHORT)],
+)
+def test_documents_show_what_is_printed(
+    document: str, name: str, depths: tuple[int, ...] | None, variant: Variant
+) -> None:
+    """What a command is shown to print is what it prints of the published runs."""
+    printed = as_text(rich_table(make_table(summarize(PUBLISHED, load_experiment(name, depths), variant))))
+    table = re.search(r"^method .*?(?=\n\n)", printed, re.MULTILINE | re.DOTALL)
+
+    assert table
+    assert table[0] in (ROOT / document).read_text()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +176,7 @@ def test_readme_shows_what_is_published(name: str, depths: tuple[int, ...] | Non
 )
 def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | None) -> None:
     """docs/arguments.md has each experiment's table and verdicts as the published runs give them, computed anew."""
-    document = (ROOT / "docs/arguments.md").read_text()
+    document = (DOCS / "arguments.md").read_text()
     summary = summarize(PUBLISHED, load_experiment(name, depths), SHORT)
     rows = [line for line in render(make_table(summary), "md").splitlines() if line.startswith("|")]
 
@@ -167,7 +197,7 @@ def test_the_demos_are_what_is_shown() -> None:
 @pytest.mark.parametrize("name", ["table6", "fig6", "fig7"])
 def test_paper_scale_is_what_is_published(name: str) -> None:
     """docs/paper-scale.md has the rows of the nets that were trained and what was judged of them, computed anew."""
-    document = (ROOT / "docs/paper-scale.md").read_text()
+    document = (DOCS / "paper-scale.md").read_text()
     summary = summarize(PUBLISHED, load_experiment(name), AT_PAPER_SCALE)
     rows = [line for line in render(make_table(summary), "md").splitlines() if re.search(r"\|   [1-9] \|", line)]
 
@@ -187,12 +217,12 @@ def test_hours_are_those_of_the_runs(net: str) -> None:
     hours = " and ".join(f"{(each.train_seconds + each.evaluate_seconds) / 3600:.1f}" for each in took) + " hours"
 
     assert re.search(rf"^\| {net} .*\| {hours} \|$", README, re.MULTILINE | re.IGNORECASE), hours
-    assert re.search(rf"\b{hours} \({net}\)", (ROOT / "docs/paper-scale.md").read_text(), re.IGNORECASE), hours
+    assert re.search(rf"\b{hours} \({net}\)", (DOCS / "paper-scale.md").read_text(), re.IGNORECASE), hours
 
 
 def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     """docs/paper-scale.md has the rows of bn-statistics.csv, and what is said of them."""
-    section = (ROOT / "docs/paper-scale.md").read_text().partition("## While the rate")[2].partition("\n## ")[0]
+    section = (DOCS / "paper-scale.md").read_text().partition("## While the rate")[2].partition("\n## ")[0]
     measured = pd.read_csv(ROOT / "results/published/bn-statistics.csv")
     before, end = measured[measured["iteration"] < FIRST_DROP], measured[measured["iteration"] == LAST]
     errors = ["running", "averaged_over_10", "averaged_over_100"]
@@ -213,7 +243,8 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     assert "The means are " + ", ".join(f"{before[name].mean():.2f}" for name in errors) in section
     more, less = end["averaged_over_100"] - end["running"], before["running"] - before["averaged_over_100"]
     at_the_end, at_first = f"{more.min():.2f} to {more.max():.2f}", f"{int(less.min())} to {int(less.max())}"
-    assert f"err {at_the_end} more at the end, plain-20 {at_first} points less" in README
+    choices = (DOCS / "what-the-paper-leaves-open.md").read_text()
+    assert f"err {at_the_end} more at the end, plain-20 {at_first} points less" in choices
 
 
 def test_number_of_images_is_by_trial() -> None:
@@ -236,7 +267,9 @@ def test_number_of_images_is_by_trial() -> None:
     assert rows == re.findall(r"^\| .*, seed .*$", section, re.MULTILINE)
     assert AVERAGED_IMAGES == min(off, key=lambda number: off[number].mean())
     means = [f"{off[number].mean():.2f}" for number in (AVERAGED_IMAGES, 1_280, 2_560, 8_960)]
-    assert "{} points from 12,800; fewer are {} and {}, and 8,960 with {}".format(*means) in section.replace("\n", " ")
+    assert "differ from 12,800 by {} points, fewer images by {} and {}, and 8,960 by {}".format(
+        *means
+    ) in section.replace("\n", " ")
     assert f"(5,120: {off[AVERAGED_IMAGES].max():.2f} at most)" in section
 
 
@@ -246,8 +279,8 @@ def test_estimates_are_worked_out_anew() -> None:
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     times, traffic = printed.strip().split("\n\n")
 
-    assert times in (ROOT / "docs/scale.md").read_text()
-    assert traffic in (ROOT / "docs/scale.md").read_text()
+    assert times in (DOCS / "scale.md").read_text()
+    assert traffic in (DOCS / "scale.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:

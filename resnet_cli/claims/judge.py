@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 ORDER: tuple[Verdict, ...] = ("not run", "not reproduced", "too few runs", "reproduced")
 
 RULE = (
-    "'Lower' is a one-sided t-test over runs, Welch's between two nets; a sequence has the greatest p of its pairs; "
-    "'within' is an equivalence test, two one-sided t-tests; 'no advantage' a t-test against a margin. Holm corrects "
-    f"all p of a table: reproduced if the corrected p < {SIGNIFICANCE}, not reproduced if the plain p > "
-    f"{1 - SIGNIFICANCE} or if {ENOUGH_RUNS} runs a side do not reproduce it, else too few runs; fewer than two runs a "
-    "side, or a smoke run, decide nothing (but of a constructed start each run must agree). Differences are in points, "
-    "or in the metric's own unit; g is Hedges'. A sign test compares two answers image by image and speaks of these "
-    "very nets only: an ensemble's decides, that of two single runs does not. Choose the seeds before they run "
-    "(`resnet check --power` "
-    "says how many): adding some until a claim is reproduced is not covered."
+    "'Lower' is a one-sided t-test over runs (Welch's between two nets). A sequence of nets has the largest p of its "
+    "pairs; 'within' is an equivalence test (two one-sided t-tests); 'no advantage' is a t-test against a margin. "
+    f"Holm's method corrects all p of a table. Reproduced: the corrected p is below {SIGNIFICANCE}. Not reproduced: "
+    f"the uncorrected p is above {1 - SIGNIFICANCE}, or {ENOUGH_RUNS} runs per net do not reproduce the claim. "
+    "Otherwise: too few runs. Fewer than two runs per net, or a smoke run, never decide (for a constructed start, "
+    "each run must agree). Differences are in points, or in the metric's own unit; g is Hedges' g. A sign test "
+    "compares two sets of answers image by image and is about these trained nets only: it decides for an ensemble, "
+    "not for two single runs. Choose the number of seeds before you train (`resnet check --power` computes it): "
+    "adding runs until a claim is reproduced is not covered."
 )
 
 

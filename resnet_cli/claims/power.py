@@ -25,10 +25,11 @@ MOST_SEEDS = 1_000
 CERTAIN = 1e5  # standard errors; far beyond, the series for the noncentral t does not converge
 
 RULE = (
-    "Under p< the seeds a side for 80% power, if gap and std over runs (points) are the true ones: p < 0.05 is for "
-    "a table's only claim, the other is Holm's strictest. Under n= the power of so many seeds a side at that level. A "
-    "sequence needs all its pairs, so at least the most seeds that one of them needs. 'paper': its own numbers, of "
-    f"which one is a std, ResNet-110's on {titles(lambda task: task.spreads)}; 'ours': our runs at this scale."
+    "p<: the number of seeds per net for 80% power, if gap and std over runs (points) are the true ones. p < 0.05 is "
+    "for a table with one claim, the other level is the strictest of Holm's method. n=: the power of that many seeds "
+    "per net at that level. A sequence needs all its pairs, so at least as many seeds as the pair that needs most. "
+    f"'paper': from the paper's numbers, of which one is a std, ResNet-110's on {titles(lambda task: task.spreads)}; "
+    "'ours': from our runs at this scale."
 )
 
 # Points and weights of an integral over the shares of a distribution, from 0 to 1.

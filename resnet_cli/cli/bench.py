@@ -1,4 +1,4 @@
-"""`resnet bench`: how fast an update is here, and beside the loop that most people write."""
+"""`resnet bench`: how fast a training update is here, alone and beside a common eager loop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import say
+from resnet_cli.cli.examples import HARDWARE, OUTPUT, WHAT
 from resnet_cli.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -37,27 +38,42 @@ def bench(
     against: Annotated[
         Literal["eager"] | None,
         typer.Option(
-            "--against", help="eager: also the loop that most people write, fp32 with a DataLoader of 4 workers."
+            "--against",
+            rich_help_panel=WHAT,
+            help="eager: also measure a common eager loop, fp32 with a DataLoader of 4 workers.",
         ),
     ] = None,
-    output: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to print it.")] = "rich",
+    output: Annotated[
+        Literal["rich", "json"], typer.Option("--format", rich_help_panel=OUTPUT, help="Format of the answer.")
+    ] = "rich",
     precision: Annotated[
         options.PrecisionChoice,
-        typer.Option("--precision", help="Of our step; auto: bf16 where the device multiplies it, else fp32."),
+        typer.Option(
+            "--precision",
+            rich_help_panel=HARDWARE,
+            help="Precision of our step. auto: bf16 if the device has instructions for it, else fp32.",
+        ),
     ] = "auto",
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Our compiled step, or the plain one.")
+        bool,
+        typer.Option(
+            "--compile/--no-compile", rich_help_panel=HARDWARE, help="Measure our compiled step, or the plain one."
+        ),
     ] = True,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Turns of each.")] = 5,
-    updates: Annotated[int, typer.Option("--updates", min=1, max=10_000, help="Updates measured in each turn.")] = 10,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, max=1000, rich_help_panel=WHAT, help="Measurements of each net.")
+    ] = 5,
+    updates: Annotated[
+        int, typer.Option("--updates", min=1, max=10_000, rich_help_panel=WHAT, help="Updates in each measurement.")
+    ] = 10,
     device: options.Device = "auto",
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Measure updates of batch 128: time, images per second, memory, distance to the machine's limit.
+    """Measure a training update of 128 images: time, images per second, memory, distance to the machine's limit.
 
-    With --against eager, both loops run in one process, turn by turn; the ratio is the result, times hold for now.
-    On a GPU with tensor cores the times are noted beside the results: `resnet run` quotes what a precision saves.
+    With --against eager, both loops run in turn in one process. Their ratio is the result; times vary with the load.
+    On a GPU with tensor cores the times are kept with the results, and `resnet run` prints what a precision saves.
     """
     from rich.console import Console
 
@@ -227,16 +243,17 @@ def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.d
         rows.append(row)
     console.print(Grid([*columns, *kernels, *beside], rows, title=title))
     console.print(
-        f"ms: the {step} step, {plan.precision}, its batch made: median over {plan.rounds} rounds of {plan.updates} "
-        "updates (lowest to highest). floor: its arithmetic at the speed of a large matrix product here, or its "
-        "launches. GB: the most memory that a training takes, of the device on CUDA. test: 10,000 images.",
+        f"ms: the {step} step, {plan.precision}, with making its batch: median over {plan.rounds} rounds of "
+        f"{plan.updates} updates (lowest to highest). floor: the time of its arithmetic at the speed of a large "
+        "matrix product here, or of its kernel launches. GB: peak memory of a training, on CUDA the device's. test: "
+        "10,000 images.",
         highlight=False,
     )
     if plan.against_eager:
         console.print(
-            "eager: the loop that most people write (fp32, NCHW, DataLoader with 4 workers), turn by turn with ours. "
+            "eager: a common eager loop (fp32, NCHW, DataLoader with 4 workers), measured in turn with ours. "
             "ratio: eager over ours.",
             highlight=False,
         )
     times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in estimates(results, plan.dataset).items())
-    console.print(f"At the paper's scale, one run after the other: {times}.", highlight=False)
+    console.print(f"At the paper's scale, one run after another: {times}.", highlight=False)

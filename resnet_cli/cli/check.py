@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import print_verdicts
+from resnet_cli.cli.examples import OUTPUT, WHAT
 from resnet_cli.cli.options import Depths, ResultsDir, every_experiment, parse_depths
 from resnet_cli.cli.paths import leading_to
 from resnet_cli.cli.scale import Asked, scale_options, shown_variant, shown_variants
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
 @scale_options()
 def check(
     name: Annotated[
-        str | None, typer.Argument(help="An experiment or a .toml file of your own (default: every experiment).")
+        str | None, typer.Argument(help="An experiment or your own .toml file (default: every experiment).")
     ] = None,
     *,
-    form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
-    power: Annotated[bool, typer.Option("--power", help="Tell how many seeds each claim needs instead.")] = False,
+    form: Annotated[
+        Literal["rich", "json"], typer.Option("--format", rich_help_panel=OUTPUT, help="Format of the answer.")
+    ] = "rich",
+    power: Annotated[
+        bool,
+        typer.Option("--power", rich_help_panel=WHAT, help="Print how many seeds each claim needs, not the verdicts."),
+    ] = False,
     asked: Asked,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Judge the paper's claims by our runs: reproduced, not reproduced, too few runs, not run.
+    """Print a verdict on each of the paper's claims: reproduced, not reproduced, too few runs, or not run.
 
-    With --power, tell how many seeds a side would show each claim with a probability of 80%, if the paper's numbers are
-    true; at another scale than the paper's, if ours are.
+    With --power, print how many seeds per net show each claim with a probability of 80%, if the paper's numbers are
+    true (at another scale than the paper's: if ours are).
     """
     import json
 

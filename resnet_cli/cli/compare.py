@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.examples import OUTPUT, WHAT
 from resnet_cli.cli.options import Depths, parse_depths
 from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
@@ -32,30 +33,42 @@ MOST_VALUES = 3  # of a field of the environments, in a table for people
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", parser=path_given, help="A results folder.")],
-    b: Annotated[Path, typer.Argument(metavar="B", parser=path_given, help="Another.")],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=path_given, help="Another one.")],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="EXPERIMENT", help="Its runs only, tested as it says (default: every run)."),
+        typer.Argument(
+            metavar="EXPERIMENT", help="Only this experiment's runs, tested as it says (default: every run)."
+        ),
     ] = None,
     *,
     any_precision: Annotated[
-        bool, typer.Option("--any-precision", help="Compare runs whose arithmetic differs, too.")
+        bool,
+        typer.Option("--any-precision", rich_help_panel=WHAT, help="Also compare runs of different precision."),
     ] = False,
     form: Annotated[
         ComparisonFormat | None,
-        typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
+        typer.Option(
+            "--format", rich_help_panel=OUTPUT, help="Format (default: by the suffix of --output, else rich)."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", parser=path_given, metavar="<path>", help="Write to this file instead.")
+        Path | None,
+        typer.Option(
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            rich_help_panel=OUTPUT,
+            help="Write to this file, not to the terminal.",
+        ),
     ] = None,
     depths: Depths = None,
 ) -> None:
-    """Compare two results folders: errors, their difference with its interval, logs, and what else differs."""
+    """Compare two results folders: errors, their difference with its interval, logs, and environments."""
     from resnet_cli.experiment import load_experiment
     from resnet_cli.storage.store import Store
 
     if name is None and depths is not None:
-        raise BadInputError("--depths: of a sweep; name the EXPERIMENT")
+        raise BadInputError("--depths: needs the name of an EXPERIMENT")
     experiment = load_experiment(name, parse_depths(depths)) if name else None
     for path in (a, b):
         if not (path / "runs").is_dir():

@@ -1,4 +1,4 @@
-"""`resnet data`: where datasets are, whether they are whole, and how to get them."""
+"""`resnet data`: find, check and download datasets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import counted
+from resnet_cli.cli.examples import examples
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.errors import BadInputError
 from resnet_cli.names import DOWNLOAD_HELP, PAPER_DATASETS, VERIFY_HELP, PaperDataset
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from resnet_cli.tasks.task import Task
 
-data_app = typer.Typer(help="Datasets: where they are, whether they are whole, how to get them.", no_args_is_help=True)
+data_app = typer.Typer(help="Find, check and download datasets.", no_args_is_help=True, epilog=examples("data"))
 
 
-@data_app.command(help=DOWNLOAD_HELP)
+@data_app.command(help=DOWNLOAD_HELP, epilog=examples("data download"))
 def download(*, data_dir: options.DataDir = None) -> None:
     """Download what can be downloaded."""
     from rich.console import Console
@@ -32,12 +33,12 @@ def download(*, data_dir: options.DataDir = None) -> None:
     console, folder = Console(stderr=True), options.data_folder(data_dir)
     for task in TASKS:
         if task.is_downloadable:
-            typer.echo(f"{task.title} is whole in {fetch(task, folder, console)}")
+            typer.echo(f"{task.title} is complete in {fetch(task, folder, console)}")
 
 
-@data_app.command(help=VERIFY_HELP)
+@data_app.command(help=VERIFY_HELP, epilog=examples("data verify"))
 def verify(
-    dataset: Annotated[PaperDataset, typer.Argument(help="Which one.")] = PAPER_DATASETS[0],
+    dataset: Annotated[PaperDataset, typer.Argument(help="Dataset to check.")] = PAPER_DATASETS[0],
     *,
     data_dir: options.DataDir = None,
     dataset_root: options.DatasetRoot = None,
@@ -63,13 +64,13 @@ def verify(
         raise BadInputError(in_the_way)
     with counted(Console(stderr=True), "decoding") as tell:
         found = task.verify(variant, folder, dataset_root, options.worker_count(workers), tell)
-    whole = f"{source} can be used" if source else f"{task.title} is whole in {dataset_root or folder}"
+    whole = f"{source} can be used" if source else f"{task.title} is complete in {dataset_root or folder}"
     typer.echo(f"{whole}: {found}" if found else whole)
 
 
-@data_app.command()
+@data_app.command(epilog=examples("data where"))
 def where(*, data_dir: options.DataDir = None) -> None:
-    """Show where datasets are looked for, and the layout expected there."""
+    """Show where datasets are expected, in which layout, and which are there."""
     from resnet_cli.tasks import TASKS, with_folder
 
     folder = options.data_folder(data_dir)
@@ -78,7 +79,7 @@ def where(*, data_dir: options.DataDir = None) -> None:
         for name, is_there in task.expected(folder).items():
             typer.echo(f"  {name}: {'there' if is_there else 'missing'}")
     replaced = with_folder().title
-    typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) stands in for {replaced} by --dataset-root.")
+    typer.echo(f"Any folder of classes (train/<class>/, val/<class>/) can replace {replaced}: --dataset-root.")
 
 
 def fetch(task: Task, data_dir: Path, console: Console) -> Path:

@@ -1,4 +1,4 @@
-"""`resnet doctor`: versions, devices, data, disk, unfinished runs, and what stands in the way of a run."""
+"""`resnet doctor`: versions, devices, data, disk, unfinished runs, and obstacles to a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from resnet_cli import __version__
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import say
+from resnet_cli.cli.examples import WHAT
 from resnet_cli.errors import BadInputError
 from resnet_cli.streams import printable
 
@@ -33,12 +34,17 @@ PROVEN = "resnet-20"
 def doctor(
     *,
     prove: Annotated[
-        bool, typer.Option("--prove", help=f"Also try whether the compiled step agrees with the plain one: {PROVEN}.")
+        bool,
+        typer.Option(
+            "--prove",
+            rich_help_panel=WHAT,
+            help=f"Also check that the compiled step agrees with the plain one ({PROVEN}).",
+        ),
     ] = False,
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Show versions, devices, data, disk, unfinished runs, and what stands in the way; exit code 2 if anything does."""
+    """Check versions, devices, data, disk and unfinished runs; print each obstacle; exit code 2 if there is one."""
     from resnet_cli.device.versions import explanation
     from resnet_cli.storage.store import Store
 
@@ -60,7 +66,7 @@ def doctor(
     obstacles += _disk_obstacles(store.root)
     if obstacles:
         raise BadInputError("; ".join(obstacles))
-    _say("Nothing stands in the way.")
+    _say("No obstacle to a run.")
 
 
 def _show_devices(*, prove: bool) -> None:
@@ -124,7 +130,7 @@ def _data_obstacles(folder: Path) -> list[str]:
         elif problem := task.obstacle(Variant(dataset=task.dataset), folder):
             problems.append(problem)
         else:
-            _say(f"{task.title}: whole, in {place}")
+            _say(f"{task.title}: complete, in {place}")
     return problems
 
 
@@ -151,10 +157,10 @@ def _run_obstacles(store: Store) -> list[str]:
             obstacles.append(str(error))
         else:
             for each in problems:
-                _say(f"{run.run_id}: goes on from the checkpoint before: {each}")
+                _say(f"{run.run_id}: continues from the previous checkpoint: {each}")
             if status.iteration and status.state in ("interrupted", "failed", "running"):
                 far = f"{status.iteration:,} of {run.protocol.iterations:,} updates"
-                _say(f"{run.run_id}: {status.state} after {far}; the command that began it goes on with it")
+                _say(f"{run.run_id}: {status.state} after {far}; the command that began it continues it")
     return obstacles
 
 

@@ -13,6 +13,7 @@ from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, counted, say, write_file
 from resnet_cli.cli.eval_answer import data_in_words, errors, papers, print_answer
 from resnet_cli.cli.eval_ensemble import test_ensemble
+from resnet_cli.cli.examples import DATA, HARDWARE, OUTPUT, WEIGHTS
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.paths import path_given, weights_given
 from resnet_cli.errors import BadInputError
@@ -38,7 +39,8 @@ def evaluate_weights(
         typer.Option(
             "--weights",
             callback=weights_given,
-            help="A file (safetensors, or torch.save's), a run's folder, or torchvision.",
+            rich_help_panel=WEIGHTS,
+            help="A file (safetensors, or written by torch.save), a run's folder, or 'torchvision'.",
         ),
     ] = None,
     ensemble: Annotated[
@@ -47,59 +49,103 @@ def evaluate_weights(
             "--ensemble",
             parser=path_given,
             metavar="<path>",
-            help="In place of NET: a file of scores, or a run's folder; two or more times.",
+            rich_help_panel=WEIGHTS,
+            help="Members of an ensemble, in place of NET: a file of scores or a run's folder, two or more times.",
         ),
     ] = None,
     dataset: Annotated[
         GivenDataset | None,
-        typer.Option("--dataset", help="What to test on (default: the run's, or the one that has nets of this depth)."),
+        typer.Option(
+            "--dataset",
+            rich_help_panel=DATA,
+            help="Dataset to test on (default: the run's, or the one that has nets of this depth).",
+        ),
     ] = None,
     dataset_root: options.DatasetRoot = None,
     _val_labels: ValLabels = None,
     convention: Annotated[
         ConventionName | None,
-        typer.Option("--convention", help="What the weights assume of net and pixels (default: paper)."),
+        typer.Option(
+            "--convention",
+            rich_help_panel=WEIGHTS,
+            help="What the weights assume about the net and the pixels (default: paper).",
+        ),
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option("--mean", help="In place of the convention's, on the scale 0 to 1: 0.4914,0.4822,0.4465."),
+        typer.Option(
+            "--mean",
+            rich_help_panel=WEIGHTS,
+            help="Mean of the pixels on the scale 0 to 1, in place of the convention's: 0.4914,0.4822,0.4465.",
+        ),
     ] = None,
     std: Annotated[
-        str | None, typer.Option("--std", help="Standard deviations, with --mean: 0.2023,0.1994,0.2010.")
+        str | None,
+        typer.Option("--std", rich_help_panel=WEIGHTS, help="Standard deviations, with --mean: 0.2023,0.1994,0.2010."),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", help="Which of several state dicts in the weights' file: model_ema, state_dict_ema ..."),
+        typer.Option(
+            "--key",
+            rich_help_panel=WEIGHTS,
+            help="One of several state dicts in the weights' file: model_ema, state_dict_ema ...",
+        ),
     ] = None,
     class_order: Annotated[
         ClassOrder | None,
-        typer.Option("--class-order", help="Of folders named by numbers (default: number; of our own runs: text)."),
+        typer.Option(
+            "--class-order",
+            rich_help_panel=DATA,
+            help="Order of classes whose folders are named by numbers (default: number; for our own runs: text).",
+        ),
     ] = None,
     crops: Annotated[
-        Literal["1", "10"] | None, typer.Option("--crops", help="Views of each photograph (default: 1).")
+        Literal["1", "10"] | None,
+        typer.Option("--crops", rich_help_panel=WEIGHTS, help="Crops of each photograph (default: 1)."),
     ] = None,
     scales: Annotated[
-        str | None, typer.Option("--scales", help="Test fully convolutionally at these sides: 224,256,384,480,640.")
+        str | None,
+        typer.Option(
+            "--scales",
+            rich_help_panel=WEIGHTS,
+            help="Test fully convolutionally with these shorter sides: 224,256,384,480,640.",
+        ),
     ] = None,
     bn_statistics: Annotated[
         Literal["running", "averaged"],
-        typer.Option("--bn-statistics", help="Of the weights' file, or averaged over training images for this test."),
+        typer.Option(
+            "--bn-statistics",
+            rich_help_panel=WEIGHTS,
+            help="Statistics of batch normalisation: those in the weights' file, or averaged over training images.",
+        ),
     ] = "running",
     data_dir: options.DataDir = None,
-    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to test.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cuda", "mps", "cpu"],
+        typer.Option("--device", rich_help_panel=HARDWARE, help="Device to test on. auto: a GPU if there is one."),
+    ] = "auto",
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Arithmetic of the test (default: the run's, else fp32).")
+        Precision | None,
+        typer.Option(
+            "--precision", rich_help_panel=HARDWARE, help="Precision of the test (default: the run's, else fp32)."
+        ),
     ] = None,
     workers: options.Workers = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", parser=path_given, metavar="<path>", help="Write the scores to this npz, for ensembles."
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            rich_help_panel=OUTPUT,
+            help="Write the scores to this npz file, for an ensemble.",
         ),
     ] = None,
-    form: Annotated[Literal["rich", "json"], typer.Option("--format", help="How to write it.")] = "rich",
+    form: Annotated[
+        Literal["rich", "json"], typer.Option("--format", rich_help_panel=OUTPUT, help="Format of the answer.")
+    ] = "rich",
 ) -> None:
-    """Test weights, ours or others', or an ensemble of saved scores, and print top-1 and top-5 error."""
+    """Test weights, ours or others', or an ensemble, and print top-1 and top-5 error."""
     from resnet_cli.cli.given import ask
 
     if output:

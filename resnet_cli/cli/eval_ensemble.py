@@ -22,7 +22,7 @@ def test_ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
     from resnet_cli.weights.trained import scores_content
 
     if len(paths) < 2:  # noqa: PLR2004
-        raise BadInputError(f"--ensemble {paths[0]}: one alone is no ensemble; give two or more")
+        raise BadInputError(f"--ensemble {paths[0]}: an ensemble needs two or more members")
     members = [(file, *run_folder.read_scores(file)) for file in map(_scores_file, paths)]
     first, first_scores, labels = members[0]
     for path, scores, its in members[1:]:

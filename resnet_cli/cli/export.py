@@ -10,6 +10,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.cli.examples import OUTPUT, WEIGHTS
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.paths import path_given
 from resnet_cli.cli.scale import check_takes_folder
@@ -35,8 +36,10 @@ def export(
         Target,
         typer.Option(
             "--to",
-            help="safetensors: the weights, described; torchvision: a file that torchvision.models.resnetN() loads; "
-            "onnx: a net that takes pixels; results: what a detector found in the test images, in COCO's JSON.",
+            rich_help_panel=WEIGHTS,
+            help="safetensors: the weights with their description. torchvision: a file that "
+            "torchvision.models.resnetN() loads. onnx: a net that takes pixels. results: what a detector found in the "
+            "test images, in COCO's JSON.",
         ),
     ],
     output: Annotated[
@@ -45,7 +48,8 @@ def export(
             "--output",
             parser=path_given,
             metavar="<path>",
-            help="In place of <results>/exports/<run>.<suffix>.",
+            rich_help_panel=OUTPUT,
+            help="File to write (default: <results>/exports/<run>.<suffix>).",
         ),
     ] = None,
     data_dir: options.DataDir = None,
@@ -53,7 +57,7 @@ def export(
     _val_labels: ValLabels = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Write a finished run's weights, or what it found, for other programs, and print the file's path."""
+    """Write the weights of a finished run, or what it found, for other programs, and print the file's path."""
     from resnet_cli.storage import run_folder
     from resnet_cli.storage.store import Store
 
@@ -161,7 +165,7 @@ def _dataset(run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, 
     except BadInputError as error:
         if needed:
             raise BadInputError(
-                f"the training images' mean is not in a run's folder but made of them: {error}"
+                f"the training images' mean is computed from the images, which are needed once: {error}"
             ) from error
         _say(f"without the training images' mean: {error}")
         return None

@@ -1,4 +1,4 @@
-"""What `resnet eval` is asked to test: its options together, and what they leave unsaid."""
+"""What `resnet eval` tests: its options together, and the defaults of those that are not given."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _task(name: str, convention: ConventionName) -> Task:
 
 def _views(task: Task, photos: Photos | None, crops: str | None, scales: str | None) -> str:
     if crops and scales is not None:
-        raise BadInputError("--scales: a test of its own; leave out --crops")
+        raise BadInputError("--scales: is another test than --crops; leave one of them out")
     if photos is None and (scales is not None or crops == "10"):
         given = "--crops 10" if scales is None else "--scales"
         others = titles(lambda other: other.protocol.photos)
@@ -169,7 +169,7 @@ def _constants(mean: str | None, std: str | None) -> Constants | None:
     if mean is None and std is None:
         return None
     if mean is None or std is None:
-        raise BadInputError(f"--{'std' if mean is None else 'mean'}: goes with --{'mean' if mean is None else 'std'}")
+        raise BadInputError(f"--{'std' if mean is None else 'mean'}: needs --{'mean' if mean is None else 'std'}")
     means, stds = _three("mean", mean), _three("std", std)
     if max(*means, *stds) > 1:
         raise BadInputError("--mean, --std: of pixels on the scale 0 to 1; divide those of pixels from 0 to 255 by 255")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from resnet_cli.cli.examples import DATA
 from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
 
@@ -36,7 +37,8 @@ ValLabels = Annotated[
         parser=path_given,
         callback=_remember,
         metavar="<path>",
-        help="Of validation images that lie in one folder: a file with 'NAME CLASS' a line, or ILSVRC's or Kaggle's "
-        "(default: theirs, where it lies beside).",
+        rich_help_panel=DATA,
+        help="Labels of validation images that are all in one folder: a file with a line 'NAME CLASS' per image, or "
+        "ILSVRC's or Kaggle's own file (default: their file, if it is beside the images).",
     ),
 ]

@@ -9,7 +9,7 @@ from resnet_cli.shell import command
 
 
 def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
-    """Show every experiment: its question, its runs, those done at paper scale, and the time the rest takes here."""
+    """List the experiments: question, runs, runs done at the paper's scale, and the time that the rest takes here."""
     from rich.console import Console
 
     from resnet_cli.experiment import experiment_names, load_experiment
@@ -40,5 +40,9 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     ]
     say_commands(console, f"Next: {', '.join(steps)}")
     for task, here in measured.items():
-        basis = f"by {here.basis}" if here else "by runs made here; 50 updates or 30 seconds of any run are enough"
-        console.print(f"The time of {task.title}'s nets is judged {basis}.", highlight=False)
+        basis = (
+            f"from {here.basis}"
+            if here
+            else "from runs on this machine; 50 updates or 30 seconds of any run are enough"
+        )
+        console.print(f"The time of {task.title}'s nets is estimated {basis}.", highlight=False)

@@ -1,4 +1,4 @@
-"""The `resnet` command: its subcommands, and how errors become one line and an exit code."""
+"""The `resnet` command: its subcommands, errors in one line, and their exit codes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from resnet_cli import __version__, streams
+from resnet_cli.cli.examples import examples
 from resnet_cli.errors import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_READER_GONE, EXIT_UNEXPECTED, BadInputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def make_app(names: Iterable[str]) -> typer.Typer:
     app = typer.Typer(
         help=f"Reproduces the tables and figures of {PAPER} (He et al., CVPR 2016).",
         no_args_is_help=True,
+        epilog=examples(""),
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
@@ -53,7 +55,7 @@ def make_app(names: Iterable[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, epilog=examples(name))(command)
     return app
 
 
@@ -74,7 +76,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its code (the README lists them)."""
+    """Runs the command line and exits with its code (docs/run.md lists them)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     streams.install()
     code = _exit_code(arguments) or (EXIT_READER_GONE if streams.reader_gone() else 0)

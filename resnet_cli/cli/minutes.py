@@ -119,7 +119,7 @@ class Forecast:
         try:
             kept = kept_choice(root, asked)
         except BadInputError as error:
-            say(self.console, f"{error}; measuring anew")
+            say(self.console, f"{error}; measuring again")
             kept = None
         if kept:
             schedule = kept.variant.schedule
@@ -182,7 +182,7 @@ class Forecast:
         say(
             self.console,
             f"{option}: schedule {schedule:g}: about {duration(seconds[schedule])} after {duration(spent)} of "
-            f"measuring, and {fit.MARGIN - 1:.0%} for what else the machine does{beyond}.",
+            f"measuring, and {fit.MARGIN - 1:.0%} reserved for other programs{beyond}.",
         )
         return schedule
 

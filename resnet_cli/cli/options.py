@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import say
+from resnet_cli.cli.examples import DATA, HARDWARE, OUTPUT, SCALE, WHAT
 from resnet_cli.cli.paths import path_given
 from resnet_cli.errors import BadInputError
 from resnet_cli.names import DATASET_ROOT_HELP, Precision
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 ExperimentName = Annotated[
-    str, typer.Argument(metavar="experiment", help="An experiment ('resnet list') or a .toml file of your own.")
+    str, typer.Argument(metavar="experiment", help="An experiment (see 'resnet list') or your own .toml file.")
 ]
 ResultsDir = Annotated[
     Path | None,
@@ -29,7 +30,8 @@ ResultsDir = Annotated[
         "--results-dir",
         parser=path_given,
         metavar="<path>",
-        help="Where results are kept (default: RESNET_RESULTS, else results/).",
+        rich_help_panel=OUTPUT,
+        help="Folder of results (default: RESNET_RESULTS, else results/).",
     ),
 ]
 DataDir = Annotated[
@@ -38,12 +40,15 @@ DataDir = Annotated[
         "--data-dir",
         parser=path_given,
         metavar="<path>",
-        help="Where datasets are, in torchvision's layout (default: RESNET_DATA, else data/).",
+        rich_help_panel=DATA,
+        help="Folder of datasets, in torchvision's layout (default: RESNET_DATA, else data/).",
     ),
 ]
 Schedule = Annotated[
     float | None,
-    typer.Option("--schedule", help="The paper's schedule, this many times as long: 0.1 is a tenth."),
+    typer.Option(
+        "--schedule", rich_help_panel=SCALE, help="Length of the schedule, relative to the paper's: 0.1 is a tenth."
+    ),
 ]
 DatasetRoot = Annotated[
     Path | None,
@@ -51,47 +56,96 @@ DatasetRoot = Annotated[
         "--dataset-root",
         parser=path_given,
         metavar="<path>",
+        rich_help_panel=DATA,
         help=DATASET_ROOT_HELP,
     ),
 ]
 Launcher = Annotated[
-    Literal["local", "slurm"], typer.Option("--launcher", help="slurm: as jobs of a cluster, a task a run.")
+    Literal["local", "slurm"],
+    typer.Option(
+        "--launcher",
+        rich_help_panel=HARDWARE,
+        help="local: train on this machine. slurm: submit a job array, one task per run.",
+    ),
 ]
 Slurm = Annotated[
     list[str] | None,
     typer.Option(
         "--slurm",
         metavar="KEY=VALUE,...",
-        help="sbatch's options for --launcher slurm: partition=gpu,gres=gpu:1,time=02:00:00; KEY= for one without a "
-        "value; may be given several times. time is an hour unless given; a run that meets it is requeued and goes on.",
+        rich_help_panel=HARDWARE,
+        help="Options for sbatch with --launcher slurm: partition=gpu,gres=gpu:1,time=02:00:00. KEY= is an option "
+        "without a value. May be given several times. The default time is one hour; a run that reaches it is requeued "
+        "and continues.",
     ),
 ]
 SyncBN = Annotated[
     bool,
     typer.Option(
-        "--sync-bn", help="Under torchrun: batch normalisation sees the whole batch, not each process's share."
+        "--sync-bn",
+        rich_help_panel=HARDWARE,
+        help="With torchrun: batch normalisation uses the whole batch, not each process's share.",
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=0, max=256, help="Threads of each run that read photographs (default: its share of the cores)."
+        "--workers",
+        min=0,
+        max=256,
+        rich_help_panel=HARDWARE,
+        help="Threads per run that read photographs (default: the run's share of the cores).",
     ),
 ]
-Tiny = Annotated[bool, typer.Option("--tiny", help="A smoke run: embedded data, eight updates, seconds.")]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=1000, help="Runs of each net (default: the file's).")]
-Depths = Annotated[str | None, typer.Option("--depths", help="Depths of a sweep: 8,14,20 (each 6n+2).")]
-Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option("--device", help="Where to train.")]
+Tiny = Annotated[
+    bool,
+    typer.Option(
+        "--tiny",
+        rich_help_panel=SCALE,
+        help="A smoke run: embedded data, eight updates, seconds. Its numbers mean nothing.",
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        max=1000,
+        rich_help_panel=WHAT,
+        help="Runs of each net, each with its own seed (default: as the experiment's file says).",
+    ),
+]
+Depths = Annotated[
+    str | None,
+    typer.Option(
+        "--depths", rich_help_panel=WHAT, help="Depths for an experiment that compares depths: 8,14,20 (each 6n+2)."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cuda", "mps", "cpu"],
+    typer.Option("--device", rich_help_panel=HARDWARE, help="Device to train on. auto: a GPU if there is one."),
+]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, max=64, help="Runs side by side, a process each (default: one, or one a GPU)."),
+    typer.Option(
+        "--jobs",
+        min=1,
+        max=64,
+        rich_help_panel=HARDWARE,
+        help="Runs trained at the same time, one process each (default: one, or one per GPU).",
+    ),
 ]
-CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Time between checkpoints.")]
+CheckpointSeconds = Annotated[
+    float,
+    typer.Option("--checkpoint-seconds", min=0, rich_help_panel=OUTPUT, help="Seconds between two checkpoints."),
+]
 Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Take the compiled step, or the plain one (default: compiled from 1,000 updates, on CUDA 2,000).",
+        rich_help_panel=HARDWARE,
+        help="Use the compiled training step, or the plain one (default: compiled for runs of 1,000 updates or more, "
+        "on CUDA 2,000).",
     ),
 ]
 PrecisionChoice = Literal["auto", "fp32", "tf32", "bf16"]
@@ -99,7 +153,9 @@ PrecisionOption = Annotated[
     PrecisionChoice | None,
     typer.Option(
         "--precision",
-        help="Arithmetic of the training step (default: fp32). auto: bf16 where the device multiplies it, else fp32.",
+        rich_help_panel=SCALE,
+        help="Precision of the training step (default: fp32). auto: bf16 if the device has instructions for it, else "
+        "fp32.",
     ),
 ]
 
@@ -177,14 +233,16 @@ def cluster(
         raise BadInputError(f"--jobs {jobs}: torchrun trains one net at a time")
     if launcher == "local":
         if slurm:
-            raise BadInputError("--slurm: takes --launcher slurm")
+            raise BadInputError("--slurm: needs --launcher slurm")
         return None
     if jobs not in (None, 1):
-        raise BadInputError(f"--jobs {jobs}: of --launcher local; SLURM decides how many jobs run side by side")
+        raise BadInputError(
+            f"--jobs {jobs}: applies to --launcher local; SLURM decides how many jobs run at the same time"
+        )
     if ranks > 1:
         raise BadInputError("--launcher slurm: each job trains a net of its own; torchrun's processes train one")
     if precision == "auto":
-        raise BadInputError("--precision auto: looks at this machine, not at the cluster's; say fp32, tf32 or bf16")
+        raise BadInputError("--precision auto: checks this machine, not the cluster's; give fp32, tf32 or bf16")
     from resnet_cli.runs.slurm import check_installed, parse_options
 
     parsed = parse_options(slurm or [])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.examples import OUTPUT
 from resnet_cli.cli.options import DataDir, Depths, ResultsDir, data_folder, parse_depths
 from resnet_cli.cli.paths import leading_to, path_given
 from resnet_cli.cli.scale import Asked, check_takes_folder, scale_options, shown_variant
@@ -41,11 +42,17 @@ def plot(
     *,
     form: Annotated[
         FigureFormat | None,
-        typer.Option("--format", help="Kind of file (default: by the suffix of --output, else png)."),
+        typer.Option("--format", rich_help_panel=OUTPUT, help="Format (default: by the suffix of --output, else png)."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", parser=path_given, metavar="<path>", help="In place of <results>/figures/<name>."),
+        typer.Option(
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            rich_help_panel=OUTPUT,
+            help="File to write (default: <results>/figures/<name>).",
+        ),
     ] = None,
     asked: Asked,
     depths: Depths = None,

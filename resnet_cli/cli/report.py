@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli.cli.answer import check_writable, write_file
+from resnet_cli.cli.examples import OUTPUT
 from resnet_cli.cli.options import DataDir, Depths, ResultsDir, data_folder, every_experiment, parse_depths
 from resnet_cli.cli.paths import leading_to, path_given
 from resnet_cli.errors import BadInputError
@@ -18,17 +19,23 @@ def report(
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--output", parser=path_given, metavar="<path>", help="In place of <results>/report.html."),
+        typer.Option(
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            rich_help_panel=OUTPUT,
+            help="File to write (default: <results>/report.html).",
+        ),
     ] = None,
     depths: Depths = None,
     data_dir: DataDir = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Write one self-contained HTML page on every experiment with a finished run, and on Table 1; print its path.
+    """Write one HTML page on every experiment with a finished run, and on Table 1; print its path.
 
-    Its curves answer to the mouse and the finger, it needs no network, and the same runs give the same bytes.
+    The page needs no network and its curves are interactive. The same runs give the same bytes.
 
-    --depths holds for the experiments that sweep depths; --data-dir has the test images that pictures of runs show.
+    --depths applies to the experiments that compare depths. --data-dir has the test images for pictures of runs.
     """
     from resnet_cli.report.page import make_section, render_page
     from resnet_cli.report.shown import variant_to_show

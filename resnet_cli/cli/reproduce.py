@@ -27,7 +27,7 @@ def reproduce(
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Run every experiment whose data is there, say which are left out and why, and write the report."""
+    """Run every experiment whose data is available, print which were left out and why, and write the report."""
     from rich.console import Console
 
     from resnet_cli.cli.answer import present, say

@@ -10,6 +10,7 @@ import typer
 
 from resnet_cli.cli import options
 from resnet_cli.cli.answer import say, say_commands
+from resnet_cli.cli.examples import DATA, HARDWARE, SCALE, WHAT
 from resnet_cli.cli.minutes import Forecast, check_measured
 from resnet_cli.cli.paths import leading_to
 from resnet_cli.cli.scale import Asked, over_ranks, scale_options, wanted_variant
@@ -34,24 +35,32 @@ if TYPE_CHECKING:
 def run(
     name: options.ExperimentName,
     *,
-    only: Annotated[str | None, typer.Option("--only", help="Only the nets that match: '*-20', 'resnet-*'.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", rich_help_panel=WHAT, help="Only the nets that match a pattern: '*-20', 'resnet-*'."),
+    ] = None,
     seeds: options.Seeds = None,
     depths: options.Depths = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             "--minutes",
-            help="Take the longest schedule by which all of it fits into this time, as measured here; kept for later.",
+            rich_help_panel=SCALE,
+            help="Measure the speed here and use the longest schedule with which all runs finish in this time. The "
+            "same command uses the same schedule again.",
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Measure the updates here and say first how long it will take.")
+        bool,
+        typer.Option("--estimate", rich_help_panel=SCALE, help="Measure the speed first and print the expected time."),
     ] = False,
     dataset: Annotated[
         TrainedDataset | None,
         typer.Option(
             "--dataset",
-            help="In place of the experiment's. auto: the experiment's, if it is there or can be had, else synthetic.",
+            rich_help_panel=DATA,
+            help="A dataset in place of the experiment's. auto: the experiment's if it is there or can be downloaded, "
+            "else embedded synthetic images.",
         ),
     ] = None,
     asked: Asked,
@@ -63,18 +72,21 @@ def run(
     slurm: options.Slurm = None,
     workers: options.Workers = None,
     decode: Annotated[
-        Literal["cpu", "cuda"], typer.Option("--decode", help="What decodes JPEGs for training.")
+        Literal["cpu", "cuda"],
+        typer.Option("--decode", rich_help_panel=HARDWARE, help="Device that decodes the training photographs."),
     ] = "cpu",
     compiled: options.Compile = None,
     sync_bn: options.SyncBN = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs it would make; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", rich_help_panel=WHAT, help="Show the runs without training anything.")
+    ] = False,
     checkpoint_seconds: options.CheckpointSeconds = 30.0,
     data_dir: options.DataDir = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Train what an experiment still misses, then print its table and verdicts.
+    """Train the missing runs of an experiment, then print its table and verdicts.
 
-    Finished runs are never made again; a stopped one goes on from its checkpoint.
+    Finished runs are not trained again. An interrupted run continues from its checkpoint.
     """
     from rich.console import Console
 
@@ -170,8 +182,8 @@ def _auto_dataset(task: Task, data_dir: Path, console: Console, *, may_download:
             say(console, f"Using {task.title} in {place}.")
         return task.dataset
     if in_the_way:
-        say(console, f"{task.title} is not to be had: {in_the_way}")
-    console.print(f"Using the {task.datasets[task.embedded]} instead; nothing it shows is about {task.title}.")
+        say(console, f"{task.title} is not available: {in_the_way}")
+    console.print(f"Using the {task.datasets[task.embedded]} instead; its results say nothing about {task.title}.")
     return task.embedded
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from resnet_cli.cli.examples import DATA, SCALE
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.options import (
     DatasetRoot,
@@ -37,20 +38,34 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="<slug>",
-        help="A scale that has runs, as in the names of files: schedule-0.02-bf16, tiny, paper. Says all of the scale.",
+        rich_help_panel=SCALE,
+        help="The scale of existing runs, as file names have it: schedule-0.02-bf16, tiny, paper. It replaces every "
+        "other option that selects a scale.",
     ),
 ]
-DatasetOption = Annotated[DatasetName | None, typer.Option("--dataset", help="In place of the experiment's dataset.")]
+DatasetOption = Annotated[
+    DatasetName | None,
+    typer.Option("--dataset", rich_help_panel=DATA, help="A dataset in place of the experiment's."),
+]
 SplitOption = Annotated[
-    Split | None, typer.Option("--split", help="45k-5k holds 5,000 training images out and tests on them.")
+    Split | None,
+    typer.Option(
+        "--split", rich_help_panel=DATA, help="45k-5k: train on 45,000 images and test on the 5,000 held out."
+    ),
 ]
 Deviations = Annotated[
     list[str] | None,
-    typer.Option("--deviation", help=DEVIATION_HELP),
+    typer.Option("--deviation", rich_help_panel=SCALE, help=DEVIATION_HELP),
 ]
 Accumulate = Annotated[
     int | None,
-    typer.Option("--accumulate", min=2, max=256, help="Take each batch in so many parts; BN sees a part at a time."),
+    typer.Option(
+        "--accumulate",
+        min=2,
+        max=256,
+        rich_help_panel=SCALE,
+        help="Split each batch into this many parts, to save memory. Batch normalisation uses one part at a time.",
+    ),
 ]
 
 
@@ -75,7 +90,7 @@ class Asked:
 
     def __post_init__(self) -> None:
         if self.at is not None and replace(self, at=None) != Asked():
-            raise BadInputError(f"--at {self.at}: says all of the scale; leave out the other options that say it")
+            raise BadInputError(f"--at {self.at}: selects the whole scale; leave out the other scale options")
 
 
 def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

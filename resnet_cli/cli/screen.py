@@ -1,4 +1,4 @@
-"""What is seen while runs train: a live view on a terminal, plain lines in a pipe. All on standard error."""
+"""Progress while runs train: a live view on a terminal, plain lines in a pipe. All on standard error."""
 
 from __future__ import annotations
 

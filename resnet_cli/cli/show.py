@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show(
     name: options.ExperimentName, *, depths: options.Depths = None, results_dir: options.ResultsDir = None
 ) -> None:
-    """Show an experiment: the question, the protocol, every net with its exact size, and the paper's numbers."""
+    """Show an experiment: its question, its protocol, the size of each net, and the paper's numbers. Trains nothing."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -34,7 +34,9 @@ def show(
         console.print(_protocol(experiment), markup=False, highlight=False)
         measured = measured_speed(store, Variant(dataset=experiment.dataset))
         console.print(_nets(experiment, store, measured))
-        basis = f"judged by {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
+        basis = (
+            f"estimated from {measured.basis}" if measured else "unknown until 50 updates or 30 seconds have run here"
+        )
         console.print(f"Time here at paper scale: {basis}.", highlight=False)
         for net in experiment.nets:
             if cost := experiment.task.cost(net, experiment.protocol):

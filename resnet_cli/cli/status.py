@@ -1,4 +1,4 @@
-"""`resnet status`: where each run stands, also from a second terminal."""
+"""`resnet status`: the state and progress of each run, also from a second terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
 
 
 def status(
-    experiment: Annotated[str | None, typer.Argument(help="Only this experiment's runs (default: all).")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment (default: all).")] = None,
     *,
     depths: options.Depths = None,
     results_dir: options.ResultsDir = None,
 ) -> None:
-    """Show progress and remaining time of every run in the results folder."""
+    """Show the state, progress and remaining time of every run in the results folder."""
     from rich.console import Console
 
     from resnet_cli.cli.screen import seconds_left
@@ -79,7 +79,7 @@ def status(
     headers = ["run", "state", "updates", "train %", "test %", "images/s", "left", "scale"]
     console.print(Grid(headers, rows, left=(0, 1, 7), prose=(1,), spare=(5, 3)))  # the state says why a job waits
     if any(state.state == "interrupted" for state in states):
-        say(console, "Interrupted runs go on by the command that began them.")
+        say(console, "To continue an interrupted run, repeat the command that began it.")
     _say_left_out(store, results_dir, console)
     for run, state in zip(runs, states, strict=True):
         if state.message:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_cli.cli.answer import write_file
+from resnet_cli.cli.examples import OUTPUT
 from resnet_cli.cli.options import Depths, ExperimentName, ResultsDir, parse_depths
 from resnet_cli.cli.paths import path_given
 from resnet_cli.cli.scale import Asked, scale_options, shown_variant
@@ -22,16 +23,25 @@ def table(
     *,
     form: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="How to write it (default: by the suffix of --output, else rich)."),
+        typer.Option(
+            "--format", rich_help_panel=OUTPUT, help="Format (default: by the suffix of --output, else rich)."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", parser=path_given, metavar="<path>", help="Write to this file instead.")
+        Path | None,
+        typer.Option(
+            "--output",
+            parser=path_given,
+            metavar="<path>",
+            rich_help_panel=OUTPUT,
+            help="Write to this file, not to the terminal.",
+        ),
     ] = None,
     asked: Asked,
     depths: Depths = None,
     results_dir: ResultsDir = None,
 ) -> None:
-    """Show ours beside the paper's numbers: mean, standard deviation, n, difference."""
+    """Show the paper's numbers beside ours: mean, standard deviation, number of runs, difference."""
     from rich.console import Console
 
     from resnet_cli.experiment import load_experiment

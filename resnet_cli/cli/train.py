@@ -1,4 +1,4 @@
-"""Has runs trained, here, by several processes or by a cluster, and says by an exit code how that went."""
+"""Trains runs here, by several processes or on a cluster. The exit code says how that ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train_missing(
     if report is None or (settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED)):
         # Before anything else: torchrun tells those that are left of a lost rank by the signal that stops them.
         _leave(_exit_code(report) if report else EXIT_SOME_FAILED)
-    return _ended(report, console, "Stopped. The same command goes on from here.")
+    return _ended(report, console, "Stopped. The same command continues from here.")
 
 
 def follow_first(settings: Settings) -> None:
@@ -115,7 +115,7 @@ def train_on_cluster(
     task = make_task(experiment.name, store, settings, in_a_log, workers)
     with Screen(experiment.name, missing, console) as screen:
         report = launch(missing, store, task, cluster, screen, partial(say, console))
-    still = "The jobs go on. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."
+    still = "The jobs continue. 'resnet status' shows them, the same command joins them again, 'scancel' ends them."
     return _ended(report, console, still)
 
 

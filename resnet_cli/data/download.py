@@ -1,4 +1,4 @@
-"""Downloads that never leave https, wherever a source redirects to."""
+"""Downloads over HTTPS only, also after a redirect."""
 
 from __future__ import annotations
 

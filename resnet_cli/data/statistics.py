@@ -180,7 +180,7 @@ class _Kept:
                         stack.enter_context(lock)
                     break
                 except filelock.Timeout:
-                    self.report(f"{self.path}: waiting for another process, which is making it")
+                    self.report(f"{self.path}: waiting for another process, which is computing it")
             yield
 
     def read(self, count: int) -> Sums:
@@ -197,7 +197,7 @@ class _Kept:
             reason = f"damaged ({error})"
         else:
             reason = "damaged, or of another set"
-        self.report(f"{self.path}: {reason}; the mean of the training images is made again")
+        self.report(f"{self.path}: {reason}; the mean of the training images is computed again")
         return Sums.nothing(self.crop)
 
     def write(self, sums: Sums) -> None:

@@ -104,7 +104,7 @@ class Stream(Protocol):
         """What `make` makes a batch of, on the device; always of the same shapes."""
 
     def make(self, *inputs: Any) -> tuple[Tensor, ...]:
-        """The batch of these inputs; waits for nothing."""
+        """The batch of these inputs, without synchronisation with the device."""
 
     def batch(self, iteration: int) -> tuple[Tensor, ...]:
         """The batch, on the device: each tensor with the examples first."""
@@ -147,7 +147,7 @@ class TrainStream:
         return (parts[0] if len(parts) == 1 else torch.cat(parts),)
 
     def make(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch of these rows of the plan; see `batch`. Waits for nothing."""
+        """The batch of these rows of the plan; see `batch`. Does not synchronise with the device."""
         image, dy, dx, flip = rows.unbind(1)
         images = self.dataset.normalize(self.dataset.train_images[image])
         return crop_and_mirror(images, dy, dx, flip.bool()), self.dataset.train_labels[image]

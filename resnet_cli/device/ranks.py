@@ -28,7 +28,7 @@ PATIENCE_BETWEEN_GPUS = timedelta(minutes=30)
 
 
 LOST = (
-    "another process of this training ended; the same command goes on from the last checkpoint, "
+    "another process of this training ended; the same command continues from the last checkpoint, "
     "as torchrun --max-restarts=N does by itself"
 )
 SIGNS_OF_AN_END = ("closed", "reset", "broken pipe")
@@ -236,4 +236,4 @@ def explained(error: Exception) -> str:
     line = first_line(error)
     if any(sign in line.lower() for sign in SIGNS_OF_AN_END):
         return LOST
-    return f"another process cannot be reached: {line}; the same command goes on from the last checkpoint"
+    return f"another process cannot be reached: {line}; the same command continues from the last checkpoint"

@@ -1,4 +1,4 @@
-"""Trainings that share too few cores take turns, in place of standing in each other's way.
+"""Trainings that share too few cores take turns, so that they do not slow each other down.
 
 The threads of one training wait for each other thousands of times in an update, and spin while they do: the fastest
 way as long as each has a core of its own. Where other trainings want the cores too, a thread that spins keeps from

@@ -18,7 +18,7 @@ Views = Literal["1-crop", "10-crop", "dense"]
 
 
 class Variant(Frozen):
-    """What may differ between two answers to one experiment; stands on every table and figure.
+    """What may differ between two answers to one experiment; printed on every table and figure.
 
     Attributes:
         source: A folder of classes.

@@ -1,4 +1,4 @@
-"""What an update makes smaller."""
+"""The loss that an update reduces."""
 
 from __future__ import annotations
 

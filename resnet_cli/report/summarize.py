@@ -311,6 +311,6 @@ def _analysed(store: Store, run: RunSpec, analysis: Analysis) -> dict[str, float
     if not analysis.is_right(table, run):
         raise BadInputError(
             f"{store.folder(run) / run_folder.analysis_file(analysis.name)}: not what an analysis of {run.net.name} "
-            "writes; delete this file, and it is made anew"
+            "writes; delete this file, and it is made again"
         )
     return analysis.sum_up(table)

@@ -1,4 +1,4 @@
-"""What a user could choose better on this device, as a line; and what `resnet bench` has noted to say it by."""
+"""A line about a better choice for this device, from what `resnet bench` has measured there."""
 
 from __future__ import annotations
 

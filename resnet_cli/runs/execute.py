@@ -50,7 +50,9 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
         store.create_folder(run)
     needed, free = bytes_needed(runs, settings.jobs), shutil.disk_usage(store.root).free
     if free < needed:
-        raise BadInputError(f"{store.root}: {free:,} bytes free, {needed:,} wanted; make room or choose --results-dir")
+        raise BadInputError(
+            f"{store.root}: {free:,} bytes free, {needed:,} needed; free some space or choose --results-dir"
+        )
     ranks.connect(device)  # while signals still end it: other ranks may not come
     with StopSignals() as signals:
         train_them = _one_by_one if settings.jobs == 1 else side_by_side

@@ -81,7 +81,7 @@ def nets_to_measure(task: Task, nets: Iterable[Net]) -> tuple[Net, ...]:
 
 
 def seconds_needed(due: Sequence[Due], measured: Measured, jobs: int) -> float:
-    """Seconds until all of this is made, `jobs` runs side by side, each as soon as there is room; 0 for nothing."""
+    """Seconds until all of this is done, `jobs` runs at a time, each as soon as there is room; 0 if none is due."""
     if not due:
         return 0.0
     # Side by side each run has a process of its own; one after the other they share one.

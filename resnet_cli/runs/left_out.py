@@ -60,7 +60,7 @@ def _judged(path: Path) -> LeftOut | None:
     except FileNotFoundError:
         pass  # planned
     except (OSError, ValidationError):
-        goes_on = "the command that made the run goes on from its checkpoint"
+        goes_on = "the command that made the run continues from its checkpoint"
         advice = goes_on if (path / run_folder.CHECKPOINT).exists() else again
         return LeftOut(path, run_id, f"{run_folder.STATUS}: damaged", advice)
     return None

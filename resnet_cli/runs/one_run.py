@@ -1,4 +1,4 @@
-"""One run from its lock to its last file: opens its data, trains, tests or analyses; what goes wrong is its ending."""
+"""One run from its lock to its last file: opens its data, trains, tests or analyses, and records how it ended."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train_one(
         another = f"another process is training {run.run_id}; 'resnet status' shows it"
         return "locked", str(reason) if isinstance(reason, _WaitingError) else another
     except StoppedError:
-        return "interrupted", "stopped; the same command goes on from here"
+        return "interrupted", "stopped; the same command continues from here"
     except DivergedError as error:
         ending, message = "diverged", str(error)
     except BadInputError as error:

@@ -46,7 +46,9 @@ def in_processes(
             except EOFError:
                 process.join()
                 code = process.exitcode
-                raise BadInputError(f"{name} ended with exit code {code}, -9 if for want of memory; {advice}") from None
+                raise BadInputError(
+                    f"{name} ended with exit code {code}, -9 often means out of memory; {advice}"
+                ) from None
             if isinstance(answer, BadInputError):
                 raise answer
             answers.append(answer)

@@ -1,4 +1,4 @@
-"""How runs are to be trained, and what is told of them while they are. Imports no torch on loading."""
+"""How to train runs, and how their progress is reported. Imports no torch on loading."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
             if not equals or not re.fullmatch(r"[a-z][a-z-]*", key):
                 raise BadInputError(f"--slurm '{text}': write KEY=VALUE,KEY=VALUE with sbatch's long options")
             if key in OURS | NOT_HERE | ELSEWHERE:
-                raise BadInputError(f"--slurm {key}: is not yours to choose; each run is one task of one array")
+                raise BadInputError(f"--slurm {key}: is set by this program; each run is one task of one array")
             options[key] = value or True
     return options
 
@@ -85,8 +85,8 @@ def check_installed() -> None:
     missing = [name for name in ("sbatch", "srun", "squeue", "scontrol") if shutil.which(name) is None]
     if missing:
         raise BadInputError(
-            f"--launcher slurm: no {', '.join(missing)} here: this is no machine that submits SLURM jobs; "
-            "submit from one (and pip install submitit there)"
+            f"--launcher slurm: no {', '.join(missing)} here: this machine cannot submit SLURM jobs; "
+            "use one that can (and pip install submitit there)"
         )
 
 
@@ -162,7 +162,7 @@ def _submit(
     options: Mapping[str, str | bool],
     tell: Callable[[str], None],
 ) -> dict[str, str]:
-    """Submits these runs as one array. What has each is noted before, so that a launcher that dies leaves no riddle."""
+    """Submits these runs as one array. Each job is recorded first, so that a launcher that crashed can recover."""
     import submitit
 
     if not runs:
@@ -297,7 +297,7 @@ def _ending(
     if job and job.ending == "done":
         message = "its job says that it is done, but its files are not seen here; the same command looks again"
     elif log.exists() or (job and job.log):
-        message = f"its job ended without a word; see {log}; the same command goes on from its checkpoint"
+        message = f"its job ended without a message; see {log}; the same command continues from its checkpoint"
     else:
         return "interrupted", "its job was taken out of the queue before it began; the same command submits it again"
     return "failed", message

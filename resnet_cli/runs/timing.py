@@ -1,4 +1,4 @@
-"""How fast an update is here: its time, its memory, and the machine's limit."""
+"""How fast a training update is here: its time, its memory, and the machine's limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop that most people write, which `resnet bench --against eager` times beside ours."""
+"""A common eager training loop, which `resnet bench --against eager` times beside ours."""
 
 from __future__ import annotations
 

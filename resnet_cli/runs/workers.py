@@ -1,4 +1,4 @@
-"""Several runs side by side, each in a process of its own."""
+"""Several runs at the same time, each in its own process."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _start(run: RunSpec, place: int, store: Store, settings: Settings) -> _Worke
     process = context.Process(
         target=_work, args=(run, place, store.root, settings, theirs), name=run.run_id, daemon=True
     )
-    # A worker is born deaf to signals, and hears those that came meanwhile once it can save what it has.
+    # Signals stay blocked until the worker can save; those that came meanwhile are delivered then.
     resource_tracker.ensure_running()  # started later, it would undo the mask
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
@@ -100,9 +100,9 @@ def _start(run: RunSpec, place: int, store: Store, settings: Settings) -> _Worke
 def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str]:
     """A worker that ended without saying how: killed from outside, or stopped before it had begun."""
     if stopping:
-        return "interrupted", "stopped; the same command goes on from here"
+        return "interrupted", "stopped; the same command continues from here"
     message = (
-        f"its process ended with exit code {worker.process.exitcode}; the same command goes on from its checkpoint"
+        f"its process ended with exit code {worker.process.exitcode}; the same command continues from its checkpoint"
     )
     note_ending(store.folder(worker.run), "failed", message)
     return "failed", message

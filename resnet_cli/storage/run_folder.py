@@ -1,4 +1,4 @@
-"""A run's folder: the names of its files, its status, and how a file is replaced without a moment of loss."""
+"""A run's folder: the names of its files, its status, and how a file is replaced atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tasks, the only rooms that know a dataset by name; the rest of the program asks them. Imports no torch."""
+"""The tasks, the only packages that know a dataset by name; the rest of the program asks them. Imports no torch."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Choice:
-    """Something that the paper leaves open, and what is done here. README.md has the same rows in the same words."""
+    """Something that the paper leaves open, and what is done here: a row of docs/what-the-paper-leaves-open.md."""
 
     left_open: str
     here: str
@@ -17,9 +17,9 @@ class Choice:
 
 CHOICES = (
     Choice(
-        "the last short batch",
-        "there is none: each epoch is a fresh permutation, laid end to end and cut into full batches, as "
-        "Caffe's reader did; update 64,000 ends epoch 163.84",
+        "the last, shorter batch of an epoch",
+        "there is none: each epoch is a new permutation; all are joined and cut into full batches, as Caffe's reader "
+        "did; update 64,000 is at epoch 163.84",
         "none known",
         "both",
     ),
@@ -32,22 +32,22 @@ CHOICES = (
     Choice(
         "fan-in or fan-out in He's initialisation",
         "fan-in, Caffe's default",
-        "thought small: BN takes the factor out; by fan-out the first layer begins 2.3 times smaller (ImageNet: 4.6)",
+        "probably small: BN removes the factor; with fan-out the first layer starts 2.3 times smaller (ImageNet: 4.6)",
         "both",
     ),
     Choice("weight decay on BN and biases", "on every parameter, Caffe's default", "small", "both"),
     Choice(
-        "the form of momentum",
-        "PyTorch's: the rate multiplies the whole velocity; Caffe's velocity keeps old rates for some updates "
-        "after a step",
+        "how momentum and learning rate combine",
+        "as in PyTorch: the rate multiplies the whole velocity; in Caffe the velocity contains earlier rates for some "
+        "updates after a step",
         "none visible at 64,000 updates",
         "both",
     ),
     Choice(
         "BN statistics at test time",
-        "on CIFAR-10 averaged over 5,120 training images at weights that stay, as in Algorithm 2 of the BN paper that"
-        " section 3.4 follows and in the models that the authors released; running ones, PyTorch's momentum 0.1, "
-        "stand beside them, and verdicts, ensembles and ImageNet's nets go by those; epsilon 1e-5",
+        "on CIFAR-10 averaged over 5,120 training images with fixed weights, as in Algorithm 2 of the BN paper that "
+        "section 3.4 follows and in the models that the authors released; running ones, with PyTorch's momentum 0.1, "
+        "are shown beside them, and verdicts, ensembles and ImageNet's nets use those; epsilon 1e-5",
         "on CIFAR-10: with averaged ones nets of 20 layers err 0.01 to 0.12 more at the end, plain-20 1 to 15 points "
         "less while the rate is 0.1 (docs/paper-scale.md); ImageNet: not measured",
         "both",
@@ -55,7 +55,7 @@ CHOICES = (
     Choice(
         'the window of "training error below 80%" that ends ResNet-110\'s warm-up',
         "the last 100 updates",
-        "the switch comes some tens of updates later",
+        "the warm-up ends some tens of updates later",
         "cifar10",
     ),
     Choice("which nets warm up", "those of 110 layers and more", "1202 layers need it more, if anything", "cifar10"),
@@ -65,7 +65,7 @@ CHOICES = (
         "the training error's mean over 5,005 updates (an epoch) is not 0.5 points below the best before, 3 "
         "times in a row; at most 3 drops; in a shorter schedule the window is shorter, but not below 1,000 "
         "updates",
-        "drops come when progress slows to a sixth of a point an epoch; never chosen on the validation set",
+        "the rate drops when the error falls by less than a sixth of a point per epoch; validation data play no part",
         "imagenet",
     ),
     Choice(
@@ -90,20 +90,20 @@ CHOICES = (
     Choice(
         "Table 5's six models",
         "ResNet-34 B and C, -50, -101 and two of -152",
-        "unknown; and ours is on the validation set, the test set's labels are not public",
+        "not known; besides, ours is on the validation set, because the test set's labels are not public",
         "imagenet",
     ),
     Choice(
         "on which images the nets of Table 6 are trained",
         "on all 50,000; the split of 45,000 and 5,000, on which the paper chose the number of updates, is "
         "`--split 45k-5k`",
-        "on 45,000 higher, by how much is not known",
+        "the error is higher with 45,000; by how much is not known",
         "cifar10",
     ),
     Choice(
-        "over how many images batch normalisation goes: the paper's batch lay on two GPUs",
-        "over all 128; `--accumulate 2` takes 64 at a time",
-        "not known, thought small",
+        "over how many images batch normalisation computes its statistics: the paper's batch was on two GPUs",
+        "over all 128; `--accumulate 2` uses 64 at a time",
+        "not known, probably small",
         "cifar10",
     ),
     Choice(
@@ -114,7 +114,7 @@ CHOICES = (
     ),
     Choice(
         "over which images Figure 7's deviations are taken",
-        "the test set, all channels and places; the first layer counts",
+        "the test set, all channels and positions; the first layer is included",
         "small",
         "cifar10",
     ),

@@ -78,7 +78,7 @@ def load(folder: Path) -> tuple[TrainState | None, list[str]]:
     """The folder's newest readable checkpoint, None if there is none, and what was wrong with a newer one.
 
     Raises:
-        UnreadableCheckpointError: There are checkpoints, but none can be read; to begin anew is the user's decision.
+        UnreadableCheckpointError: There are checkpoints, but none can be read; to start again is the user's decision.
     """
     problems: list[str] = []
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS_CHECKPOINT):
@@ -89,7 +89,7 @@ def load(folder: Path) -> tuple[TrainState | None, list[str]]:
             except UnreadableCheckpointError as error:
                 problems.append(f"{path}: {error}")
     if problems:
-        raise UnreadableCheckpointError(f"{'; '.join(problems)}; delete {folder} to begin anew")
+        raise UnreadableCheckpointError(f"{'; '.join(problems)}; delete {folder} to start again")
     return None, []
 
 

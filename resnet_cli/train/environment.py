@@ -1,4 +1,4 @@
-"""What a run was trained with. Says nothing of whose machine it was."""
+"""What a run was trained with. Does not identify the machine or its owner."""
 
 from __future__ import annotations
 

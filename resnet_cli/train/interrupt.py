@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: noted at once, obeyed after the update in hand."""
+"""Signals that ask a training to stop: noted at once, obeyed after the current update."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class CsvLog:
         self._sum = hashlib.sha256(kept)
         if len(kept) < offset or sha256 not in ("", self.sha256):
             raise BadInputError(
-                f"{path}: not as the checkpoint left it; restore the file, or delete {path.parent} to begin anew"
+                f"{path}: not as it was at the checkpoint; restore the file, or delete {path.parent} to start again"
             )
         with self._named(0):
             self._stream = path.open("ab")

@@ -99,7 +99,7 @@ def proven_step(
     goes_on = is_graph and before == "captured"
     problem = "as the run began" if goes_on else graph_step.obstacle(dataset.device)
     if problem is None:
-        report("compiling its step; where a net was not compiled before, that takes up to a minute")
+        report("compiling its step; the first time this takes up to a minute")
         problem = obstacle(run, dataset, folder, report, between_updates, ranks, "compiled")
         if problem is None:
             return "compiled"

@@ -1,4 +1,4 @@
-"""What weights assume of the net and the pixels: the paper, and four families of weights that others gave out.
+"""What weights assume of the net and the pixels: the paper, and four families of weights that others published.
 
 Imports no torch.
 """

@@ -49,7 +49,7 @@ def read_finished(folder: Path) -> RunSpec:
     if status.state != "done":
         raise BadInputError(
             f"{folder}: {status.state}, {status.iteration:,} of {run.protocol.iterations:,} updates; only finished "
-            "runs are exported, and 'resnet run' goes on with it"
+            "runs are exported; 'resnet run' continues it"
         )
     if not (folder / run_folder.WEIGHTS).is_file():
         raise BadInputError(

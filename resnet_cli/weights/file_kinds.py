@@ -1,4 +1,4 @@
-"""What a file is that holds no weights as this program reads them, known by how it begins. Imports no torch."""
+"""Kinds of files that hold no weights that this program reads, recognised by how they begin. Imports no torch."""
 
 from __future__ import annotations
 

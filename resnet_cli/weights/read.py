@@ -38,7 +38,7 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
     """The weights that torchvision gives out for an ImageNet net, IMAGENET1K_V1: its cache, else downloaded, checked.
 
     Its own loader would say on standard output that it downloads, believe its cache unseen, and follow a redirection to
-    http. So torch.hub only fetches the file, by an opener that the whole process has from then on: https or nothing.
+    http. So torch.hub only fetches the file, through an opener for the whole process: downloads over HTTPS only.
 
     Raises:
         BadInputError: torchvision has none for this net, or they cannot be had.
@@ -63,7 +63,7 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
     if not found.startswith(expected):
         raise BadInputError(
             f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 {found}, want {expected}...); "
-            "delete it, and it is downloaded anew"
+            "delete it, and it is downloaded again"
         )
     return read_weights(path)
 

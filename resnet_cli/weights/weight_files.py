@@ -120,7 +120,7 @@ def read_copy(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], st
     state = _without_prefix(_state_dict(content, path))
     for name, tensor in state.items():
         if not tensor.float().isfinite().all():
-            raise BadInputError(f"{path}: {name} has values that are not finite; these weights answer nothing")
+            raise BadInputError(f"{path}: {name} has values that are not finite; the weights cannot be used")
     return state, taken
 
 
@@ -160,7 +160,7 @@ def _read_torch(path: Path, head: bytes) -> Any:
             ) from error
         if is_plain_pickle(head):
             raise BadInputError(f"{path}: a plain pickle, which could run code; write it by torch.save") from error
-        raise BadInputError(f"{path}: neither a safetensors file nor a whole file of torch.save's") from error
+        raise BadInputError(f"{path}: neither a safetensors file nor a complete file written by torch.save") from error
 
 
 def _choose(content: Any, path: Path, key: str | None) -> tuple[Any, str]:
@@ -225,7 +225,7 @@ def _parts(state: Mapping[Any, Any]) -> dict[str, Any]:
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict, each looked at."""
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise BadInputError(f"{path}: holds no tensors by name; save net.state_dict()")
+        raise BadInputError(f"{path}: holds no named tensors; save net.state_dict()")
     state: dict[str, Tensor] = {
         name: value for name, value in content.items() if str(name).rpartition(".")[2] != AVERAGES
     }

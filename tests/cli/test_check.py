@@ -117,7 +117,7 @@ def test_power(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     assert "claimed                        gap         std  p<0.05  p<0.01   n=2   n=3   n=5" == lines[2]
     assert "resnet-56 < resnet-44   0.20 paper  0.16 paper       9      15  0.02  0.07  0.22" in lines
     assert "gap unknown: resnet-1202 < 0.1, training error" in lines
-    assert "Under p< the seeds a side for 80% power" in "\n".join(lines)
+    assert "p<: the number of seeds per net for 80% power" in "\n".join(lines)
 
 
 def test_power_of_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:

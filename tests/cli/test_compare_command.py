@@ -131,7 +131,7 @@ def test_a_store_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["results", "nowhere"], "nowhere: no results folder; it has no runs/"),
         (["results", "other", "fig9"], "unknown experiment 'fig9'"),
-        (["results", "other", "--depths", "8,14"], "--depths: of a sweep; name the EXPERIMENT"),
+        (["results", "other", "--depths", "8,14"], "--depths: needs the name of an EXPERIMENT"),
         (["results", "other", "table2"], "results: has no finished run to compare"),
         (["results", "empty"], "empty: has no finished run to compare"),
         (["results", "other", "--output", "results"], "results: is a folder; name a file"),

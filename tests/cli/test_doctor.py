@@ -50,9 +50,9 @@ def test_nothing_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     code, out, err = ask(capsys, "--data-dir", str(tmp_path), "--results-dir", str(tmp_path / "new"))
 
     assert (0, "") == (code, err)
-    for words in ("torchvision", "threads", "compiled step: yes", "CIFAR-10: whole", "ImageNet: not in", "GB free"):
+    for words in ("torchvision", "threads", "compiled step: yes", "CIFAR-10: complete", "ImageNet: not in", "GB free"):
         assert words in out
-    assert out.endswith("Nothing stands in the way.\n")
+    assert out.endswith("No obstacle to a run.\n")
     assert [] == list(tmp_path.iterdir())
 
 
@@ -203,7 +203,7 @@ def test_a_whole_checkpoint_is_no_matter(store: Store, add_run: AddRun, capsys: 
     code, out, _ = ask(capsys, "--results-dir", str(store.root))
 
     assert 0 == code
-    assert f"{folder.name}: interrupted after 320 of 640 updates; the command that began it goes on with it\n" in out
+    assert f"{folder.name}: interrupted after 320 of 640 updates; the command that began it continues it\n" in out
     assert before == sorted(folder.iterdir())
 
 
@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_with_a_whole_one_before(
     code, out, _ = ask(capsys, "--results-dir", str(store.root))
 
     assert 0 == code
-    assert f"{folder.name}: goes on from the checkpoint before: {folder / run_folder.CHECKPOINT}: not a che" in out
+    assert f"{folder.name}: continues from the previous checkpoint: {folder / run_folder.CHECKPOINT}: not a che" in out
 
 
 def test_a_run_without_a_readable_checkpoint(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +228,7 @@ def test_a_run_without_a_readable_checkpoint(store: Store, add_run: AddRun, caps
 
     assert 2 == code
     assert f"{folder / run_folder.CHECKPOINT}: not a checkpoint of this program" in err
-    assert f"delete {folder} to begin anew\n" in err
+    assert f"delete {folder} to start again\n" in err
 
 
 def test_a_run_that_another_process_holds(store: Store, add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:

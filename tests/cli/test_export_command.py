@@ -141,7 +141,9 @@ def test_onnx_needs_the_data(finished: Finished, store: Store, capsys: pytest.Ca
     assert 2 == _exit_code(["export", run.run_id, "--to", "onnx"])
     out, err = capsys.readouterr()
     assert "" == out
-    assert err.startswith("error: the training images' mean is not in a run's folder but made of them: data/cifar-10")
+    assert err.startswith(
+        "error: the training images' mean is computed from the images, which are needed once: data/cifar-10"
+    )
     assert [] == list((store.root / "exports").iterdir())
 
 

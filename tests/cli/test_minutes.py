@@ -158,7 +158,7 @@ def test_a_damaged_file_of_choices_is_a_line_and_measured_anew(
 
     assert [0, 0] == codes
     assert "results/minutes.json: damaged: " in damaged.splitlines()[0]
-    assert "measuring anew" in damaged.splitlines()[0]
+    assert "measuring again" in damaged.splitlines()[0]
     assert "as kept in" in capsys.readouterr().err
     assert [False] == pretended.calls
     assert ["plain-8"] == [each["only"] for each in json.loads(path.read_text())["choices"]]

@@ -122,7 +122,7 @@ def test_data_where_tells_folder_and_files(tmp_path: Path, capsys: pytest.Captur
 def test_data_verify_accepts_the_official_files(cifar10_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Real CIFAR-10 is whole."""
     assert 0 == _exit_code(["data", "verify", "--data-dir", str(cifar10_dir)])
-    assert f"CIFAR-10 is whole in {cifar10_dir}\n" == capsys.readouterr().out
+    assert f"CIFAR-10 is complete in {cifar10_dir}\n" == capsys.readouterr().out
 
 
 def test_reproduce_leaves_out_what_has_no_data_and_says_why(
@@ -185,4 +185,4 @@ def test_verify_looks_at_the_folder_that_is_given(
     monkeypatch.setattr(folder.Folder, "is_imagenet", True)
 
     assert 0 == _exit_code(["data", "verify", "--dataset-root", str(tmp_path / "mine")])
-    assert f"ImageNet is whole in {tmp_path / 'mine'}{counts}" == capsys.readouterr().out
+    assert f"ImageNet is complete in {tmp_path / 'mine'}{counts}" == capsys.readouterr().out

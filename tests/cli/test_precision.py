@@ -68,4 +68,4 @@ def test_auto_finds_what_auto_made(
 def test_a_cluster_is_not_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     """What fits this machine need not fit the nodes."""
     assert 2 == _exit_code(["run", "fig1", "--precision", "auto", "--launcher", "slurm"])
-    assert "--precision auto: looks at this machine" in capsys.readouterr().err
+    assert "--precision auto: checks this machine" in capsys.readouterr().err

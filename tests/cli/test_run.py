@@ -263,7 +263,7 @@ def test_a_signal_saves_what_is_in_hand(
 
         assert group_ends(process.pid)
     assert code == process.returncode, err
-    assert "The same command goes on from here" in err
+    assert "The same command continues from here" in err
     assert "Traceback" not in err
     states = [store.status(run).state for run in store.runs()]
     assert "interrupted" in states
@@ -284,7 +284,7 @@ def test_auto_takes_the_embedded_set_where_cifar_cannot_be_had(
     out, err = capsys.readouterr()
 
     assert 0 == code
-    assert "CIFAR-10 is not to be had: no connection" in err
+    assert "CIFAR-10 is not available: no connection" in err
     assert "embedded synthetic set" in out
     assert ["synthetic"] == [run.variant.dataset for run in Store(tmp_path / "results").runs()]
 

@@ -86,7 +86,7 @@ def test_a_slug_says_all_of_the_scale(capsys: pytest.CaptureFixture[str], option
     """With another option of the scale `--at` is refused."""
     for words in (["table", "table6"], ["plot", "fig6"], ["check"]):
         assert 2 == _exit_code([*words, "--at", "tiny", *option])
-        assert "error: --at tiny: says all of the scale; leave out" in capsys.readouterr().err
+        assert "error: --at tiny: selects the whole scale; leave out" in capsys.readouterr().err
 
 
 def test_smoke_runs_and_depths(add_run: AddRun, capsys: pytest.CaptureFixture[str]) -> None:

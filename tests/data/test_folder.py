@@ -278,7 +278,7 @@ def test_another_folder(make_folder: MakeFolder, tmp_path: Path) -> None:
 
     assert obstacle(variant, tmp_path, root) == (
         f"{root}: is {folder.source_of(root)}, not my-photos-00000000: another folder, or changed since; "
-        "give back its images, or run anew with what it holds"
+        "restore its images, or start new runs with the folder as it is"
     )
     assert "my-photos-00000000: say by --dataset-root where this folder is" == obstacle(variant, tmp_path)
 

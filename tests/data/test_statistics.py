@@ -161,7 +161,7 @@ def test_damaged_statistics(dataset: PhotoDataset, tmp_path: Path, damage: str) 
 
     assert 1 == len(said)
     assert said[0].startswith(f"{path}: damaged")
-    assert said[0].endswith("; the mean of the training images is made again")
+    assert said[0].endswith("; the mean of the training images is computed again")
     assert same(first, again)
     assert same(first, summarize(dataset, path, pytest.fail))
 
@@ -246,7 +246,7 @@ def test_two_processes_make_one_pass(dataset: PhotoDataset, tmp_path: Path) -> N
 
     second = summarize(dataset, path, other_is_done, report_seconds=0.05)
 
-    assert [f"{path}: waiting for another process, which is making it"] == said
+    assert [f"{path}: waiting for another process, which is computing it"] == said
     assert same(first, second)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from resnet_cli.report.summarize import averaging_window, summarize
 from resnet_cli.storage import run_folder
 from resnet_cli.storage.store import Store
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium, which drives the browser, is not installed")
+pytest.importorskip("selenium.webdriver", reason="selenium, which drives the browser, is not installed")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,32 +82,6 @@ return [left + xaxis.l2p(trace.x[1]), top + yaxis.l2p(trace.y[1])];
 
 # Whether the label of a point in the first plot has this text.
 SAYS = "return document.querySelector('.plot .hoverlayer')?.textContent.includes(arguments[0]) ?? false"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A headless Chromium that resolves no name."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("Chromium and chromedriver (Debian: chromium, chromium-driver) are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (
-        "--headless=new",
-        "--disable-dev-shm-usage",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--window-size=1280,1000",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(flag)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium has none for root
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # The paths are given, so that selenium looks for no download.
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture

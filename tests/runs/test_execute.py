@@ -567,7 +567,7 @@ def test_a_full_disk_is_told_before_training(store: Store, monkeypatch: pytest.M
     """
     run = tiny_run("resnet-8")
     monkeypatch.setattr(execute_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=bytes_needed([run]) - 1))
-    with pytest.raises(BadInputError, match=rf"{store.root}: [0-9,]+ bytes free, [0-9,]+ wanted"):
+    with pytest.raises(BadInputError, match=rf"{store.root}: [0-9,]+ bytes free, [0-9,]+ needed"):
         execute([run], store, SETTINGS, Watcher())
 
     assert "planned" == store.status(run).state

@@ -128,8 +128,8 @@ def test_what_is_no_option(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "table6", "--tiny", "--slurm", "partition=gpu"], "--slurm: takes --launcher slurm"),
-        ([*COMMAND, "--jobs", "2"], "--jobs 2: of --launcher local"),
+        (["run", "table6", "--tiny", "--slurm", "partition=gpu"], "--slurm: needs --launcher slurm"),
+        ([*COMMAND, "--jobs", "2"], "--jobs 2: applies to --launcher local"),
         ([*COMMAND, "--slurm", "gpu"], "--slurm 'gpu': write KEY=VALUE"),
     ],
     ids=["local", "jobs", "malformed"],
@@ -607,5 +607,5 @@ def test_a_launcher_that_is_told_to_stop(
     monkeypatch.setattr(slurm_module, "_submit_missing", then_signal)
 
     assert code == _exit_code([*COMMAND, "--results-dir", str(store.root)])
-    assert "The jobs go on." in capsys.readouterr().err
+    assert "The jobs continue." in capsys.readouterr().err
     assert [] == programs.calls("scancel")

@@ -1,20 +1,6 @@
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from resnet_cli.tasks.choices import CHOICES, choices
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def test_readme_has_the_same_rows() -> None:
-    """The README's table and the page's are the same, row by row and word by word."""
-    section = README.partition("## Where the paper leaves a choice")[2].partition("\n## ")[0]
-    rows = [tuple(cell.strip() for cell in row) for row in re.findall(r"^\|(.*)\|(.*)\|(.*)\|$", section, re.MULTILINE)]
-
-    assert [("left open", "here", "expected effect"), ("---", "---", "---")] == rows[:2]
-    assert rows[2:] == [(choice.left_open, choice.here, choice.effect) for choice in CHOICES]
 
 
 def test_choices_of_a_benchmark() -> None:

@@ -79,7 +79,7 @@ def test_to_begin_anew_is_the_users_decision(state: TrainState, tmp_path: Path) 
 
     assert run_folder.CHECKPOINT in str(caught.value)
     assert run_folder.PREVIOUS_CHECKPOINT in str(caught.value)
-    assert f"delete {tmp_path} to begin anew" in str(caught.value)
+    assert f"delete {tmp_path} to start again" in str(caught.value)
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_every_damage_of_a_checkpoint_is_noticed(died: Path) -> None:
     assert 1_250 == count
     assert str(caught.value).startswith(f"{current}: ")
     assert f"; {previous}: " in str(caught.value)
-    assert str(caught.value).endswith(f"; delete {folder} to begin anew")
+    assert str(caught.value).endswith(f"; delete {folder} to start again")
 
 
 def test_every_bit_of_a_checkpoints_header_counts(died: Path) -> None:
@@ -133,7 +133,7 @@ def test_two_damaged_checkpoints_are_bad_input(died: Path) -> None:
     ending, message = train_here(RUN, died)
 
     assert "bad input" == ending
-    assert f"delete {folder} to begin anew" in message
+    assert f"delete {folder} to start again" in message
     assert rows == (folder / run_folder.TRAIN_CSV).read_bytes()
 
 
@@ -206,7 +206,7 @@ def test_logs_that_are_not_as_the_checkpoint_left_them(name: str, died: Path) ->
 
         assert "bad input" == ending
         assert message == (
-            f"{folder / name}: not as the checkpoint left it; restore the file, or delete {folder} to begin anew"
+            f"{folder / name}: not as it was at the checkpoint; restore the file, or delete {folder} to start again"
         )
         (folder / name).write_bytes(good)
 

@@ -346,20 +346,20 @@ GOOD_SAFE = safetensors.torch.save({"fc.weight": torch.ones(100, 100)})
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><html>", "is a web page, not weights; download the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not weights"),
-        (b"no weights at all", "neither a safetensors file nor a whole file of torch.save's"),
-        (bytes(5_000), "neither a safetensors file nor a whole file of torch.save's"),
-        (GOOD[: len(GOOD) // 2], "neither a safetensors file nor a whole file of torch.save's"),
+        (b"no weights at all", "neither a safetensors file nor a complete file written by torch.save"),
+        (bytes(5_000), "neither a safetensors file nor a complete file written by torch.save"),
+        (GOOD[: len(GOOD) // 2], "neither a safetensors file nor a complete file written by torch.save"),
         (GOOD_SAFE[: len(GOOD_SAFE) // 2], "not whole: "),
-        (as_torch({"acc": 3.0}), "holds no tensors by name; save net.state_dict()"),
-        (as_torch([torch.zeros(3)]), "holds no tensors by name"),
-        (as_torch(torch.zeros(3)), "holds no tensors by name"),
+        (as_torch({"acc": 3.0}), "holds no named tensors; save net.state_dict()"),
+        (as_torch([torch.zeros(3)]), "holds no named tensors"),
+        (as_torch(torch.zeros(3)), "holds no named tensors"),
         (as_torch({"net": {"a": torch.zeros(1)}, "model": {"a": torch.zeros(1)}}), "holds net and model; say by --key"),
         (as_torch({"fc.bias": torch.zeros(3), "epoch": 3}), "epoch is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3, dtype=torch.int8)}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3), 7: torch.zeros(3)}), "7 is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3).to_sparse()}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.tensor([1.0, float("nan")])}), "fc.bias has values that are not finite"),
-        (as_torch({"state_dict": {}, "args": argparse.Namespace()}), "holds no tensors by name; save net.state_dict()"),
+        (as_torch({"state_dict": {}, "args": argparse.Namespace()}), "holds no named tensors; save net.state_dict()"),
         (as_torch(nn.Linear(2, 2)), "holds torch.nn.modules.linear.Linear, which is no tensor and could run code"),
     ],
 )
@@ -443,7 +443,7 @@ def test_torchvisions_cache_is_not_believed_unseen(torch_home: Path) -> None:
         torchvision_weights(IMAGENET.net("resnet-18-B"))
 
     assert str(caught.value).startswith(f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 ")
-    assert str(caught.value).endswith("want f37072fd...); delete it, and it is downloaded anew")
+    assert str(caught.value).endswith("want f37072fd...); delete it, and it is downloaded again")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def _download(folder: Path, archive: Path | None, wrap: Callable[[BinaryIO, int]
                 shutil.copyfileobj(wrap(response, int(response.headers.get("Content-Length", 0))), target)
             _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "the download is damaged; try again")
         elif archive.suffix != ".tar":  # a browser may have taken the compression off; each file in it is checked too
-            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "delete it, and it is downloaded anew")
+            _check_md5(archive, archive.read_bytes(), ARCHIVE_MD5, "delete it, and it is downloaded again")
         _unpack(archive, temporary / FOLDER)
         if folder.exists():
             folder.rename(temporary / "replaced")

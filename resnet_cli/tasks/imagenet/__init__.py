@@ -185,6 +185,6 @@ class ImageNet(Classification):
         if found.source != variant.source:
             raise BadInputError(
                 f"{dataset_root}: is {found.source}, not {variant.source}: another folder, or changed since; "
-                "give back its images, or run anew with what it holds"
+                "restore its images, or start new runs with the folder as it is"
             )
         return found
