@@ -27,8 +27,8 @@ ClassOrder = Literal["number", "text"]
 EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}
 
 DATASET_ROOT_HELP = (
-    "Your own images: a folder with train/<class>/ and val/<class>/, in place of <data-dir>/imagenet/. For VOC, COCO and "
-    "TIMIT: the folder that holds the dataset."
+    "Your own images: a folder with train/<class>/ and val/<class>/, in place of <data-dir>/imagenet/. For VOC, COCO "
+    "and TIMIT: the folder that holds the dataset."
 )
 DEVIATION_HELP = (
     f"A deviation from the paper's ImageNet protocol: {', '.join(get_args(Deviation))}. May be given several times."
@@ -38,5 +38,6 @@ DOWNLOAD_HELP = (
 )
 VERIFY_HELP = (
     "Check a dataset: CIFAR-10's files by their official MD5; ImageNet or a folder of classes by decoding every "
-    "photograph; VOC, COCO and TIMIT by reading every annotation too.\n\nAn interrupted check continues where it stopped."
+    "photograph; VOC, COCO and TIMIT by reading every annotation too.\n\nAn interrupted check continues where it "
+    "stopped."
 )
