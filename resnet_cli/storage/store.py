@@ -15,8 +15,8 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.names import Precision
 from resnet_cli.shell import expanded
-from resnet_cli.tasks import TASKS
 from resnet_cli.storage import run_folder
+from resnet_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     import numpy as np
