@@ -74,11 +74,12 @@ def _protocol(experiment: Experiment) -> str:
         )
     detector = protocol.detector
     if detector:
+        shorter, longer = detector.sides
         text += (
-            f" Biases at {protocol.bias_rate or 1:g} times the rate. Images of shorter side {detector.sides[0]}, longer at "
-            f"most {detector.sides[1]}, or their mirrors; anchors of {', '.join(map(str, detector.anchors))}; "
-            f"{detector.regions} regions of an image, background from IoU {detector.negatives_from:g} on; all losses at "
-            "once."
+            f" Biases at {protocol.bias_rate or 1:g} times the rate. Images of shorter side {shorter}, longer at most "
+            f"{longer}, or their mirrors; anchors of {', '.join(map(str, detector.anchors))}; "
+            f"{detector.regions} regions of an image, background from IoU {detector.negatives_from:g} on; all losses "
+            "at once."
         )
     photos = protocol.photos
     if photos:
