@@ -9,6 +9,7 @@ from resnet_cli.errors import BadInputError
 from resnet_cli.nets.layout import Layout
 from resnet_cli.spec import Net, Photos, Protocol
 from resnet_cli.tasks.imagenet import ImageNet
+from resnet_cli.tasks.localisation.pictures import PICTURES
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
 
@@ -76,6 +77,7 @@ class Localisation(Task):
     training_images = 523_966
     test_bytes = 50_000 * 60
     depth_colours = IMAGENET.depth_colours
+    pictures = PICTURES
 
     def parse(self, name: str) -> Net:
         """The net that a name means: a classifier's, as for ImageNet, with rpn- or rcnn- before it."""
