@@ -106,6 +106,14 @@ def test_names() -> None:
     assert "rpn-resnet-101-B" == TASK.net("rpn-resnet-101").name
 
 
+def test_trunks() -> None:
+    """Table 1's nets are its own, also where their depth is 6n+2; other depths are small nets."""
+    kinds = {depth: TASK.layout(TASK.net(f"rpn-resnet-{depth}")) for depth in (14, 18, 50, 152)}
+
+    assert [3, 4, 4, 4] == [len(layout.blocks) for layout in kinds.values()]
+    assert "bottleneck" == kinds[50].block == kinds[152].block
+
+
 def test_table13_is_the_papers() -> None:
     """The rows of Tables 13 and 14."""
     keys = "given_error", "given_error_dense", "top5_error"
