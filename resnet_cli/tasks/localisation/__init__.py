@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.errors import BadInputError
 from resnet_cli.nets.layout import Layout
 from resnet_cli.spec import Net, Photos, Protocol
-from resnet_cli.tasks.imagenet import ImageNet
+from resnet_cli.tasks.imagenet import BLOCKS, ImageNet
+from resnet_cli.tasks.localisation.pictures import PICTURES
 from resnet_cli.tasks.metric import Metric
 from resnet_cli.tasks.task import Scores, Task
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 NAME = re.compile("(?:(rpn|rcnn)-)?((?:plain|resnet)-.+)")
 SMALL_WIDTHS = (16, 32, 64)
-REGIONS, SMALL_REGIONS, TINY_REGIONS = 200, 50, 4  # an R-CNN's in a test: appendix C's, and of the embedded set
-COUNTS, TINY_COUNTS = (2_000, 200), (64, 16)  # of the embedded set
+REGIONS, SMALL_REGIONS, TINY_REGIONS = 200, 50, 4  # of an R-CNN in a test: appendix C's, and on the embedded set
+COUNTS, TINY_COUNTS = (2_000, 200), (64, 16)  # images for training and test
 IMAGENET = ImageNet()
 
 
@@ -38,7 +39,7 @@ class Localisation(Task):
 
     `resnet-50` is the classifier, which gives the mean box of the training set; `rpn-resnet-50` starts from it,
     `rcnn-resnet-50` from both. On the embedded set nets of 6n+2 layers have CIFAR-10's shape behind a stem that
-    reduces fourfold; those of Table 1 have their own.
+    reduces fourfold; 18, 34, 50, 101 and 152 layers are Table 1's.
     """
 
     name = "localisation"
@@ -76,6 +77,7 @@ class Localisation(Task):
     training_images = 523_966
     test_bytes = 50_000 * 60
     depth_colours = IMAGENET.depth_colours
+    pictures = PICTURES
 
     def parse(self, name: str) -> Net:
         """The net that a name means: a classifier's, as for ImageNet, with rpn- or rcnn- before it."""
@@ -96,9 +98,9 @@ class Localisation(Task):
     def layout(self, net: Net, classes: int | None = None) -> Layout:
         """What its trunk, and the classifier that it starts from, are made of."""
         net = classifier_of(net)
-        if (net.depth - 2) % 6 or net.depth < 8 or net.single or net.start or net.times:  # noqa: PLR2004  6n+2
+        n, rest = divmod(net.depth - 2, 6)
+        if net.depth in BLOCKS or n == 0 or rest or net.single or net.start or net.times:
             return IMAGENET.layout(net, classes)
-        n = (net.depth - 2) // 6
         return Layout(
             kernel=3,
             stem_width=SMALL_WIDTHS[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ from resnet_cli.runs.plan import plan
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks import TASKS
 from resnet_cli.tasks.localisation import Localisation
+from resnet_cli.train.loop import StoppedError, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +68,38 @@ def test_a_chain_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         == (rcnn / "eval.csv").read_text().splitlines()[0]
     )
     assert "of validation top-5 localisation error" in shown
+    assert 0 == _exit_code(["plot", "boxes", rcnn.name, "--results-dir", str(tmp_path / "r")])
+    assert capsys.readouterr().out.strip().endswith(f"boxes-{rcnn.name}.png")
     assert 0 == _exit_code([*command, "--dry-run"])
     assert "done" in capsys.readouterr().out
+
+
+def train_in(folder: Path, run: RunSpec, source: Path | None, stop_at: int | None = None) -> list[bytes]:
+    """Trains a run in a folder, or goes on; its logs and results, empty where it was stopped after so many updates."""
+    folder.mkdir(exist_ok=True)
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == stop_at
+
+    data = TASK.open(run.variant, folder, protocol=run.protocol)
+    with nullcontext() if stop_at is None else pytest.raises(StoppedError):
+        train(run, folder, data, report=lambda _: None, should_stop=should_stop, source=source)
+    names = "train.csv", "eval.csv", "weights.safetensors", "predictions.npz"
+    return [(folder / name).read_bytes() for name in names] if stop_at is None else []
+
+
+def test_resume_is_exact(tmp_path: Path) -> None:
+    """An RPN that is stopped after three updates and run again ends with the same bytes."""
+    run = RunSpec.of(TASK.net("rpn-resnet-8"), Variant(dataset="drawn-objects", tiny=True), TASK.protocol, 0)
+    assert run.source
+    train_in(tmp_path / "source", run.source, None)
+    once = train_in(tmp_path / "once", run, tmp_path / "source")
+    train_in(tmp_path / "twice", run, tmp_path / "source", stop_at=3)
+
+    assert once == train_in(tmp_path / "twice", run, None)
 
 
 def test_an_rpn_starts_from_table_3s_net() -> None:
@@ -102,6 +134,14 @@ def test_names() -> None:
 
     assert names == [TASK.short_name(TASK.net(name)) for name in names]
     assert "rpn-resnet-101-B" == TASK.net("rpn-resnet-101").name
+
+
+def test_trunks() -> None:
+    """Table 1's nets are its own, also where their depth is 6n+2; other depths are small nets."""
+    kinds = {depth: TASK.layout(TASK.net(f"rpn-resnet-{depth}")) for depth in (14, 18, 50, 152)}
+
+    assert [3, 4, 4, 4] == [len(layout.blocks) for layout in kinds.values()]
+    assert "bottleneck" == kinds[50].block == kinds[152].block
 
 
 def test_table13_is_the_papers() -> None:
