@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
 
 BATCHES = [10, 100]
 GOES_ON_AT = 20_000  # the update of the run whose batches --go-on continues with, as if it were there

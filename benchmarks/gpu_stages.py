@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from resnet_cli.names import Precision
     from resnet_cli.runs.settings import Notice
     from resnet_cli.storage.run_folder import Status
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
     from resnet_cli.train.step import EagerStep
 
 PROTOCOL = Cifar10.protocol
