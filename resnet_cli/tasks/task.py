@@ -61,7 +61,7 @@ class Task:
         compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
-        deviations: From the paper's protocol, by name.
+        deviations: From the paper's protocol.
         views: Ways to test an example; the first is that of each evaluation during the training.
         analyses: What can be looked at in trained nets (`analyses`).
         metrics: Of a test, the one that tables lead with first.
@@ -126,12 +126,11 @@ class Task:
 
     def is_higher_better(self, key: str) -> bool:
         """Which way a metric is better, or one that is made of it: `early_...`."""
-        metrics = (*self.metrics, self.trained)
-        return any(metric.higher_is_better for metric in metrics if key.removeprefix("early_") == metric.key)
+        key = key.removeprefix("early_")
+        return any(each.higher_is_better for each in (*self.metrics, self.trained) if each.key == key)
 
     def analyses_of(self, net: Net) -> tuple[str, ...]:
         """Those of `analyses` that a net can be looked at by."""
-        del net
         return self.analyses
 
     def parse(self, name: str) -> Net:
