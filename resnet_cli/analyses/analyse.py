@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.identity import RunSpec
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
 
 
 def analyse_run(

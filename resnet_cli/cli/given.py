@@ -84,6 +84,8 @@ def ask(
         task = with_folder()
     else:
         task = task_of(dataset) if dataset else run.task if run else _task(name, convention)
+    if run and not any(run.task.name in its for its in CONVENTIONS.values()):
+        raise BadInputError(f"{weights}: a run of {run.task.title}'s nets; eval tests nets that classify images")
     try:
         net = net_under(find_convention(convention, task), task, name)
     except ValueError as error:

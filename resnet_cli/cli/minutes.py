@@ -152,7 +152,7 @@ class Forecast:
         device = settings.place  # says that it is not here before all else
         if not experiment.runs:
             raise BadInputError(f"{option}: {experiment.name} trains no net")
-        if experiment.protocol.photos:
+        if experiment.protocol.photos or experiment.protocol.detector:
             whose = f"{experiment.name} has {experiment.task.title}'s"
             raise BadInputError(f"{option}: is for data in memory, and {whose}; leave it out")
         check_precision(device, self.variant.precision)

@@ -70,6 +70,15 @@ def _protocol(experiment: Experiment) -> str:
             f" Nets of {warmup.from_depth} layers and more start at lr {warmup.learning_rate:g} until the training "
             f"error over {warmup.window} updates is below {warmup.until_train_error:g}%."
         )
+    detector = protocol.detector
+    if detector:
+        shorter, longer = detector.sides
+        text += (
+            f" Biases at {protocol.bias_rate or 1:g} times the rate. Images of shorter side {shorter}, longer at most "
+            f"{longer}, or their mirrors; anchors of {', '.join(map(str, detector.anchors))}; "
+            f"{detector.regions} regions of an image, background from IoU {detector.negatives_from:g} on; all losses "
+            "at once."
+        )
     photos = protocol.photos
     if photos:
         low, high = photos.shorter_side

@@ -173,7 +173,8 @@ class Regions(RoIHeads):
         return seen
 
     def _pooled(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
-        pooled: Tensor = roi_pool(features, [each.to(features.dtype) for each in boxes], self.grid, 1 / STRIDE)
+        # In fp32: eight bits of a place would be some pixels off.
+        pooled: Tensor = roi_pool(features.float(), [each.float() for each in boxes], self.grid, 1 / STRIDE)
         return pooled
 
     def siblings(self, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Photos
     from resnet_cli.storage.run_folder import Status
     from resnet_cli.storage.store import Store
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
     from resnet_cli.train.graph_step import StepName
 
 NOTICE_SECONDS = 10.0

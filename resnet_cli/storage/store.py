@@ -16,6 +16,7 @@ from resnet_cli.identity import RunSpec
 from resnet_cli.names import Precision
 from resnet_cli.shell import expanded
 from resnet_cli.storage import run_folder
+from resnet_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,10 +100,8 @@ class Store:
             return False
         if after is None or after == run.task.views[0]:
             return True
-        if after not in (*run.task.views, *run.task.analyses):
-            return True  # of another task's nets, which start from this one
-        if after in run.task.analyses:
-            is_due = after in run.task.analyses_of(run.net)
+        if any(after in task.analyses for task in TASKS):  # none of a net that another task's start from
+            is_due = after in run.task.analyses and after in run.task.analyses_of(run.net)
             return not is_due or _is_whole(self.folder(run) / run_folder.analysis_file(after))
         return self.test_result(run, after) is not None
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resnet_cli.identity import Variant
-    from resnet_cli.tasks.task import Data, Task
+    from resnet_cli.tasks.data import Data
+    from resnet_cli.tasks.task import Task
 
 # A new task stands in a file or folder here, and in this list.
 TASKS: list[Task] = [Cifar10(), ImageNet(), Voc(), Coco(), Crops(), Localisation()]

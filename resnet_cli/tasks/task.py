@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net
 from resnet_cli.spec.net import parsed
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     import numpy as np
-    import torch
     from torch import Tensor, nn
 
     from resnet_cli import spec
@@ -24,42 +23,9 @@ if TYPE_CHECKING:
     from resnet_cli.names import Deviation, Precision, Split
     from resnet_cli.nets.complexity import Layer
     from resnet_cli.nets.loss import Loss
+    from resnet_cli.tasks.data import Data
     from resnet_cli.tasks.metric import Metric
     from resnet_cli.tasks.picture import Picture
-
-
-class Data(Protocol):
-    """A dataset on a device: training examples in the source's own order, and test examples."""
-
-    @property
-    def name(self) -> str:
-        """What it is."""
-
-    @property
-    def checksum(self) -> str:
-        """Identifies its content, for environment.json."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes' names."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is."""
-
-    @property
-    def train_labels(self) -> Tensor:
-        """One for each training example."""
-
-    @property
-    def test_labels(self) -> Tensor:
-        """One for each test example."""
-
-    def to(self, device: torch.device) -> Data:
-        """The same dataset on the device."""
-
-    def prepare(self) -> object:
-        """Makes what a pass over the training set must make before a training; what it gives serves other ranks too."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from resnet_cli.names import Precision
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
     from resnet_cli.train.graph_step import StepName
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from resnet_cli.identity import RunSpec
-    from resnet_cli.tasks.task import Data, Scores
+    from resnet_cli.tasks.data import Data
+    from resnet_cli.tasks.task import Scores
     from resnet_cli.train.checkpoint import TrainState
 
 

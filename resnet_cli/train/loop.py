@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from resnet_cli.device.ranks import Ranks
     from resnet_cli.identity import RunSpec
-    from resnet_cli.tasks.task import Data, Scores
+    from resnet_cli.tasks.data import Data
+    from resnet_cli.tasks.task import Scores
     from resnet_cli.train.graph_step import StepName
 
 REPORT_SECONDS = 0.5

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from resnet_cli.device.ranks import Ranks
     from resnet_cli.names import Precision
     from resnet_cli.spec import Net
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
     from resnet_cli.train.graph_step import StepName
 
 # Of the run's first rate, at which rounding would grow so fast in a deep net that a fault could hide in it. Unequal,

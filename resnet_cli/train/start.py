@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from resnet_cli.identity import RunSpec
-    from resnet_cli.tasks.task import Data
+    from resnet_cli.tasks.data import Data
 
 
 def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:

@@ -174,3 +174,20 @@ def test_what_normalisation_sees_is_the_runs_identity(
     assert capsys.readouterr().out == plans[(), 4] != plans[(), 1]
     assert plans[("--accumulate", "8"), 1] == plans[("--accumulate", "8"), 4]
     assert plans[(), 1] == plans[("--sync-bn",), 4]
+
+
+@pytest.mark.long
+def test_a_detector_over_two_processes(tmp_path: Path) -> None:
+    """Two processes make of a detector what one makes of the same parts: an image is sampled alike in both.
+
+    Long: torchrun loads torch three times.
+    """
+    options = ["scenes", "--tiny", "--only", "*resnet*", "--device", "cpu", "--results-dir"]
+    subprocess.run(torchrun(*options, str(tmp_path / "two")), check=True, capture_output=True, timeout=PATIENCE)
+    alone = [sys.executable, "-m", "resnet_cli", "run", *options, str(tmp_path / "one"), "--accumulate", "2"]
+    subprocess.run(alone, check=True, capture_output=True, timeout=PATIENCE)
+    (two,), (one,) = (list((tmp_path / each / "runs").glob("faster-*")) for each in ("two", "one"))
+    both = [pd.read_csv(each / run_folder.TRAIN_CSV) for each in (two, one)]
+
+    assert two.name == one.name
+    pd.testing.assert_frame_equal(*both, rtol=1e-4, atol=1e-6)

@@ -265,3 +265,20 @@ def test_detectors_names() -> None:
     for name in ("faster-rcnn-resnet-34", "faster-rcnn-vgg-19", "resnet-50", "faster-rcnn-thin-resnet-50"):
         with pytest.raises(ValueError, match="is not a detector; write faster-rcnn-vgg-16"):
             VOC.net(name)
+
+
+def test_in_bf16_boxes_keep_their_places() -> None:
+    """In mixed precision losses are near those in fp32, and boxes are not rounded to eight bits."""
+    pixels, sizes = images([(128, 128)])
+    boxes, labels = torch.tensor([[[10.0, 10, 60, 60]]]), torch.tensor([[1]])
+    net = detector().train()
+    batch = pixels, sizes, boxes, labels, torch.tensor([5])
+    with torch.no_grad():
+        exact = joint_loss(net, *batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = joint_loss(net, *batch)
+            (found,) = net.eval()(pixels, sizes)
+
+    assert {torch.float32} == {each.dtype for each in (found["boxes"], found["scores"], rounded[0])}
+    assert float(rounded[2]) == pytest.approx(float(exact[2]), rel=0.05)
+    assert len(set(found["boxes"].flatten().tolist())) > len(set(found["boxes"].bfloat16().flatten().tolist()))

@@ -149,7 +149,7 @@ def all_objects(pictures: Pictures) -> Iterator[Objects]:
 
 @dataclass(frozen=True)
 class DetectionData:
-    """A dataset for detection: `tasks.task.Data`.
+    """A dataset for detection: `tasks.data.Data`.
 
     Attributes:
         name: What it is.

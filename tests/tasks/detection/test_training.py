@@ -281,3 +281,19 @@ def test_analyses_of_a_trained_detector(uninterrupted: Path, scenes: DetectionDa
 def _found(folder: Path, scenes: DetectionData) -> list[Detections]:
     with np.load(folder / run_folder.PREDICTIONS) as arrays:
         return from_kept(arrays, len(scenes.test))
+
+
+def test_what_is_for_classifiers(uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`eval`, and a schedule by the clock, are refused in one line."""
+    from resnet_cli.cli.main import _exit_code
+
+    folder = tmp_path / RUN.run_id
+    folder.mkdir()
+    (folder / run_folder.SPEC).write_text(RUN.model_dump_json())
+    (folder / run_folder.WEIGHTS).write_bytes((uninterrupted / run_folder.WEIGHTS).read_bytes())
+    for words, told in (
+        (["eval", RUN.net.name, "--weights", str(folder)], "tests nets that classify images"),
+        (["run", "scenes", "--minutes", "5", "--device", "cpu", "--results-dir", str(tmp_path)], "leave it out"),
+    ):
+        assert 2 == _exit_code(words)
+        assert told in capsys.readouterr().err
