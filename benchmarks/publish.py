@@ -50,7 +50,7 @@ def is_a_result(path: Path) -> bool:
         return "-tiny" not in path.stem
     status, spec = (json.loads((path.parent / name).read_text()) for name in ("status.json", "spec.json"))
     variant = spec["variant"]
-    is_at_paper_scale = variant["schedule"] == 1 and variant["dataset"] in ("cifar10", "imagenet")
+    is_at_paper_scale = variant["schedule"] == 1 and variant["dataset"] in ("cifar10", "imagenet", "drawn-scenes")
     if path.name in AT_PAPER_SCALE and (not is_at_paper_scale or path.stat().st_size > AT_PAPER_SCALE[path.name]):
         return False
     return status["state"] == "done" and not variant["tiny"]
