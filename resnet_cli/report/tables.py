@@ -207,7 +207,8 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if has_others(experiment):
         metric = compared(experiment)
         which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
-        notes.append(f"ours {MINUS} paper: of {which}.")
+        if any(row.paper(each) is not None for row in experiment.rows for each in task.metrics):
+            notes.append(f"ours {MINUS} paper: of {which}.")
     else:
         if experiment.test == experiment.task.views[0] and not extra_metrics(experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
