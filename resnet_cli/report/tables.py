@@ -205,10 +205,7 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
     if has_others(experiment):
-        metric = compared(experiment)
-        which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
-        if any(row.paper(each) is not None for row in experiment.rows for each in task.metrics):
-            notes.append(f"ours {MINUS} paper: of {which}.")
+        notes += _difference(experiment)
     else:
         if experiment.test == experiment.task.views[0] and not extra_metrics(experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
@@ -230,6 +227,15 @@ def _notes(summary: Summary) -> tuple[str, ...]:
     if summary.unfinished:
         notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
     return (*notes, *_left_out(summary))
+
+
+def _difference(experiment: Experiment) -> list[str]:
+    """Of which of several metrics the difference from the paper is; none where the paper has no numbers."""
+    if all(row.paper(each) is None for row in experiment.rows for each in experiment.task.metrics):
+        return []
+    metric = compared(experiment)
+    which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
+    return [f"ours {MINUS} paper: of {which}."]
 
 
 def _left_out(summary: Summary) -> list[str]:
