@@ -210,9 +210,7 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     if protocol.photos:
         notes.append(_test(experiment.test, protocol.photos))
     if has_others(experiment):
-        metric = compared(experiment)
-        which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
-        notes.append(f"ours {MINUS} paper: of {which}.")
+        notes += _difference(experiment)
     else:
         if shows_best(frame, experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
@@ -247,6 +245,15 @@ def _ours(lead: str, frame: pd.DataFrame, task: Task) -> list[str]:
         f"ours: {lead} after the last update with averaged statistics of batch normalisation{others}, {spread}",
         f"{RUNNING}: the same with running statistics, of which the verdicts are.",
     ]
+
+
+def _difference(experiment: Experiment) -> list[str]:
+    """Of which of several metrics the difference from the paper is; none where the paper has no numbers."""
+    if all(row.paper(each) is None for row in experiment.rows for each in experiment.task.metrics):
+        return []
+    metric = compared(experiment)
+    which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
+    return [f"ours {MINUS} paper: of {which}."]
 
 
 def _left_out(summary: Summary) -> list[str]:
