@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -158,11 +159,14 @@ def test_a_full_disk_behind_the_output(tmp_path: Path) -> None:
     assert b"Net" in done.stdout
 
 
-def train_until_saved(process: subprocess.Popen[str], store: Store, runs: int = 1) -> None:
-    """Waits for updates of all its runs."""
+def train_until_saved(process: subprocess.Popen[str], store: Store, runs: int = 1, terminal: int = -1) -> None:
+    """Waits for updates of all its runs, and reads what it writes to a terminal, whose buffer would be full else."""
 
     def is_training() -> bool:
         assert process.poll() is None
+        with contextlib.suppress(BlockingIOError):
+            while terminal >= 0 and os.read(terminal, 65_536):
+                pass
         return sum(store.status(run).iteration > 0 for run in store.runs()) == runs
 
     wait_for(is_training, "no updates")
@@ -185,7 +189,8 @@ def test_a_terminal_that_is_lost(jobs: int, tmp_path: Path) -> None:
         [sys.executable, "-c", f"{own}{command!r})"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path
     ) as process:
         os.close(theirs)
-        train_until_saved(process, store, jobs)
+        os.set_blocking(ours, False)
+        train_until_saved(process, store, jobs, ours)
         os.close(ours)
         assert 75 == process.wait(PATIENCE)
     for run in store.runs():
