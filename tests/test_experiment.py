@@ -116,7 +116,10 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
         ('test = "10-crop"\n' + HEAD + RUNS, "test: 10-crop is for ImageNet; CIFAR-10 is tested on the single view"),
         ('dataset = "imagenet"\n' + HEAD + RUNS, "resnet-20: ImageNet's nets have 18, 34, 50, 101, 152 layers"),
         ('dataset = "mnist"\n' + HEAD + RUNS, "dataset: Input should be "),
-        (HEAD + RUNS + "[protocol.photos]\ncrop = 224\n", "protocol.photos: for ImageNet, and only that"),
+        (
+            HEAD + RUNS + "[protocol.photos]\ncrop = 224\n",
+            "protocol.photos: for ImageNet and ImageNet LOC, and only that",
+        ),
         (
             HEAD + RUNS + '[[rows]]\nlabel = "two"\nensemble = ["resnet-20", "resnet-20"]\n',
             "row 'two': resnet-20 stands there 2 times, in [[runs]] 1",

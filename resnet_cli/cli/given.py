@@ -145,7 +145,7 @@ def _views(task: Task, photos: Photos | None, crops: str | None, scales: str | N
         raise BadInputError("--scales: is another test than --crops; leave one of them out")
     if photos is None and (scales is not None or crops == "10"):
         given = "--crops 10" if scales is None else "--scales"
-        others = titles(lambda other: other.protocol.photos)
+        others = titles(lambda other: "10-crop" in other.views)
         single = f"{task.title}'s are tested on the single view (section {task.section})"
         raise BadInputError(f"{given}: of {others}'s nets; {single}")
     if scales is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from resnet_cli.cli.examples import WHAT
 from resnet_cli.errors import BadInputError
 from resnet_cli.shell import expanded
 
@@ -23,12 +24,13 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="NET=FILE",
+        rich_help_panel=WHAT,
         help="Start a detector from a classifier's weights; may be given several times.",
     ),
 ]
 StartConvention = Annotated[
     Literal["paper", "torchvision", "caffe"],
-    typer.Option("--convention", help="What those weights assume of net and pixels."),
+    typer.Option("--convention", rich_help_panel=WHAT, help="What those weights assume of net and pixels."),
 ]
 
 

@@ -81,7 +81,7 @@ def obstacle_to_torchvision(run: RunSpec) -> str | None:
     """Why torchvision has no net that is this one's function, and what to do instead; None if it has."""
     net, task = run.net, classification(run)
     if run.protocol.photos is None:
-        whose = titles(lambda each: each.protocol.photos)
+        whose = titles(lambda each: "10-crop" in each.views)
         reason = f"torchvision has {whose}'s nets only, and this one is {task.title}'s"
     elif net.full_name not in TORCHVISION:
         reason = f"torchvision's nets have shortcuts of option B, and this one has {net.shortcut or 'no shortcuts'}"

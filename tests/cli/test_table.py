@@ -123,7 +123,7 @@ def test_output_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table", "table9"], "unknown experiment 'table9'"),
+        (["table", "table15"], "unknown experiment 'table15'"),
         (["table", "table6", "--depths", "8"], "--depths: table6 sweeps no depth"),
         (["table", "table6", "--tiny", "--schedule", "0.1"], "--tiny: has a schedule"),
         (["table", "table6", "--output", "/dev/null/x.md"], "/dev/null/x.md: cannot be written"),

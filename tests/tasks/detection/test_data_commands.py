@@ -32,7 +32,9 @@ def test_verify(data_dir: Path, capsys: pytest.CaptureFixture[str], name: str) -
 
     assert 0 == _exit_code(["data", "verify", name])
     out = capsys.readouterr().out
-    assert f"is whole in {data_dir}: {own} has {6 if name.endswith(('7', '2', 'coco')) else 12} training images" in out
+    assert (
+        f"is complete in {data_dir}: {own} has {6 if name.endswith(('7', '2', 'coco')) else 12} training images" in out
+    )
     assert out.endswith("each image decoded\n")
 
 
@@ -44,7 +46,7 @@ def test_verify_elsewhere(data_dir: Path, capsys: pytest.CaptureFixture[str]) ->
         (data_dir / folder).rename(elsewhere)
 
         assert 0 == _exit_code(["data", "verify", name, "--dataset-root", str(elsewhere)])
-        assert f"is whole in {elsewhere}: " in capsys.readouterr().out
+        assert f"is complete in {elsewhere}: " in capsys.readouterr().out
         assert 2 == _exit_code(["data", "verify", name])
         assert f"{folder}" in capsys.readouterr().err
 
