@@ -54,8 +54,8 @@ def test_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not run: Shortcuts cure it" in output
     assert (
         "not run: every claim of construction, demo, fig4, fig7, gradients, localisation, scenes, table10, table11, "
-        "table13, table2, table3, table4, table5, table6, table7, table8, table9, wrbn; to train what is missing: resnet run NAME"
-        in " ".join(output.split())
+        "table13, table2, table3, table4, table5, table6, table7, table8, table9, wrbn; to train what is missing: "
+        "resnet run NAME" in " ".join(output.split())
     )
 
 
