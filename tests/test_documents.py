@@ -168,22 +168,27 @@ def test_documents_show_what_is_printed(
 
 
 @pytest.mark.parametrize(
-    ("name", "depths"),
+    ("document", "name", "depths", "variant"),
     [
-        *[(each, None) for each in ("degradation", "shortcuts", "gradients", "fig7")],
-        *[(each, (8, 20)) for each in ("construction", "single-layer", "convergence", "longer")],
+        *[("arguments.md", each, None, SHORT) for each in ("degradation", "shortcuts", "gradients", "fig7")],
+        *[("arguments.md", each, (8, 20), SHORT) for each in ("construction", "single-layer", "convergence", "longer")],
+        ("detection.md", "scenes", None, Variant(dataset="drawn-scenes")),
+        ("localisation.md", "localisation", None, Variant(dataset="drawn-objects")),
+        ("speech.md", "wrbn", None, Variant(dataset="spoken")),
     ],
 )
-def test_arguments_are_what_is_published(name: str, depths: tuple[int, ...] | None) -> None:
-    """docs/arguments.md has each experiment's table and verdicts as the published runs give them, computed anew."""
-    document = (DOCS / "arguments.md").read_text()
-    summary = summarize(PUBLISHED, load_experiment(name, depths), SHORT)
+def test_documents_have_what_is_published(
+    document: str, name: str, depths: tuple[int, ...] | None, variant: Variant
+) -> None:
+    """A page has each experiment's table and verdicts as the published runs give them, computed anew."""
+    text = (DOCS / document).read_text()
+    summary = summarize(PUBLISHED, load_experiment(name, depths), variant)
     rows = [line for line in render(make_table(summary), "md").splitlines() if line.startswith("|")]
 
     assert len(summary.runs)
-    assert "\n".join(rows) in document
+    assert "\n".join(rows) in text
     for judgement in judge(summary):
-        assert f"- {judgement.verdict}: {judgement.claim.text}\n" in document
+        assert f"- {judgement.verdict}: {judgement.claim.text}\n" in text
 
 
 def test_the_demos_are_what_is_shown() -> None:

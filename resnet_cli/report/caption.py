@@ -24,7 +24,7 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
         plots: Its panels that have data.
         mark: What shows each of several runs against depth.
     """
-    experiment, metric, trained = summary.experiment, summary.task.metric, summary.task.trained.heading.capitalize()
+    experiment, metric, trained = summary.experiment, summary.task.metric, _capital(summary.task.trained.heading)
     if not (plots and experiment.figure):
         return ""
     nets = dict.fromkeys(net for panel in panels_of(experiment) for net in panel.nets)
@@ -43,10 +43,12 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
     runs = f"; {mark} are runs" if any(line.runs for _, line in lines) else ""
     layers = analysis_of(experiment.analysis).definition if experiment.analysis else ""
     training = f"{trained} (dashed): running, on augmented batches, trailing mean over {updates}."
-    final = f"{summary.axis} against depth: after the last update, mean and standard deviation over n runs{runs}."
+    final = (
+        f"{_capital(summary.axis)} against depth: after the last update, mean and standard deviation over n runs{runs}."
+    )
     sentences: tuple[tuple[object, str], ...] = (
         ("train" in curves, training),
-        ("test" in curves, f"{metric.heading.capitalize()} (bold): {crop}{_evaluations(lines)}."),
+        ("test" in curves, f"{_capital(metric.heading)} (bold): {crop}{_evaluations(lines)}."),
         (curves, f"{mean}{band}."),
         (curves and summary.is_paper, f"Cut off above {experiment.figure.y_max:g}{metric.unit}."),
         (any(plot.panel.shows_layers for plot in plots), layers if curves else f"{layers} {mean}."),
@@ -58,6 +60,11 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
         (missing, f"Not run: {missing}."),
     )
     return " ".join(sentence for holds, sentence in sentences if holds)
+
+
+def _capital(heading: str) -> str:
+    """With a capital first letter; the others stay, as in `mAP@.5`."""
+    return heading[:1].upper() + heading[1:]
 
 
 def _evaluations(lines: Sequence[tuple[str, Line]]) -> str:

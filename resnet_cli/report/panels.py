@@ -246,7 +246,7 @@ def is_wide(values: Iterable[pd.DataFrame]) -> bool:
 
 def _metric_label(summary: Summary) -> str:
     unit = summary.task.metric.unit
-    return f"{summary.axis.lower()} ({unit})" if unit else summary.axis.lower()
+    return f"{summary.axis} ({unit})" if unit else summary.axis
 
 
 def _limits(summary: Summary, plots: Sequence[Plot]) -> tuple[float, float]:

@@ -118,8 +118,8 @@ class Summary:
 
     @property
     def axis(self) -> str:
-        """What the task's metrics are all about, without the set: `Error`."""
-        return self.task.metric.heading.split()[-1].capitalize()
+        """What the task's metrics are all about, without the set: `error`."""
+        return self.task.metric.heading.split()[-1]
 
     def sign(self, key: str) -> int:
         """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
