@@ -40,9 +40,12 @@ def list_experiments(*, results_dir: options.ResultsDir = None) -> None:
     ]
     say_commands(console, f"Next: {', '.join(steps)}")
     for task, here in measured.items():
-        basis = (
-            f"from {here.basis}"
-            if here
-            else "from runs on this machine; 50 updates or 30 seconds of any run are enough"
+        if here:
+            console.print(f"The time of {task.title}'s nets is estimated from {here.basis}.", highlight=False)
+    unknown = [task.title for task, here in measured.items() if not here]
+    if unknown:
+        console.print(
+            f"Nothing was measured yet for {', '.join(unknown)}. Times are estimated from runs here; 50 updates "
+            "or 30 seconds of a run are enough.",
+            highlight=False,
         )
-        console.print(f"The time of {task.title}'s nets is estimated {basis}.", highlight=False)
