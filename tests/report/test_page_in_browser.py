@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-LARGEST = 10e6  # bytes; the library is half of it
+LARGEST = 12e6  # bytes; the library is two fifths of it
 
 # What each text on the page is written on, and the contrast between them (WCAG 2.1, 1.4.3).
 CONTRASTS = """

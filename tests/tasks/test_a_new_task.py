@@ -253,7 +253,7 @@ def test_a_new_task_needs_no_other_change(folder: Path, capsys: pytest.CaptureFi
     assert ["reproduced", "reproduced"] == [each["verdict"] for each in verdicts]
     assert verdicts[0]["comparisons"][0]["difference"] > 0
     assert "Two moons. Does a second layer help?" in page
-    assert 2 == page.count('<img class="picture" src="data:image/png;base64,')
+    assert 2 == page.count('<img class="picture" src="data:image/webp;base64,')
     assert f"resnet plot points {run.name}" in page
     assert ["test_accuracy", "train_accuracy"] * 2 == [each["metric"] for each in compared]
     assert "test: test accuracy (%) after the last update" in said(capsys, "compare", "results", "results", "moons")
