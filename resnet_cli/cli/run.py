@@ -37,7 +37,7 @@ def run(
     *,
     only: Annotated[
         str | None,
-        typer.Option("--only", rich_help_panel=WHAT, help="Only the nets that match a pattern: '*-20', 'resnet-*'."),
+        typer.Option("--only", rich_help_panel=WHAT, help="Only the nets that match a pattern, such as 'resnet-*'."),
     ] = None,
     seeds: options.Seeds = None,
     depths: options.Depths = None,
