@@ -38,7 +38,7 @@ TABLE_LINES = 25
 STAGES = Path("stages")  # in the results folder
 COMPILED = Path("compiled")  # there too
 GRACE_SECONDS = 15.0  # from SIGTERM to SIGKILL; a training saves what it has
-TINY_PATIENCE = 4  # a rehearsal's CPU may be busy, and its limits are not what is rehearsed
+TINY_PATIENCE = 10  # a rehearsal's CPU may be busy, and its limits are not what is rehearsed
 LEAST_SECONDS = 15.0  # with less time left, starting a stage is not worth it
 
 
