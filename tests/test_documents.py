@@ -170,7 +170,7 @@ def test_documents_show_what_is_printed(
 @pytest.mark.parametrize(
     ("document", "name", "depths", "variant"),
     [
-        *[("arguments.md", each, None, SHORT) for each in ("degradation", "shortcuts", "gradients", "fig7")],
+        *[("arguments.md", each, None, SHORT) for each in ("degradation", "shortcuts", "gates", "gradients", "fig7")],
         *[("arguments.md", each, (8, 20), SHORT) for each in ("construction", "single-layer", "convergence", "longer")],
         ("detection.md", "scenes", None, Variant(dataset="drawn-scenes")),
         ("localisation.md", "localisation", None, Variant(dataset="drawn-objects")),
