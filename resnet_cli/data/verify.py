@@ -87,6 +87,26 @@ def decode_all(
     return faults
 
 
+def check_all(
+    root: Path, names: Sequence[str], records: Path, workers: int, progress: Callable[[int, int], None]
+) -> None:
+    """The same as `decode_all`, where a photograph that cannot be used is an error.
+
+    Args:
+        root: As there.
+        names: As there.
+        records: As there.
+        workers: As there.
+        progress: Told how many are done, and how many there are.
+
+    Raises:
+        BadInputError: Some cannot be used.
+    """
+    faults = decode_all(root, names, records, workers, lambda done: progress(done, len(names)))
+    if faults:
+        raise BadInputError(in_words(root, faults, len(names)))
+
+
 def in_words(root: Path, faults: list[str], count: int) -> str:
     """Names the first photographs that cannot be used, says how many there are, and what to do."""
     first = "; ".join(faults[:NAMED])

@@ -1,4 +1,4 @@
-"""Boxes as numbers: overlap is torchvision's; here are anchors, and offsets from a box to another.
+"""Boxes as numbers: anchors, offsets from a box to another, and the overlaps of a batch of images.
 
 Boxes are (..., 4): left, top, right, bottom in pixels from 0. Offsets are Fast R-CNN's: shift of the centre in widths
 and heights, and logarithms of the ratios of the sides.

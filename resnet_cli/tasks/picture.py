@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from resnet_cli.identity import RunSpec
@@ -27,3 +28,11 @@ class Picture:
 
     caption: str
     draw: Callable[[RunSpec, Mapping[str, np.ndarray], Callable[[], Any]], Figure]
+
+
+def outline(axes: Axes, box: np.ndarray, **style: Any) -> None:
+    """Draws a box (4,), edges in pixels from 0, over an image that `imshow` drew; style is a matplotlib patch's."""
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = (box - 0.5).tolist()  # imshow's pixels have their centres at whole numbers
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from resnet_cli.data.decode import Photographs, decode
-from resnet_cli.data.verify import decode_all, in_words
+from resnet_cli.data.verify import check_all
 from resnet_cli.errors import BadInputError
 from resnet_cli.tasks.detection.objects import DetectionData, Objects, Some, all_objects, to_learn_from
 
@@ -154,9 +154,7 @@ def look_through(
     every = [each.pictures if isinstance(each, Some) else each for each in (data.train, data.test)]
     sets = [each for each in every if isinstance(each, ImageFiles)]
     names = [image.file for each in sets for image in each.images]
-    faults = decode_all(root, names, records, workers, lambda done: progress(done, len(names)))
-    if faults:
-        raise BadInputError(in_words(root, faults, len(names)))
+    check_all(root, names, records, workers, progress)
     for each in sets:
         for number in range(len(each)):
             if each.size(number) != (each.images[number].width, each.images[number].height):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from resnet_cli.errors import BadInputError
 from resnet_cli.tasks.detection.objects import all_objects
 from resnet_cli.tasks.detection.voc_ap import OVERLAP, by_of, voc_ap
-from resnet_cli.tasks.picture import Picture
+from resnet_cli.tasks.picture import Picture, outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,7 +104,7 @@ def _found(run: RunSpec, kept: Mapping[str, np.ndarray], data: DetectionData) ->
 def _draw_true(axes: Axes, marked: Objects) -> None:
     for box, is_ignored in zip(marked.boxes, marked.difficult | marked.crowd, strict=True):
         for colour, width in (("black", 2.0), ("white", 1.0)):  # seen on every background
-            _rectangle(axes, box, edgecolor=colour, linewidth=width, linestyle=":" if is_ignored else "--")
+            outline(axes, box, edgecolor=colour, linewidth=width, linestyle=":" if is_ignored else "--")
 
 
 def _draw_found(axes: Axes, found: Detections, classes: tuple[str, ...], middle: float) -> None:
@@ -112,7 +112,7 @@ def _draw_found(axes: Axes, found: Detections, classes: tuple[str, ...], middle:
         if score < SURE:
             continue
         colour = COLOURS[(label - 1) % len(COLOURS)]
-        _rectangle(axes, box, edgecolor=colour, linewidth=1.4)
+        outline(axes, box, edgecolor=colour, linewidth=1.4)
         is_right = box[0] + box[2] > 2 * middle
         axes.text(
             box[2] if is_right else box[0],  # the words stay above the image
@@ -124,10 +124,3 @@ def _draw_found(axes: Axes, found: Detections, classes: tuple[str, ...], middle:
             verticalalignment="bottom",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6},
         )
-
-
-def _rectangle(axes: Axes, box: np.ndarray, **style: Any) -> None:
-    from matplotlib.patches import Rectangle
-
-    left, top, right, bottom = (box - 0.5).tolist()  # imshow's pixels have their centres at whole numbers
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))

@@ -126,13 +126,10 @@ class ImageNet(Classification):
         progress: Callable[[int, int], None],
     ) -> str:
         """Decodes every photograph; goes on where it was interrupted."""
-        from resnet_cli.data.verify import decode_all, in_words
+        from resnet_cli.data.verify import check_all
 
         found = self._find(variant, data_dir, dataset_root)
-        names = found.train + found.val
-        faults = decode_all(found.root, names, data_dir / "verified", workers, lambda done: progress(done, len(names)))
-        if faults:
-            raise BadInputError(in_words(found.root, faults, len(names)))
+        check_all(found.root, found.train + found.val, data_dir / "verified", workers, progress)
         images = f"{len(found.train):,} training and {len(found.val):,} validation images"
         return f"{len(found.classes):,} classes, {images}, each of them decoded"
 

@@ -190,15 +190,13 @@ class Localisation(Task):
         progress: Callable[[int, int], None],
     ) -> str:
         """Reads every annotation and decodes every photograph."""
-        from resnet_cli.data.verify import decode_all, in_words
+        from resnet_cli.data.verify import check_all
         from resnet_cli.tasks.localisation import ilsvrc
 
         tree = ilsvrc.scan(dataset_root or self.place(data_dir))
         boxes = sum(len(each) for part in (tree.train, tree.val) for each in ilsvrc.read(tree, part)[1])
         names = [tree.image(name) for name in tree.train + tree.val]
-        faults = decode_all(tree.root, names, data_dir / "verified", workers, lambda done: progress(done, len(names)))
-        if faults:
-            raise BadInputError(in_words(tree.root, faults, len(names)))
+        check_all(tree.root, names, data_dir / "verified", workers, progress)
         images = f"{len(tree.train):,} training and {len(tree.val):,} validation images with boxes"
         return f"{len(tree.classes):,} classes, {images}, {boxes:,} boxes"
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.tasks.picture import Picture
+from resnet_cli.tasks.picture import Picture, outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from resnet_cli.identity import RunSpec
@@ -45,17 +44,10 @@ def draw_boxes(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], 
         axes.set_title(its.classes[its.test.labels[number]], fontsize=6)
         for colour, width in (("black", 2.0), ("white", 1.0)):  # seen on every background
             for box in its.test_boxes[number]:
-                _rectangle(axes, box, edgecolor=colour, linewidth=width, linestyle="--")
+                outline(axes, box, edgecolor=colour, linewidth=width, linestyle="--")
         for colour, box in zip((CROP, WHOLE), boxes[number], strict=True):
-            _rectangle(axes, box, edgecolor=colour, linewidth=1.5)
+            outline(axes, box, edgecolor=colour, linewidth=1.5)
     return figure
-
-
-def _rectangle(axes: Axes, box: np.ndarray, **how: Any) -> None:
-    from matplotlib.patches import Rectangle
-
-    left, top, right, bottom = box - 0.5  # imshow's pixels are centred on whole numbers
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **how))
 
 
 PICTURES = {
