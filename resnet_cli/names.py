@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-OfDetection = Literal[
+DetectedDataset = Literal[
     "voc07+12", "voc07++12", "voc07", "voc12", "drawn-scenes",
-    "coco2014", "coco2017", "coco-trainval35k", "drawn-scenes-coco", "drawn-crops",
+    "coco2014", "coco2017", "coco-trainval35k", "drawn-scenes-coco",
 ]  # fmt: skip
+OfDetection = Literal[DetectedDataset, "drawn-crops"]
 OfLocalisation = Literal["imagenet-loc", "drawn-objects"]
 OfSpeech = Literal["timit", "spoken"]
 OfImages = Literal["cifar10", "synthetic", "shapes-16", "imagenet", "synthetic-photos"]
@@ -17,11 +18,13 @@ PaperDataset = Literal[
     "cifar10", "imagenet", "imagenet-loc", "voc", "voc07", "voc12", "coco", "coco2017", "coco-trainval35k", "timit"
 ]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
-GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given weights are tested on
+GivenDataset = Literal["cifar10", "imagenet", "synthetic", "synthetic-photos"]  # what given classifiers are tested on
+TestedDataset = Literal[GivenDataset, DetectedDataset]
 Precision = Literal["fp32", "tf32", "bf16"]
 Split = Literal["full", "45k-5k"]
 Deviation = Literal["channel-mean", "fixed-steps", "random-resized-crop", "stride-3x3"]
 ConventionName = Literal["paper", "torchvision", "fb", "akamaster", "kuangliu"]
+TestedConvention = Literal[ConventionName, "caffe"]
 ClassOrder = Literal["number", "text"]
 
 EXPERIMENT_OF_ALIAS = {"cifar": "fig6", "imagenet": "fig4", "responses": "fig7"}

@@ -30,6 +30,7 @@ MAY_IMPORT_TORCH = (
     "resnet_cli.nets.localiser",
     "resnet_cli.nets.regions",
     "resnet_cli.nets.faster_rcnn",
+    "resnet_cli.nets.torchvision_rcnn",
     "resnet_cli.nets.answers",
     "resnet_cli.device.torch_device",
     "resnet_cli.device.turns",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -17,7 +17,7 @@ from resnet_cli.cli.examples import DATA, HARDWARE, OUTPUT, WEIGHTS
 from resnet_cli.cli.labels import ValLabels
 from resnet_cli.cli.paths import path_given, weights_given
 from resnet_cli.errors import BadInputError
-from resnet_cli.names import ClassOrder, ConventionName, GivenDataset, Precision
+from resnet_cli.names import ClassOrder, GivenDataset, Precision, TestedConvention, TestedDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 
 def evaluate_weights(
-    name: Annotated[str | None, typer.Argument(metavar="NET", help="plain-20, resnet-56, resnet-34-B ...")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NET", help="plain-20, resnet-56, resnet-34-B, faster-rcnn-resnet-101 ...")
+    ] = None,
     *,
     weights: Annotated[
         str | None,
@@ -54,7 +56,7 @@ def evaluate_weights(
         ),
     ] = None,
     dataset: Annotated[
-        GivenDataset | None,
+        TestedDataset | None,
         typer.Option(
             "--dataset",
             rich_help_panel=DATA,
@@ -64,7 +66,7 @@ def evaluate_weights(
     dataset_root: options.DatasetRoot = None,
     _val_labels: ValLabels = None,
     convention: Annotated[
-        ConventionName | None,
+        TestedConvention | None,
         typer.Option(
             "--convention",
             rich_help_panel=WEIGHTS,
@@ -138,14 +140,15 @@ def evaluate_weights(
             parser=path_given,
             metavar="<path>",
             rich_help_panel=OUTPUT,
-            help="Write the scores to this npz file, for an ensemble.",
+            help="Write the scores to this npz file, for an ensemble; of a detector, what it found, in COCO's JSON.",
         ),
     ] = None,
     form: Annotated[
         Literal["rich", "json"], typer.Option("--format", rich_help_panel=OUTPUT, help="Format of the answer.")
     ] = "rich",
 ) -> None:
-    """Test weights, ours or others', or an ensemble, and print top-1 and top-5 error."""
+    """Test weights, ours or others', or an ensemble. Prints top-1 and top-5 error; of a detector, average precision."""
+    from resnet_cli.cli.eval_detector import ask_detector, is_of_detector, test_detector
     from resnet_cli.cli.given import ask
 
     if output:
@@ -156,8 +159,27 @@ def evaluate_weights(
         answer, content = test_ensemble(ensemble)
     elif name is None or weights is None:
         raise BadInputError("give a net and its --weights, or two --ensemble files; 'resnet eval --help' shows how")
+    elif is_of_detector(name, weights, dataset):
+        from rich.console import Console
+
+        of_classifiers = {
+            "--mean": mean,
+            "--std": std,
+            "--crops": crops,
+            "--scales": scales,
+            "--class-order": class_order,
+            "--bn-statistics": None if bn_statistics == "running" else bn_statistics,
+        }
+        if given := [option for option, value in of_classifiers.items() if value is not None]:
+            raise BadInputError(f"{given[0]}: is for nets that classify images; {name} is a detector")
+        wanted = ask_detector(name, weights, dataset, convention, precision)
+        place = dataset_root or options.data_folder(data_dir)
+        answer, content = test_detector(wanted, key, place, device, Console(stderr=True))
     else:
-        request = ask(name, weights, dataset, dataset_root, convention, crops, scales, precision, mean, std)
+        if convention == "caffe":
+            raise BadInputError("--convention caffe: is for detectors; choose another for nets that classify images")
+        of_images = cast("GivenDataset | None", dataset)
+        request = ask(name, weights, of_images, dataset_root, convention, crops, scales, precision, mean, std)
         folder, threads = options.data_folder(data_dir), options.worker_count(workers)
         averages = bn_statistics == "averaged"
         answer, content = _test(request, folder, dataset_root, device, threads, key, class_order, averages=averages)

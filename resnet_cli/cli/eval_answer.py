@@ -74,6 +74,9 @@ def print_answer(answer: dict[str, Any]) -> None:
 
 
 def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    if "metrics" in answer:
+        yield from _detector_lines(answer)
+        return
     if "members" in answer:
         for member in answer["members"]:
             yield "member", f"{member['path']}: top-1 {member['top1_error']:.2f}, top-5 {member['top5_error']:.2f}"
@@ -94,6 +97,31 @@ def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "hint", answer["hint"]
     if "paper" in answer:
         yield "paper", _paper_in_words(answer["paper"])
+
+
+def _detector_lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """The answer about a detector."""
+    from resnet_cli.tasks import TASKS
+
+    names = {metric.key: metric.heading.removeprefix("test ") for task in TASKS for metric in task.metrics}
+    paper = answer["paper"]
+    said = "no number for this net and test"
+    if paper:
+        numbers = ", ".join(f"{names[key]} {value:.2f}" for key, value in paper["metrics"].items())
+        mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained otherwise"
+        said = f"{numbers} ({paper['table']}){mark}"
+    return [
+        ("net", f"{answer['net']}, {answer['parameters']:,} parameters"),
+        ("weights", f"{answer['weights']}, matched {answer['matched']}"),
+        ("convention", answer["convention"]),
+        ("data", answer["data"]),
+        ("test", f"{answer['images']:,} images, shorter side {answer['shorter_side']}, {answer['precision']}"),
+        *(
+            (names[key], "no object to find" if value is None else f"{value:.2f}%")
+            for key, value in answer["metrics"].items()
+        ),
+        ("paper", said),
+    ]
 
 
 def _paper_in_words(paper: dict[str, Any] | None) -> str:

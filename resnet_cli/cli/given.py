@@ -46,7 +46,8 @@ class Request:
     sides: tuple[int, ...] | None
 
 
-def _run_of(weights: str) -> RunSpec | None:
+def run_of(weights: str) -> RunSpec | None:
+    """The run in whose folder the weights are; None if they are in none."""
     if weights == TORCHVISION:
         return None
     path = Path(weights) / run_folder.SPEC
@@ -78,7 +79,7 @@ def ask(
     if dataset_root and dataset not in (None, with_folder().dataset):
         place = f"{with_folder().title}'s place"
         raise BadInputError(f"--dataset-root: a folder of classes in {place}; leave out --dataset {dataset}")
-    run = _run_of(weights)
+    run = run_of(weights)
     convention = convention or ("torchvision" if weights == TORCHVISION else "paper")
     if dataset_root:
         task = with_folder()

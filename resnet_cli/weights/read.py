@@ -18,7 +18,7 @@ from resnet_cli.weights.weight_files import COUNTER, read_weights
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from resnet_cli.nets.resnet import ResNet
     from resnet_cli.spec import Net
@@ -35,10 +35,7 @@ TENSORS = {
 
 
 def torchvision_weights(net: Net) -> dict[str, Tensor]:
-    """The weights that torchvision gives out for an ImageNet net, IMAGENET1K_V1: its cache, else downloaded, checked.
-
-    Its own loader would say on standard output that it downloads, believe its cache unseen, and follow a redirection to
-    http. So torch.hub only fetches the file, through an opener for the whole process: downloads over HTTPS only.
+    """The weights that torchvision gives out for an ImageNet net, IMAGENET1K_V1; see `torchvision_file`.
 
     Raises:
         BadInputError: torchvision has none for this net, or they cannot be had.
@@ -47,7 +44,18 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
 
     if net.full_name not in TORCHVISION:
         raise BadInputError(f"{net.full_name}: torchvision has weights of {', '.join(TORCHVISION)} only")
-    url = get_weight(f"ResNet{TORCHVISION[net.full_name]}_Weights.IMAGENET1K_V1").url
+    return read_weights(torchvision_file(get_weight(f"ResNet{TORCHVISION[net.full_name]}_Weights.IMAGENET1K_V1").url))
+
+
+def torchvision_file(url: str) -> Path:
+    """A file of weights that torchvision gives out: its cache's, else downloaded; checked.
+
+    Its own loader would say on standard output that it downloads, believe its cache unseen, and follow a redirection to
+    http. So torch.hub only fetches the file, through an opener for the whole process: downloads over HTTPS only.
+
+    Raises:
+        BadInputError: It cannot be had.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     expected = path.stem.rpartition("-")[2]  # resnet18-f37072fd.pth: the first digits of its SHA-256
     try:
@@ -65,7 +73,7 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
             f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 {found}, want {expected}...); "
             "delete it, and it is downloaded again"
         )
-    return read_weights(path)
+    return path
 
 
 def match(state: Mapping[str, Tensor], net: ResNet, source: object = "weights") -> str:
@@ -97,6 +105,24 @@ def match(state: Mapping[str, Tensor], net: ResNet, source: object = "weights") 
         raise BadInputError(f"{source}: {error}") from None
     net.load_state_dict({name: found[other] for name, other in names.items()}, strict=False)
     return how
+
+
+def load_by_name(state: Mapping[str, Tensor], net: nn.Module, source: object) -> None:
+    """Loads weights into any net, whose names they must have; `num_batches_tracked` may be missing.
+
+    Raises:
+        BadInputError: Names or shapes differ; the message names the first. The net is as it was.
+    """
+    own = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith(COUNTER)}
+    found = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
+    for names, others, what in ((own, found, "not in the file"), (found, own, "not in the net")):
+        if missing := next((name for name in names if name not in others), None):
+            raise BadInputError(f"{source}: {missing} is {what}; is it another net?")
+    try:
+        _check_shapes({name: name for name in own}, found, own)
+    except BadInputError as error:
+        raise BadInputError(f"{source}: {error}") from None
+    net.load_state_dict(found, strict=False)
 
 
 def _by_order(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.errors import BadInputError
@@ -60,6 +60,10 @@ SETS = {
 }
 
 
+def _sets(which: str, *, test_only: bool) -> Sets:
+    return replace(SETS[which], train=()) if test_only else SETS[which]
+
+
 def root_of(folder: Path) -> Path:
     """COCO's folder: this one, if annotations lie in it, or the one of its name in it."""
     return folder if (folder / "annotations").is_dir() else folder / FOLDER
@@ -74,14 +78,15 @@ def expected(folder: Path) -> dict[str, bool]:
     return found
 
 
-def obstacle(folder: Path, which: str) -> str | None:
+def obstacle(folder: Path, which: str, *, test_only: bool = False) -> str | None:
     """What keeps a dataset from being used, as one line: its files of annotations and its folders; none is read.
 
     Args:
         folder: COCO's, or what it is in.
         which: One of `SETS`.
+        test_only: Whether its test images are enough.
     """
-    root, sets = root_of(folder), SETS[which]
+    root, sets = root_of(folder), _sets(which, test_only=test_only)
     wanted = ", ".join(f"{_file(part)}, {_folder(part)}/" for part in sets.files)
     for part in sets.files:
         for path, is_there in ((root / _file(part), os.path.isfile), (root / _folder(part), os.path.isdir)):
@@ -90,18 +95,18 @@ def obstacle(folder: Path, which: str) -> str | None:
     return None
 
 
-def open_data(folder: Path, which: str) -> DetectionData:
-    """Reads a dataset's annotations; an image is read when it is used.
+def open_data(folder: Path, which: str, *, test_only: bool = False) -> DetectionData:
+    """Reads a dataset's annotations, or only those of its test images; an image is read when it is used.
 
     Raises:
         BadInputError: Something is missing, or no annotations of COCO's.
     """
     from resnet_cli.tasks.detection.files import data_of
 
-    in_the_way = obstacle(folder, which)
+    in_the_way = obstacle(folder, which, test_only=test_only)
     if in_the_way:
         raise BadInputError(in_the_way)
-    root, sets = root_of(folder), SETS[which]
+    root, sets = root_of(folder), _sets(which, test_only=test_only)
     test, categories = _read(root, sets.test)
     train = []
     for part in sets.train:

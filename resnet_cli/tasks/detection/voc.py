@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import BadInputError
@@ -62,6 +62,10 @@ SETS = {
 }
 
 
+def _sets(which: str, *, test_only: bool) -> Sets:
+    return replace(SETS[which], train=()) if test_only else SETS[which]
+
+
 def root_of(folder: Path) -> Path:
     """VOCdevkit: this folder, if an archive's lies in it, or the one of its name in it."""
     return folder if any((folder / f"VOC{year}").is_dir() for year, _ in IMAGES) else folder / FOLDER
@@ -76,16 +80,17 @@ def expected(folder: Path) -> dict[str, bool]:
     }
 
 
-def obstacle(folder: Path, which: str) -> str | None:
+def obstacle(folder: Path, which: str, *, test_only: bool = False) -> str | None:
     """What keeps a dataset from being used, as one line: its lists, and whether all that they name is there.
 
     Args:
         folder: VOCdevkit, or what it is in.
         which: One of `SETS`.
+        test_only: Whether its test images are enough.
     """
     root = root_of(folder)
     try:
-        for year, part in SETS[which].lists:
+        for year, part in _sets(which, test_only=test_only).lists:
             names = _names(root, year, part)
             for kind, suffix in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
                 place = root / f"VOC{year}" / kind
@@ -101,18 +106,18 @@ def obstacle(folder: Path, which: str) -> str | None:
     return None
 
 
-def open_data(folder: Path, which: str) -> DetectionData:
-    """Reads a dataset's annotations; an image is read when it is used.
+def open_data(folder: Path, which: str, *, test_only: bool = False) -> DetectionData:
+    """Reads a dataset's annotations, or only those of its test images; an image is read when it is used.
 
     Raises:
         BadInputError: Something is missing, or no annotation of VOC's.
     """
     from resnet_cli.tasks.detection.files import data_of
 
-    in_the_way = obstacle(folder, which)
+    in_the_way = obstacle(folder, which, test_only=test_only)
     if in_the_way:
         raise BadInputError(in_the_way)
-    root, sets = root_of(folder), SETS[which]
+    root, sets = root_of(folder), _sets(which, test_only=test_only)
     train, test = (
         [
             read(root, year, name, number)
