@@ -30,6 +30,7 @@ RUN_FILES = {
     "test-dense.json",
     *(f"{analysis.name}.csv" for analysis in ANALYSES),
 }
+ENSEMBLE_FILES = {"ensemble.json", "predictions.npz", "SHA256SUMS"}
 AT_PAPER_SCALE = {"predictions.npz": 1_000_000, "weights.safetensors": 2_000_000}  # up to so many bytes
 LONGEST_LOG = 500_000  # bytes; longer ones are packed
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
@@ -40,14 +41,19 @@ def measured_files(results: Path) -> Iterator[Path]:
     for path in sorted(results.rglob("*")):
         if PUBLISHED.name in path.relative_to(results).parts:
             continue
-        if path.name in RUN_FILES | AT_PAPER_SCALE.keys() or path.parent.name in {"tables", "figures"}:
+        is_of_ensemble = path.parent.parent.name == "ensembles" and path.name in ENSEMBLE_FILES
+        is_of_run = path.parent.parent.name == "runs" and path.name in RUN_FILES | AT_PAPER_SCALE.keys()
+        if is_of_ensemble or is_of_run or path.parent.name in {"tables", "figures"}:
             yield path
 
 
 def is_a_result(path: Path) -> bool:
-    """Whether a file belongs to a finished run, or to a table or figure, and not to a smoke run."""
+    """Whether a file belongs to a finished run, or to a table, a figure or an ensemble, and not to a smoke run."""
     if path.parent.name in {"tables", "figures"}:
         return "-tiny" not in path.stem
+    if path.parent.parent.name == "ensembles":
+        members = json.loads((path.parent / "ensemble.json").read_text())["members"]
+        return all(is_a_result(path.parents[2] / "runs" / member / "spec.json") for member in members)
     status, spec = (json.loads((path.parent / name).read_text()) for name in ("status.json", "spec.json"))
     variant = spec["variant"]
     is_at_paper_scale = variant["schedule"] == 1 and variant["dataset"] in ("cifar10", "imagenet", "drawn-scenes")

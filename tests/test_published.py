@@ -13,16 +13,26 @@ import pytest
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.data import Dataset
 from resnet_cli.evaluate.scores import top_errors
-from resnet_cli.storage.run_folder import WEIGHTS, read_scores
+from resnet_cli.storage.run_folder import PREDICTIONS, WEIGHTS, EnsembleResult, read_arrays, read_checked, read_scores
 from resnet_cli.storage.store import Store
 from resnet_cli.tasks import open_dataset
+from resnet_cli.tasks.detection.detection import open_drawn
+from resnet_cli.tasks.detection.found import from_kept
+from resnet_cli.tasks.detection.objects import all_objects
+from resnet_cli.tasks.detection.voc_ap import by_of, voc_ap
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from resnet_cli.identity import RunSpec
+    from resnet_cli.tasks.detection.objects import DetectionData
 
 STORE = Store(Path(__file__).parents[1] / "results" / "published")
 RUNS = [run for run in STORE.runs() if run.variant.schedule == 1 and run.variant.dataset == "cifar10"]
 OTHER_ROUNDING = 0.1  # points; another processor or thread count rounds otherwise, and a few images are on the edge
+
+DETECTORS = [run for run in STORE.runs() if run.variant.dataset == "drawn-scenes" and not run.variant.tiny]
+ENSEMBLES = sorted((STORE.root / "ensembles").glob("*/ensemble.json"))
 
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
 
@@ -93,3 +103,40 @@ def test_weights_classify_cifar10(
     np.testing.assert_array_equal(expected_labels, labels)
     other = 100 * np.mean(scores.argmax(axis=1) != expected.argmax(axis=1))
     assert other <= 5 * OTHER_ROUNDING  # most exchange one wrong answer for another
+
+
+@pytest.fixture(scope="module")
+def scenes() -> DetectionData:
+    """Those that the published detectors were tested on."""
+    return open_drawn(DETECTORS[0].variant)
+
+
+def _average_precision(kept: Mapping[str, np.ndarray], scenes: DetectionData) -> np.ndarray:
+    """Of each class, counted anew from the boxes."""
+    found = from_kept(kept, len(scenes.test))
+    return voc_ap(found, all_objects(scenes.test), len(scenes.classes), by_of(scenes.name)).ap
+
+
+@pytest.mark.parametrize("run", DETECTORS, ids=lambda run: run.run_id)
+def test_average_precision_follows_from_boxes(run: RunSpec, scenes: DetectionData) -> None:
+    """A detector's mAP is that of the published boxes on the drawn scenes."""
+    recounted = _average_precision(STORE.kept(run), scenes).mean()
+
+    assert STORE.eval_log(run)["test_map50"].iloc[-1] == pytest.approx(recounted, abs=1e-4)  # logs have six digits
+
+
+@pytest.mark.parametrize("path", ENSEMBLES, ids=lambda path: path.parent.name)
+def test_ensembles_follow_from_boxes(path: Path, scenes: DetectionData) -> None:
+    """Each class's average precision of the ensemble and of its members, and the mean that tables show."""
+    result = EnsembleResult.model_validate_json(read_checked(path))
+    kept = [read_arrays(STORE.root / "runs" / member / PREDICTIONS) for member in result.members]
+    kept.append(read_arrays(path.parent / PREDICTIONS))
+    recounted = [_average_precision(each, scenes) for each in kept]
+
+    np.testing.assert_allclose(recounted, result.by_class["test_map50"], rtol=1e-4)
+    assert result.numbers["test_map50"] == pytest.approx(recounted[-1].mean())
+
+
+def test_the_ensemble_is_there() -> None:
+    """Of three residual nets."""
+    assert [3] == [len(json.loads(path.read_text())["members"]) for path in ENSEMBLES]
