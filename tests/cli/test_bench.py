@@ -33,6 +33,7 @@ def result(net: str, milliseconds: float, test_seconds: float = 0.0) -> Result:
     return Result(net, update, 1.0, 1.0, None, None, 1.0, None, 1, test_seconds)
 
 
+@pytest.mark.long
 def test_json_holds_a_ratio_for_each_net(capsys: pytest.CaptureFixture[str]) -> None:
     """The ratio is that of the medians beside it; environment, scale and estimates are there."""
     options = ["--rounds", "2", "--updates", "1", "--no-compile", "--precision", "fp32", "--device", "cpu"]

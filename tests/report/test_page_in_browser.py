@@ -406,6 +406,7 @@ def test_titles_are_data(
     assert [] == browser.get_log("browser")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="not a checkout: nothing is published here")
 def test_the_published_runs(browser: Chrome, tmp_path: Path) -> None:
     """`resnet report` makes of the runs that the project publishes a page that opens, in which their numbers stand."""

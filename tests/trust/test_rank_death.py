@@ -111,7 +111,7 @@ def test_a_rank_killed_again_and_again(kills: int, updates: int, tmp_path: Path)
     assert len(reached) > kills / 2  # the kills came at many places
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_signal_to_one_rank_stops_all(rank: int, tmp_path: Path) -> None:
     """Whichever rank is told to stop, all stop at the same update, all is saved, and what goes on ends the same."""
     run, root, begun = run_of(60), tmp_path / "stopped", tmp_path / "updates"
