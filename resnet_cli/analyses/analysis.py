@@ -25,6 +25,7 @@ class Analysis:
         may_be_nan: Columns that may hold no number: of a net whose logits overflow.
         numbers: In which it is summed up, one each run, in the order of the table's columns.
         besides: Other keys of `sum_up`, which no table shows.
+        ensemble_step: How the nets of an ensemble answer, where the table has numbers of it; see `EnsembleSpec.step`.
         tasks: Whose tables have its numbers, by name; empty: every task's.
         note: What these are, below the table.
         value: The column that panels of layers show; None if it has none for them.
@@ -46,6 +47,7 @@ class Analysis:
     definition: str = ""
 
     besides: tuple[str, ...] = ()
+    ensemble_step: str = ""
     tasks: tuple[str, ...] = ()
 
     @property

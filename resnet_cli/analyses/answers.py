@@ -41,6 +41,7 @@ class Answers(Analysis):
         "and each region is seen at two of five sizes of the image. by refinement, by scales: the gain over the step "
         "before in AP@[.5, .95]."
     )
+    ensemble_step = ROWS[-1]
     tasks = ("coco",)
 
     def compute(

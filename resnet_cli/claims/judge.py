@@ -21,9 +21,9 @@ RULE = (
     f"the uncorrected p is above {1 - SIGNIFICANCE}, or {ENOUGH_RUNS} runs per net do not reproduce the claim. "
     "Otherwise: too few runs. Fewer than two runs per net, or a smoke run, never decide (for a constructed start, "
     "each run must agree). Differences are in points, or in the metric's own unit; g is Hedges' g. A sign test "
-    "compares two sets of answers image by image and is about these trained nets only: it decides for an ensemble, "
-    "not for two single runs. Choose the number of seeds before you train (`resnet check --power` computes it): "
-    "adding runs until a claim is reproduced is not covered."
+    "compares two sets of answers image by image, of detectors class by class, and is about these trained nets only: "
+    "it decides for an ensemble, not for two single runs. Choose the number of seeds before you train (`resnet check "
+    "--power` computes it): adding runs until a claim is reproduced is not covered."
 )
 
 

@@ -112,15 +112,16 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class SignTest:
-    """Two answers to the same images: how many images only one of them gets right.
+    """Two sets of answers compared part by part: how many images only one gets right, or classes it does better in.
 
     Attributes:
         left: Whose the first answers are.
         right: Whose the second are.
-        images: How many both were asked.
-        only_left: What only the left gets right.
-        only_right: What only the right gets right.
-        p: The exact one-sided sign test's (McNemar's) for the left being right more often; 1 if they never differ.
+        images: How many images, or classes, both were asked.
+        only_left: Those that only the left gets right, or that it does better in.
+        only_right: Those of the right.
+        p: The exact one-sided sign test's (McNemar's) for the left being better more often; 1 if they never differ.
+        of_classes: Whether it is about classes.
     """
 
     left: str
@@ -129,19 +130,37 @@ class SignTest:
     only_left: int
     only_right: int
     p: float
+    of_classes: bool = False
 
     @classmethod
     def of(cls, left: str, right: str, left_wrong: np.ndarray, right_wrong: np.ndarray) -> SignTest:
         """Of two nets by which images each gets wrong, (images,) bool."""
         won, lost = int((right_wrong & ~left_wrong).sum()), int((left_wrong & ~right_wrong).sum())
-        p = float(stats.binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
-        return cls(left, right, len(left_wrong), won, lost, p)
+        return cls(left, right, len(left_wrong), won, lost, _sign_test(won, lost))
+
+    @classmethod
+    def of_class_values(cls, left: str, right: str, ours: np.ndarray, its: np.ndarray, sign: int) -> SignTest:
+        """Of two nets by a metric of each class, (classes,), lower is better, or higher where the sign is -1.
+
+        A class of which one is not a number counts for neither.
+        """
+        won, lost = int((sign * ours < sign * its).sum()), int((sign * ours > sign * its).sum())
+        return cls(left, right, int(np.isfinite(ours + its).sum()), won, lost, _sign_test(won, lost), of_classes=True)
 
     def __str__(self) -> str:
+        if self.of_classes:
+            return (
+                f"in {self.images:,} classes: {self.left} is better in {self.only_left:,}, {self.right} in "
+                f"{self.only_right:,}: sign test, {p_in_words(self.p)}"
+            )
         return (
             f"on {self.images:,} images: {self.only_left:,} that only {self.left} gets right, "
             f"{self.only_right:,} only {self.right}: sign test, {p_in_words(self.p)}"
         )
+
+
+def _sign_test(won: int, lost: int) -> float:
+    return float(stats.binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
 
 
 def p_in_words(p: float) -> str:

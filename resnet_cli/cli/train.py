@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,9 +37,12 @@ def train_missing(
     from resnet_cli.cli.screen import Screen
     from resnet_cli.runs.advice import about_precision
     from resnet_cli.runs.execute import execute
+    from resnet_cli.runs.plan import plan_ensembles
     from resnet_cli.runs.settings import FAILED
 
-    missing = _missing(experiment, runs, store)
+    if settings.ranks.count == 1:  # the others would wait for the first, which tests alone
+        settings = replace(settings, ensembles=plan_ensembles(experiment, runs))
+    missing = _missing(runs, store, settings)
     if not missing and settings.ranks.count == 1:  # other ranks wait to be told that there is nothing to do
         return 0
     if missing and (advice := about_precision(missing, settings.place, store)):
@@ -106,10 +110,12 @@ def train_on_cluster(
         typer.Exit: A signal ended the waiting.
     """
     from resnet_cli.cli.screen import Screen, in_a_log
+    from resnet_cli.runs.plan import plan_ensembles
     from resnet_cli.runs.slurm import launch
     from resnet_cli.runs.slurm_task import make_task
 
-    missing = _missing(experiment, runs, store)
+    settings = replace(settings, ensembles=plan_ensembles(experiment, runs))
+    missing = _missing(runs, store, settings)
     if not missing:
         return 0
     task = make_task(experiment.name, store, settings, in_a_log, workers)
@@ -119,8 +125,10 @@ def train_on_cluster(
     return _ended(report, console, still)
 
 
-def _missing(experiment: Experiment, runs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
-    return [run for run in runs if not store.is_complete(run, experiment.after_training)]
+def _missing(runs: Sequence[RunSpec], store: Store, settings: Settings) -> list[RunSpec]:
+    """The runs with something left to do; where an ensemble waits for nothing but its test, one of its members."""
+    testers = {ensemble.members[-1] for ensemble in settings.ensembles if store.is_due(ensemble)}
+    return [run for run in runs if run in testers or not store.is_complete(run, settings.after)]
 
 
 def _ended(report: Report, console: Console, stopped: str) -> int:

@@ -9,9 +9,10 @@ from pydantic import Field, ModelWrapValidatorHandler, PositiveInt
 from pydantic import model_validator as validates
 
 from resnet_cli import tasks
-from resnet_cli.analyses import ANALYSES, analysis_with
+from resnet_cli.analyses import ANALYSES, analysis_of, analysis_with
 from resnet_cli.claims import Claim
 from resnet_cli.claims.claim import Line, Nets
+from resnet_cli.identity.ensemble import ensemble_key
 from resnet_cli.spec import Frozen, Net, Percent, Protocol, naming
 
 if TYPE_CHECKING:
@@ -209,11 +210,25 @@ class Experiment(Frozen):
         for row in self.rows:
             if row.net and row.net not in self.nets:
                 raise ValueError(f"row '{row.label}': {row.net.name} is in no [[runs]]")
-            for net, count in Counter(row.ensemble).items():
-                seeds = max((group.seeds for group in self.runs if net in group.nets), default=0)
-                if count > seeds:
-                    raise ValueError(f"row '{row.label}': {net.name} stands there {count} times, in [[runs]] {seeds}")
+            self._check_ensemble(f"row '{row.label}'", row.ensemble)
+        for claim in self.claims:
+            if claim.kind == "ensemble":
+                self._check_ensemble(f"claim '{claim.text}'", claim.nets)
+                if claim.metric not in self._of_ensembles():
+                    raise ValueError(f"claim '{claim.text}': metric: there are {', '.join(self._of_ensembles())}")
         return self
+
+    def _check_ensemble(self, where: str, nets: Nets) -> None:
+        for net, count in Counter(nets).items():
+            seeds = max((group.seeds for group in self.runs if net in group.nets), default=0)
+            if count > seeds:
+                raise ValueError(f"{where}: {net.name} stands there {count} times, in [[runs]] {seeds}")
+
+    def _of_ensembles(self) -> list[str]:
+        """The metrics that an ensemble has."""
+        known = self.analysis is not None and self.analysis in self.task.analyses
+        step = analysis_of(str(self.analysis)).ensemble_step if known else ""
+        return [ensemble_key(step, metric.key) for metric in self.task.metrics]
 
     @validates(mode="after")
     def _measures_what_it_claims(self) -> Self:
@@ -269,9 +284,15 @@ class Experiment(Frozen):
         """Its name in the names of files; a sweep's with its depths, so that none overwrites another's."""
         return "-".join([self.name, *map(str, self.depths)])
 
+    @property
+    def ensembles(self) -> tuple[Nets, ...]:
+        """The nets of each ensemble that a row or a claim names, each once."""
+        of_rows = [row.ensemble for row in self.rows if row.ensemble]
+        return tuple(dict.fromkeys([*of_rows, *(claim.nets for claim in self.claims if claim.kind == "ensemble")]))
+
     def fewest_seeds(self, net: Net) -> int:
-        """Runs of a net without which some row stays empty: one, or as many as an ensemble names it."""
-        return max([1, *(row.ensemble.count(net) for row in self.rows)])
+        """Runs of a net without which some row or claim stays empty: one, or as many as an ensemble names it."""
+        return max([1, *(nets.count(net) for nets in self.ensembles)])
 
     def suits(self, variant: Variant) -> bool:
         """Whether its nets can be run so: on their own benchmark, in batches that can be parted as asked."""

@@ -1,4 +1,4 @@
-"""How a trained detector may answer better without being trained anew (appendix B): box refinement, several scales.
+"""How trained detectors answer better without further training (appendix B): refinement, several scales, ensembles.
 
 To be read beside `faster_rcnn.py`, whose answer is that of one scale without refinement.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from torch.nn import functional
 from torchvision.ops import box_iou, clip_boxes_to_image  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from resnet_cli.nets.regions import Regions
@@ -44,21 +46,50 @@ WAYS = {"refined": Way(refines=True), "multi-scale": Way(refines=True, scales=Tr
 Describe = Callable[[Tensor], Tensor]  # regions (R, 4) in pixels of the usual size to their features (R, C)
 
 
-def answer(
-    regions: Regions, describe: Describe, proposals: Tensor, size: tuple[int, int], way: Way
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What is found in an image of this size among its proposals (R, 4): boxes (N, 4), labels (N,), scores (N,)."""
-    logits, offsets = regions.siblings(describe(proposals))
+class Look(NamedTuple):
+    """What a detector sees in an image, before it answers.
+
+    Attributes:
+        proposals: Its regions, (R, 4), in pixels of the image as the shared layers take it.
+        classify: Regions (R, 4) to logits (R, classes + 1) and offsets (R, 4 * (classes + 1)).
+        shape: Height and width of that image.
+        size: Of the image as it was.
+    """
+
+    proposals: Tensor
+    classify: Callable[[Tensor], tuple[Tensor, Tensor]]
+    shape: tuple[int, int]
+    size: tuple[int, ...]
+
+
+def joined(looks: Sequence[Look]) -> Look:
+    """Of an ensemble: the union of the proposals, of which every detector classifies all (appendix B).
+
+    Probabilities and offsets are averaged; the paper does not say what is.
+    """
+
+    def classify(boxes: Tensor) -> tuple[Tensor, Tensor]:
+        logits, offsets = zip(*(look.classify(boxes) for look in looks), strict=True)
+        probabilities = torch.stack([each.softmax(dim=1) for each in logits]).mean(dim=0)
+        return probabilities.log(), torch.stack(offsets).mean(dim=0)
+
+    return looks[0]._replace(proposals=torch.cat([look.proposals for look in looks]), classify=classify)
+
+
+def answer(regions: Regions, look: Look, way: Way) -> tuple[Tensor, Tensor, Tensor]:
+    """What is found in an image: boxes (N, 4), labels (N,), scores (N,)."""
+    proposals, classify, shape, _ = look
+    logits, offsets = classify(proposals)
     if way.refines:
-        moved = clip_boxes_to_image(regions.box_coder.decode(offsets, [proposals]), size)
+        moved = clip_boxes_to_image(regions.box_coder.decode(offsets, [proposals]), shape)
         likeliest = logits[:, 1:].argmax(dim=1) + 1
         second = moved[torch.arange(len(proposals)), likeliest]
-        again = regions.siblings(describe(second))
+        again = classify(second)
         proposals = torch.cat([proposals, second])
         logits, offsets = (torch.cat(both) for both in zip((logits, offsets), again, strict=True))
-    boxes, scores, labels = (each[0] for each in regions.postprocess_detections(logits, offsets, [proposals], [size]))
+    boxes, scores, labels = (each[0] for each in regions.postprocess_detections(logits, offsets, [proposals], [shape]))
     if way.refines:
-        boxes = voted(boxes, labels, _candidates(regions, logits, offsets, proposals, size))
+        boxes = voted(boxes, labels, _candidates(regions, logits, offsets, proposals, shape))
     return boxes, labels, scores
 
 
@@ -114,6 +145,8 @@ def seen_at_scales(regions: Regions, trunk: nn.Module, image: Tensor, size: tupl
     """
     factors = torch.tensor([side / BASE for side in SIDES], device=image.device)
     shapes = [(max(1, round(size[0] * side / BASE)), max(1, round(size[1] * side / BASE))) for side in SIDES]
+    # Sides are rounded to whole pixels, so that the two axes are scaled by slightly different factors.
+    ratios = [factors.new_tensor([width / size[1], height / size[0]] * 2) for height, width in shapes]
     maps = [trunk(functional.interpolate(image[None], shape, mode="bilinear")) for shape in shapes]
 
     def describe(boxes: Tensor) -> Tensor:
@@ -124,7 +157,7 @@ def seen_at_scales(regions: Regions, trunk: nn.Module, image: Tensor, size: tupl
             for scale, (features_map, shape) in enumerate(zip(maps, shapes, strict=True)):
                 rows = (column == scale).nonzero()[:, 0]
                 if len(rows):
-                    found = regions.describe(features_map, [boxes[rows] * factors[scale]], [shape])
+                    found = regions.describe(features_map, [boxes[rows] * ratios[scale]], [shape])
                     features = found.new_zeros(len(boxes), found.shape[1]) if features is None else features
                     features[rows] = found
             assert features is not None

@@ -20,12 +20,12 @@ from torchvision.models.detection.image_list import ImageList  # type: ignore[im
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes  # type: ignore[import-untyped]
 from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
 
-from resnet_cli.nets.answers import PLAIN, Way, answer, seen_at_scales
+from resnet_cli.nets.answers import PLAIN, Look, Way, answer, joined, seen_at_scales
 from resnet_cli.nets.regions import Predictor, Proposals, Regions, Sampled
 from resnet_cli.nets.resnet import BatchNorm, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from resnet_cli.nets.layout import Layout
     from resnet_cli.spec import Detector
@@ -170,27 +170,39 @@ class FasterRCNN(GeneralizedRCNN):
             In training the losses by name, and the share of the objects' regions that are given a wrong class; else for
             each image boxes (N, 4) in pixels of the image as it was, labels (N,) from 1 and scores (N,).
         """
+        if not self.training:
+            return [self.found(look, way) for look in self.looks(images, sizes, way)]
+        assert boxes is not None
+        assert labels is not None
+        assert keys is not None
+        whole, marked = [tuple(size) for size in sizes.tolist()], [each > 0 for each in labels]
+        targets = [
+            {"boxes": box[mask], "labels": label[mask]} for box, label, mask in zip(boxes, labels, marked, strict=True)
+        ]
+        resized = self._resized(images, whole, targets)
+        return self._losses(self._maps(resized), resized, whole, targets, keys.tolist())
+
+    @property
+    def shorter_side(self) -> int:
+        """Of an image as the shared layers take it."""
+        return self.settings.sides[0]
+
+    def looks(self, images: Tensor, sizes: Tensor, way: Way) -> Iterator[Look]:
+        """What is seen in each image before it is answered; arguments as of `forward`."""
         whole = [tuple(size) for size in sizes.tolist()]
-        targets = None
-        if self.training:
-            assert boxes is not None
-            assert labels is not None
-            assert keys is not None
-            marked = [each > 0 for each in labels]
-            targets = [
-                {"boxes": box[mask], "labels": label[mask]}
-                for box, label, mask in zip(boxes, labels, marked, strict=True)
-            ]
-        resized, targets = self._resized(images, whole, targets)
-        maps = self._maps(resized)
-        if targets is not None and keys is not None:
-            return self._losses(maps, resized, whole, targets, keys.tolist())
-        return [self._answer(*each, way) for each in zip(maps, resized, whole, images, strict=True)]
+        resized = self._resized(images, whole)
+        for each in zip(self._maps(resized), resized, whole, images, strict=True):
+            yield self._look(*each, way)
+
+    def found(self, look: Look, way: Way) -> dict[str, Tensor]:
+        """The answer: boxes in pixels of the image as it was."""
+        boxes, labels, scores = answer(self.roi_heads, look, way)
+        return {"boxes": resize_boxes(boxes, list(look.shape), list(look.size)), "labels": labels, "scores": scores}
 
     def _resized(
-        self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None
-    ) -> tuple[list[Tensor], list[dict[str, Tensor]] | None]:
-        """Images (3, h, w) as the shared layers take them, and what is marked, in their pixels."""
+        self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None = None
+    ) -> list[Tensor]:
+        """Images (3, h, w) as the shared layers take them; what is marked is changed to their pixels in place."""
         self.transform.eval()  # in training it would draw one of several sides
         result = []
         for number, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
@@ -199,7 +211,7 @@ class FasterRCNN(GeneralizedRCNN):
             result.append(resized)
             if targets:
                 targets[number] = target
-        return result, targets
+        return result
 
     def _maps(self, images: list[Tensor]) -> list[Tensor]:
         """The shared map of each image, (1, C, h, w); images of a size go through the layers together."""
@@ -243,10 +255,7 @@ class FasterRCNN(GeneralizedRCNN):
         objectness, boxes = (torch.stack(column).mean() for column in zip(*losses, strict=True))
         return {"loss_objectness": objectness, "loss_rpn_boxes": boxes, **of_regions}, wrong
 
-    def _answer(
-        self, features: Tensor, resized: Tensor, size: tuple[int, ...], image: Tensor, way: Way
-    ) -> dict[str, Tensor]:
-        """What is found in one image."""
+    def _look(self, features: Tensor, resized: Tensor, size: tuple[int, ...], image: Tensor, way: Way) -> Look:
         regions, shape = self.roi_heads, (resized.shape[1], resized.shape[2])
         proposals, _ = self.rpn.of_image(*self._alone(resized, features), None, self._narrowest(resized, size))
         if way.scales:
@@ -254,8 +263,21 @@ class FasterRCNN(GeneralizedRCNN):
             describe = seen_at_scales(regions, self.backbone, pixels, shape, self.settings.sides[0])
         else:
             describe = partial(_described, regions, features, shape)
-        boxes, labels, scores = answer(regions, describe, proposals, shape, way)
-        return {"boxes": resize_boxes(boxes, list(shape), list(size)), "labels": labels, "scores": scores}
+        return Look(proposals, lambda boxes: regions.siblings(describe(boxes)), shape, size)
+
+
+class Together(nn.Module):
+    """Several detectors that answer as one (appendix B); of the same classes, which take images of the same size."""
+
+    def __init__(self, nets: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, images: Tensor, sizes: Tensor, way: Way = PLAIN) -> list[dict[str, Tensor]]:
+        """As `FasterRCNN.forward` at test."""
+        first: FasterRCNN = self.nets[0]  # type: ignore[assignment]
+        seen = zip(*(net.looks(images, sizes, way) for net in self.nets), strict=True)  # type: ignore[operator]
+        return [first.found(joined(looks), way) for looks in seen]
 
 
 def _described(regions: Regions, features: Tensor, shape: tuple[int, int], boxes: Tensor) -> Tensor:

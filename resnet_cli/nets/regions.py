@@ -46,6 +46,15 @@ class Anchors(AnchorGenerator):
         return [anchors] * len(images.image_sizes)
 
 
+class ProposalHead(RPNHead):
+    """Its results are fp32, whatever the convolutions compute in: eight bits of a box's place are some pixels off."""
+
+    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps (B, C, H, W) to logits and offsets of the anchors at each place, (B, A, H, W) and (B, 4 * A, H, W)."""
+        logits, offsets = super().forward(maps)
+        return [each.float() for each in logits], [each.float() for each in offsets]
+
+
 class Proposals(RegionProposalNetwork):
     """Anchors that cross the image's edge are left out of training; proposals are not narrower than a given side.
 
@@ -60,7 +69,7 @@ class Proposals(RegionProposalNetwork):
         )
         super().__init__(
             Anchors(settings.anchors),
-            RPNHead(channels, len(settings.anchors) * len(RATIOS)),
+            ProposalHead(channels, len(settings.anchors) * len(RATIOS)),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=256,

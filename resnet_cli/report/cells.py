@@ -105,7 +105,9 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
             {
                 "method": frame["label"],
                 "layers": frame["layers"],
-                "params": frame["params"].where(~ours, [f"{count:,}" for count in frame["parameters"].fillna(0)]),
+                "params": frame["params"].where(
+                    ~ours, ["" if pd.isna(count) else f"{count:,}" for count in frame["parameters"]]
+                ),
                 "paper": [_paper(*row) for row in leads.itertuples(index=False)],
                 "ours": averaged.where(averaged != NOT_RUN, running),
                 RUNNING: running,

@@ -1,58 +1,87 @@
-"""Several nets' scores, averaged: what they err together, and each alone, on the same images."""
+"""What several nets answer together: of their saved scores, averaged, or as they were tested as one net."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resnet_cli.claims.significance import SignTest
 from resnet_cli.errors import BadInputError
 from resnet_cli.evaluate import scores
+from resnet_cli.runs.plan import ensemble_of
 from resnet_cli.storage import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from resnet_cli.identity import RunSpec
+    from resnet_cli.experiment import Experiment
+    from resnet_cli.identity import EnsembleSpec, RunSpec, Variant
     from resnet_cli.spec import Net
     from resnet_cli.storage.store import Store
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The averaged scores of several runs (Table 5).
+    """Several runs together (Tables 5 and 9).
 
     Attributes:
         nets: Whose; one named twice is there with two seeds.
-        missing: The tested runs it waits for, in words; empty if all are there.
+        missing: What it waits for, in words; empty if all is there.
         members: A name for each run, `resnet-50-B s0`; empty while one is missing.
+        numbers: The ensemble's, in percent, by the key of a run's.
         wrong: By metric, which images are answered wrongly: (members + 1, images) bool, the ensemble's own row last.
+            Empty where there is no right and wrong for each image; then there is `by_class`.
+        by_class: By metric, each class's value, (members + 1, classes), the ensemble's own row last.
     """
 
     nets: tuple[Net, ...]
     missing: str
-    members: tuple[str, ...]
-    wrong: Mapping[str, np.ndarray]
+    members: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    wrong: Mapping[str, np.ndarray] = field(default_factory=dict)
+    by_class: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def error(self, metric: str) -> float:
-        """The ensemble's error; percent."""
-        return 100 * float(self.wrong[metric][-1].mean())
+    def against_best(self, metric: str, sign: int) -> tuple[SignTest, float, tuple[str, float]]:
+        """Compares it with the best of its members by what is seen image by image, or class by class.
 
-    def best_member(self, metric: str) -> int:
-        """The place of the member that errs least on these images."""
-        return int(self.wrong[metric][:-1].sum(axis=1).argmin())
+        Args:
+            metric: One of `numbers`.
+            sign: 1 if lower is better, -1 if higher is.
+
+        Returns:
+            The sign test, the ensemble's number, and the best member's name and number; in percent.
+        """
+        parts = self.by_class[metric] if self.by_class else 100.0 * self.wrong[metric]
+        values = np.nanmean(parts, axis=1)
+        best = int((sign * values[:-1]).argmin())
+        names = "the ensemble", "the net"
+        if self.by_class:
+            test = SignTest.of_class_values(*names, parts[-1], parts[best], sign)
+        else:
+            test = SignTest.of(*names, self.wrong[metric][-1], self.wrong[metric][best])
+        return test, float(values[-1]), (self.members[best], float(values[best]))
 
 
 def make_ensemble(
-    store: Store, nets: tuple[Net, ...], finished: Mapping[Net, Sequence[RunSpec]], views: str
+    store: Store,
+    experiment: Experiment,
+    variant: Variant,
+    nets: tuple[Net, ...],
+    finished: Mapping[Net, Sequence[RunSpec]],
 ) -> Ensemble:
-    """Averages the scores that finished runs gave over these views: of each net its first seeds, as many as it needs.
+    """The ensemble of these nets: of each its first finished seeds, as many as it needs.
+
+    Nets that are tested as one are those of the first seeds.
 
     Raises:
         BadInputError: Saved scores are damaged, or two runs were tested on different images.
     """
+    if experiment.task.joins_nets:
+        return _tested_as_one(store, ensemble_of(experiment, variant, nets), nets, finished)
+    views = experiment.test
     runs: list[RunSpec] = []
     missing = []
     for net, needed in Counter(nets).items():
@@ -61,7 +90,7 @@ def make_ensemble(
         if len(saved) < needed:
             missing.append(f"{net.name} ({len(saved)} of {needed})")
     if missing:
-        return Ensemble(nets, ", ".join(missing), (), {})
+        return Ensemble(nets, f"tested runs of {', '.join(missing)}")
     answers, labels = zip(*(store.scores(run, views) for run in runs), strict=True)
     for run, own in zip(runs, labels, strict=True):
         if not np.array_equal(own, labels[0]):
@@ -73,4 +102,22 @@ def make_ensemble(
     wrong = {
         metric: np.stack([scores.is_wrong(each, labels[0], k) for each in everyone]) for metric, k in scores.TOP.items()
     }
-    return Ensemble(nets, "", tuple(f"{run.net.name} s{run.seed}" for run in runs), wrong)
+    numbers = {metric: 100 * float(each[-1].mean()) for metric, each in wrong.items()}
+    return Ensemble(nets, "", _names(runs), numbers, wrong)
+
+
+def _tested_as_one(
+    store: Store, ensemble: EnsembleSpec, nets: tuple[Net, ...], finished: Mapping[Net, Sequence[RunSpec]]
+) -> Ensemble:
+    missing = [run for run in ensemble.members if run not in finished[run.net]]
+    if missing:
+        return Ensemble(nets, ", ".join(_names(missing)))
+    result = store.ensemble_result(ensemble)
+    if result is None:
+        return Ensemble(nets, "its test, which 'resnet run' makes in one process")
+    by_class = {key: np.array(values, float) for key, values in result.by_class.items()}
+    return Ensemble(nets, "", _names(ensemble.members), result.numbers, by_class=by_class)
+
+
+def _names(runs: Sequence[RunSpec]) -> tuple[str, ...]:
+    return tuple(f"{run.net.name} s{run.seed}" for run in runs)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from resnet_cli.analyses import analyses_for, analysis_of
-from resnet_cli.claims import BetterTogether
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec
 from resnet_cli.report.ensemble import Ensemble, make_ensemble
@@ -219,8 +218,6 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
             elif state != "planned":
                 missing = f"no {experiment.analysis}" if experiment.analysis else "not tested"
                 unfinished.append((net.name, missing if state == "done" else state))
-    named = [row.ensemble for row in experiment.rows if row.ensemble]
-    named += [claim.nets for claim in experiment.claims if isinstance(claim, BetterTogether)]
     finished = {net: list(runs) for net, runs in measured.items()}
     records = [record for runs in measured.values() for record in runs.values()]
     pairs = [] if variant.tiny else single_pairs(experiment, finished)
@@ -233,7 +230,7 @@ def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary
         pd.DataFrame(records, columns=run_columns(experiment.task)).astype(numbers),
         tuple(unfinished),
         tuple(each for each in left_out(store) if each.run_id.rpartition("-s")[0] in ids),
-        tuple(make_ensemble(store, nets, finished, experiment.test) for nets in dict.fromkeys(named)),
+        tuple(make_ensemble(store, experiment, variant, nets, finished) for nets in experiment.ensembles),
         tuple(make_pair(store, nets, finished, experiment.test) for nets in pairs),
         finished,
         logs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,7 @@ from resnet_cli.report.cells import (
 )
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
+from resnet_cli.runs.plan import ensemble_of
 from resnet_cli.streams import printable
 from resnet_cli.tasks.classification import Classification
 
@@ -189,7 +191,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
         record.update({str(column): value for column, value in summary.by_net.loc[net.name].items()})
         record["n"] = int(record["n"])
     if row.ensemble and not (ensemble := summary.ensemble(row.ensemble)).missing:
-        record |= {"n": 1, **{metric.key: ensemble.error(metric.key) for metric in task.metrics}}
+        record |= {"n": 1, **ensemble.numbers}
     if record["n"]:
         for metric, best in papers.items():
             paper = row.mean if metric == lead and row.mean is not None else best
@@ -221,12 +223,7 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
         notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
     if summary.is_paper:
         notes += _chance(experiment)
-    for row in experiment.rows:
-        if row.ensemble:
-            waits = summary.ensemble(row.ensemble).missing
-            names = ", ".join(experiment.task.short_name(net) for net in row.ensemble)
-            state = f" Waits for tested runs of {waits}." if waits else ""
-            notes.append(f"{row.label}: the probabilities of {names}, averaged.{state}")
+    notes += [_together(row, summary) for row in experiment.rows if row.ensemble]
     if protocol.photos and isinstance(task, Classification) and summary.variant.dataset != task.dataset:
         notes.append(f"params: with {task.title}'s {task.classes:,} classes.")
     if summary.unfinished:
@@ -254,6 +251,21 @@ def _difference(experiment: Experiment) -> list[str]:
     metric = compared(experiment)
     which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
     return [f"ours {MINUS} paper: of {which}."]
+
+
+def _together(row: Row, summary: Summary) -> str:
+    """What an ensemble is of, and what it waits for."""
+    task, waits = summary.task, summary.ensemble(row.ensemble).missing
+    counted = {task.short_name(net): count for net, count in Counter(row.ensemble).items()}
+    if task.joins_nets:
+        counted = Counter(
+            task.short_name(run.net) for run in ensemble_of(summary.experiment, summary.variant, row.ensemble).members
+        )
+    names = ", ".join(f"{count} runs of {name}" if count > 1 else name for name, count in counted.items())
+    how = f"the probabilities of {names}, averaged"
+    if task.joins_nets:
+        how = f"{names} together: each classifies all proposals; their probabilities and box offsets are averaged"
+    return f"{row.label}: {how}." + (f" Waits for {waits}." if waits else "")
 
 
 def _left_out(summary: Summary) -> list[str]:

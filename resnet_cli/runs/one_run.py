@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import traceback
@@ -19,18 +20,19 @@ from resnet_cli.runs.settings import Ending, Notice, Settings
 from resnet_cli.storage import run_folder
 from resnet_cli.train import environment, graph_step, proof
 from resnet_cli.train.loop import DivergedError, StoppedError, train
-from resnet_cli.weights.trained import score_run
+from resnet_cli.weights.trained import score_run, trained_net
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from resnet_cli.device.ranks import Ranks
-    from resnet_cli.identity import RunSpec, Variant
+    from resnet_cli.identity import EnsembleSpec, RunSpec, Variant
     from resnet_cli.spec import Photos
     from resnet_cli.storage.run_folder import Status
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.data import Data
+    from resnet_cli.tasks.task import Scores
     from resnet_cli.train.graph_step import StepName
 
 NOTICE_SECONDS = 10.0
@@ -68,10 +70,7 @@ def train_one(
                     source=source,
                     ranks=settings.ranks,
                 )
-            if settings.after and not store.is_complete(run, settings.after):
-                _test(
-                    run, folder, open_its_dataset(), settings.after, _source(run, store, settings), report, should_stop
-                )
+            _finish(run, store, open_its_dataset, settings, report, should_stop)
             return "done", ""
     except (filelock.Timeout, _WaitingError) as reason:
         another = f"another process is training {run.run_id}; 'resnet status' shows it"
@@ -154,19 +153,35 @@ def _step(
     )
 
 
-def _test(
+def _finish(
     run: RunSpec,
-    folder: Path,
-    dataset: Data,
-    after: str,
-    source: Path | None,
+    store: Store,
+    open_its_dataset: Callable[[], Data],
+    settings: Settings,
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Tests the trained net over several views of each image, or analyses it, telling now and then how far it is.
+    """What is made of the trained net, and of the ensembles for which it was the last."""
+    if settings.after and not store.is_complete(run, settings.after):
+        source, told = _source(run, store, settings), _teller(settings.after, report, should_stop)
+        _test(run, store.folder(run), open_its_dataset(), settings.after, source, told)
+    for ensemble in settings.ensembles:
+        if run in ensemble.members and store.is_due(ensemble):
+            folder = store.ensemble_folder(ensemble)
+            folder.mkdir(parents=True, exist_ok=True)
+            # Another member's process may be testing it, and needs no help.
+            with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / run_folder.LOCK, timeout=0):
+                if store.is_due(ensemble):
+                    told = _teller(f"test of {len(ensemble.members)} nets, alone and together", report, should_stop)
+                    _test_together(ensemble, store, open_its_dataset(), told)
 
-    Raises:
-        StoppedError: `should_stop` said so; the test begins anew next time.
+
+def _teller(
+    what: str, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
+) -> Callable[[int], None]:
+    """What a test calls with the number of images done: it tells now and then how far the test is.
+
+    It raises StoppedError when `should_stop` says so; the test begins anew next time.
     """
     told = time.monotonic()
 
@@ -176,12 +191,51 @@ def _test(
             raise StoppedError
         if time.monotonic() - told > NOTICE_SECONDS:
             told = time.monotonic()
-            report(Notice(f"{after}: {done:,} images, or views of them, done"))
+            report(Notice(f"{what}: {done:,} images, or views of them, done"))
 
+    return progress
+
+
+def _test(
+    run: RunSpec, folder: Path, dataset: Data, after: str, source: Path | None, progress: Callable[[int], None]
+) -> None:
+    """Tests the trained net over several views of each image, or analyses it."""
     if after in run.task.views:
         score_run(run, folder, dataset, after, progress)
     else:
         analyse_run(run, folder, dataset, after, source, progress)
+
+
+def _test_together(ensemble: EnsembleSpec, store: Store, dataset: Data, progress: Callable[[int], None]) -> None:
+    """Tests several trained nets each alone and as one, in fp32, as analyses do."""
+    task, members = ensemble.task, ensemble.members
+    nets = [trained_net(run, store.folder(run)).to(dataset.device) for run in members]
+    prepare(dataset.device, "fp32")
+    try:
+        scores: list[Scores] = []
+        for net in (*nets, task.together(nets)):
+
+            def told(seen: int, before: int = sum(each.images for each in scores)) -> None:
+                progress(before + seen)
+
+            scores.append(task.test(net, dataset, "fp32", ensemble.step or None, progress=told))
+    finally:
+        prepare(dataset.device, members[0].variant.precision)  # for the runs that follow
+    by_class = {
+        ensemble.key(key): tuple(tuple(_number(each) for each in its.by_class[key].tolist()) for its in scores)
+        for key in scores[-1].by_class
+    }
+    result = run_folder.EnsembleResult(
+        members=store.weights_of(ensemble),
+        images=scores[-1].images,
+        numbers={ensemble.key(key): value for key, value in scores[-1].metrics.items()},
+        by_class=by_class,
+    )
+    store.write_ensemble(ensemble, result, scores[-1].kept)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:

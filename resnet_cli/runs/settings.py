@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from resnet_cli.identity import RunSpec
+    from resnet_cli.identity import EnsembleSpec, RunSpec
 
 Ending = Literal["done", "failed", "bad input", "diverged", "interrupted", "locked"]
 FAILED: tuple[Ending, ...] = ("failed", "bad input")
@@ -39,6 +39,7 @@ class Settings:
             with the same bits.
         checkpoint_seconds: Time between checkpoints.
         after: What is made of each trained net, of the experiment's test or analysis; None: no more than of every net.
+        ensembles: Those that are tested once all their nets are trained.
         compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
         weights: The file that each net starts from, by its name, where `Variant.weights` says that there are.
         ranks: This process among those that train one net together.
@@ -54,6 +55,7 @@ class Settings:
     compiled: bool | None = None
     after: str | None = None
     ranks: Ranks = ALONE
+    ensembles: tuple[EnsembleSpec, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property

@@ -36,6 +36,7 @@ STATUS = "status.json"
 SUMS = "SHA256SUMS"
 LOCK = ".lock"
 JOB = "job.json"
+ENSEMBLE = "ensemble.json"
 MOST_BYTES = 2**30  # of a packed file; a small one can hold more than the memory
 RESULTS = (TRAIN_CSV, EVAL_CSV, PREDICTIONS, WEIGHTS)  # what every finished run has
 
@@ -122,6 +123,21 @@ class TestResult(Frozen):
     images: NonNegativeInt
 
 
+class EnsembleResult(Frozen):
+    """The result of an ensemble's test, and of each member's own test; in percent, by the keys of a run's numbers.
+
+    Attributes:
+        members: The SHA-256 of each member's weights, by run id.
+        numbers: The ensemble's.
+        by_class: The value of each class, None where there is none: a row for each member, and last the ensemble's.
+    """
+
+    members: dict[str, str]
+    images: NonNegativeInt
+    numbers: dict[str, Percent]
+    by_class: dict[str, tuple[tuple[Percent | None, ...], ...]]
+
+
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that at every moment its name holds the whole old or the whole new content.
 
@@ -184,6 +200,11 @@ def add_sum(path: Path, content: bytes) -> None:
         write_sums(path.parent, {**sums, path.name: hashlib.sha256(content).hexdigest()})
 
 
+def sum_of(path: Path) -> str:
+    """The SHA-256 that a finished run noted of one of its files; empty if it noted none."""
+    return (_sums(path.parent) or {}).get(path.name, "")
+
+
 def read_checked(path: Path) -> bytes:
     """A finished run's file, compared with its folder's SHA256SUMS, where there is one.
 
@@ -235,6 +256,15 @@ def read_environment(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an npz with these arrays."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # their names are no options of savez
+    return buffer.getvalue()
 
 
 def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from resnet_cli.errors import BadInputError
-from resnet_cli.identity import RunSpec
+from resnet_cli.identity import EnsembleSpec, RunSpec
 from resnet_cli.names import Precision
 from resnet_cli.shell import expanded
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import pandas as pd
 
@@ -131,6 +134,46 @@ class Store:
             return run_folder.TestResult.model_validate_json(content)
         except (OSError, ValidationError, BadInputError):
             return None
+
+    def ensemble_folder(self, ensemble: EnsembleSpec) -> Path:
+        """The folder of what several nets gave together, whether it exists or not."""
+        return self.root / "ensembles" / ensemble.ensemble_id
+
+    def ensemble_result(self, ensemble: EnsembleSpec) -> run_folder.EnsembleResult | None:
+        """The result of their test; None if it is not there or not whole, or if a net has been trained anew since."""
+        try:
+            content = run_folder.read_checked(self.ensemble_folder(ensemble) / run_folder.ENSEMBLE)
+            result = run_folder.EnsembleResult.model_validate_json(content)
+        except (OSError, ValidationError, BadInputError):
+            return None
+        return result if result.members == self.weights_of(ensemble) else None
+
+    def weights_of(self, ensemble: EnsembleSpec) -> dict[str, str]:
+        """The SHA-256 of each member's weights, by run id."""
+        return {run.run_id: run_folder.sum_of(self.folder(run) / run_folder.WEIGHTS) for run in ensemble.members}
+
+    def write_ensemble(
+        self, ensemble: EnsembleSpec, result: run_folder.EnsembleResult, kept: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes what they gave and what they kept of their test, and last the checksums.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        folder = self.ensemble_folder(ensemble)
+        folder.mkdir(parents=True, exist_ok=True)
+        contents = {
+            run_folder.PREDICTIONS: run_folder.packed_arrays(kept),
+            run_folder.ENSEMBLE: (result.model_dump_json(indent=1) + "\n").encode(),
+        }
+        for name, content in contents.items():
+            run_folder.replace_file(folder / name, content)
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        run_folder.write_sums(folder, sums)
+
+    def is_due(self, ensemble: EnsembleSpec) -> bool:
+        """Whether all its nets are trained and have not been tested together."""
+        return all(map(self.is_done, ensemble.members)) and self.ensemble_result(ensemble) is None
 
     def scores(self, run: RunSpec, views: str) -> tuple[np.ndarray, np.ndarray]:
         """The scores of such a test: the log of the averaged probabilities (N, C) float32, and the labels (N,).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.spec import Net
@@ -37,12 +37,14 @@ class Scores:
         metrics: The task's, by key.
         images: Test examples.
         kept: What predictions.npz holds, for ensembles and pairs.
+        by_class: Of metrics that are a mean over the classes, each class's value; not a number where it has none.
     """
 
     loss: float
     metrics: Mapping[str, float]
     images: int
     kept: Mapping[str, np.ndarray]
+    by_class: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Task:
@@ -58,6 +60,7 @@ class Task:
         folder: The dataset that is a folder of the user's own; empty if there is none.
         takes_root: Whether `--dataset-root` may say where the dataset is.
         takes_weights: Whether nets may start from files of weights; see `start`.
+        joins_nets: Whether an ensemble's nets are tested as one net, `together`; else their saved scores are averaged.
         compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
         splits: Ways to part training and test set.
@@ -86,6 +89,7 @@ class Task:
     folder: str = ""
     takes_root: bool = False
     takes_weights: bool = False
+    joins_nets: bool = False
     compiles: bool = True
     is_downloadable: bool = False
     splits: tuple[Split, ...] = ("full",)
@@ -342,6 +346,10 @@ class Task:
             progress: Called with the number of inputs done so far.
             ranks: Each tests its share and has the whole result; of the first of `views` only.
         """
+        raise NotImplementedError
+
+    def together(self, nets: Sequence[nn.Module]) -> nn.Module:
+        """Several trained nets as one that `test` takes; see `joins_nets`."""
         raise NotImplementedError
 
     def averaged(

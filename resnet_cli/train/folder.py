@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from typing import TYPE_CHECKING
 
-import numpy as np
 import safetensors.torch
 
 from resnet_cli.errors import BadInputError
@@ -47,10 +45,11 @@ def begin(
 
 def save_results(folder: Path, net: torch.nn.Module, scores: Scores, sums: dict[str, str]) -> None:
     """Writes what the final test keeps, the weights, and last the checksums: of these and those given."""
-    predictions = io.BytesIO()
-    np.savez(predictions, **scores.kept)  # type: ignore[arg-type]  # their names are no options of savez
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
-    results = {run_folder.PREDICTIONS: predictions.getvalue(), run_folder.WEIGHTS: safetensors.torch.save(weights)}
+    results = {
+        run_folder.PREDICTIONS: run_folder.packed_arrays(scores.kept),
+        run_folder.WEIGHTS: safetensors.torch.save(weights),
+    }
     for name, content in results.items():
         run_folder.replace_file(folder / name, content)
         sums[name] = hashlib.sha256(content).hexdigest()

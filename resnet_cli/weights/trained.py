@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     from torch import Tensor, nn
 
     from resnet_cli.identity import RunSpec
@@ -96,6 +95,4 @@ def write_result(path: Path, content: bytes) -> None:
 def scores_content(logits: Tensor, labels: np.ndarray) -> tuple[bytes, np.ndarray]:
     """A file of scores as bytes, and the scores (N, C) that it holds, as exact as it holds them: float16."""
     scores = as_float16(logits)  # what is not a number at all stays so, and is wrong
-    buffer = io.BytesIO()
-    np.savez(buffer, scores=scores, labels=labels)
-    return buffer.getvalue(), scores
+    return run_folder.packed_arrays({"scores": scores, "labels": labels}), scores

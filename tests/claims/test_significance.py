@@ -172,6 +172,16 @@ def test_sign_test_in_words() -> None:
     ) == str(found)
 
 
+def test_sign_test_of_classes() -> None:
+    """Of a metric that is better if it is higher; a class without a value counts for neither."""
+    ours, its = np.array([50.0, 60, 70, math.nan, 40]), np.array([40.0, 60, 65, 10, 45])
+    found = SignTest.of_class_values("the ensemble", "the net", ours, its, -1)
+
+    assert (4, 2, 1, 0.5) == (found.images, found.only_left, found.only_right, found.p)
+    assert "in 4 classes: the ensemble is better in 2, the net in 1: sign test, p = 0.5" == str(found)
+    assert (1, 2) == (found.of_class_values("", "", ours, its, 1).only_left, found.only_left)
+
+
 @pytest.mark.parametrize(
     ("p", "words"), [(1.0, "p = 1"), (0.0218, "p = 0.022"), (1e-30, "p < 1e-09"), (0, "p < 1e-09")]
 )

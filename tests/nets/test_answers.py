@@ -6,7 +6,9 @@ import pytest
 import torch
 from test_faster_rcnn import detector, images
 
-from resnet_cli.nets.answers import WAYS, two_scales, voted
+from resnet_cli.nets import answers
+from resnet_cli.nets.answers import PLAIN, WAYS, Look, joined, two_scales, voted
+from resnet_cli.nets.faster_rcnn import Together
 
 
 def test_a_vote_by_hand() -> None:
@@ -56,3 +58,90 @@ def test_context_is_the_whole_image() -> None:
     assert torch.equal(own[1], around[0])
     assert torch.equal(around[0], around[1])
     assert not torch.equal(around[0], around[2])
+
+
+def test_regions_lie_right_at_every_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides are rounded to whole pixels: what is at the edge of the image is at the edge of its every size."""
+    asked = []
+
+    class Recorder:
+        """In place of a detector's regions."""
+
+        def describe(self, _: object, boxes: list[torch.Tensor], sizes: list[tuple[int, int]]) -> torch.Tensor:
+            """Notes where the regions are, in which size of the image."""
+            asked.append((boxes[0], sizes[0]))
+            return torch.zeros(len(boxes[0]), 1)
+
+    monkeypatch.setattr(answers, "two_scales", lambda boxes, *_: torch.tensor([[0, 1], [2, 3], [3, 4]])[: len(boxes)])
+    size = (101, 157)
+    seen = answers.seen_at_scales(Recorder(), torch.nn.Identity(), torch.rand(3, 90, 140), size, 101)
+    seen(torch.tensor([[0.0, 0, 157, 101]] * 3))
+
+    assert 6 == len(asked)
+    for boxes, (height, width) in asked:
+        assert boxes[0].tolist() == pytest.approx([0, 0, width, height], abs=1e-4)
+
+
+def test_an_ensemble_by_hand() -> None:
+    """Both classify the union of the proposals; probabilities are averaged, not logits, and so are offsets."""
+    looks = [
+        Look(
+            torch.full((count, 4), float(count)),
+            lambda boxes, first=first: (
+                torch.tensor([[first, 0.0]]).repeat(len(boxes), 1),
+                torch.full((len(boxes), 8), first),
+            ),
+            (10, 20),
+            (5, 10),
+        )
+        for count, first in ((2, 0.0), (3, 4.0))
+    ]
+    look = joined(looks)
+    logits, offsets = look.classify(look.proposals)
+    mean = (0.5 + torch.tensor([4.0, 0.0]).softmax(0)[0]) / 2
+
+    assert [2, 2, 3, 3, 3] == look.proposals[:, 0].tolist()
+    assert ((10, 20), (5, 10)) == (look.shape, look.size)
+    assert logits.softmax(dim=1)[:, 0].tolist() == pytest.approx([mean.item()] * 5)
+    assert [[2.0] * 8] * 5 == offsets.tolist()
+
+
+@pytest.mark.parametrize("way", [PLAIN, *WAYS.values()])
+def test_a_net_with_itself_answers_as_alone(way: answers.Way) -> None:
+    """The union of two equal sets of proposals finds the same objects: of two equal boxes one is suppressed."""
+    pixels, sizes = images([(128, 96), (96, 96)])
+    net = detector(name="faster-rcnn-context-thin-resnet-18").eval()
+    with torch.no_grad():
+        alone, together = net(pixels, sizes, way=way), Together([net, net])(pixels, sizes, way=way)
+
+    for one, both in zip(alone, together, strict=True):
+        assert torch.equal(one["labels"], both["labels"])
+        assert torch.allclose(one["boxes"], both["boxes"], atol=1e-3)
+        assert torch.allclose(one["scores"], both["scores"], atol=1e-5)
+
+
+def test_members_see_each_others_proposals() -> None:
+    """An ensemble of two nets classifies the proposals of both, and in whatever order answers the same."""
+    pixels, sizes = images([(128, 96)])
+    nets = [detector(name=f"faster-rcnn-thin-{family}-18").eval() for family in ("resnet", "plain")]
+    with torch.no_grad():
+        looks = [next(net.looks(pixels, sizes, PLAIN)) for net in nets]
+        (one,), (other,) = (Together(each)(pixels, sizes) for each in (nets, nets[::-1]))
+        logits, _ = joined(looks).classify(looks[1].proposals)
+        alone = [look.classify(looks[1].proposals)[0].softmax(dim=1) for look in looks]
+
+    assert torch.allclose(one["scores"], other["scores"], atol=1e-5)
+    assert torch.allclose(logits.softmax(dim=1), (alone[0] + alone[1]) / 2, atol=1e-6)
+    assert sum(len(look.proposals) for look in looks) == len(joined(looks).proposals)
+
+
+def test_nothing_found_together() -> None:
+    """Where no region is sure enough there are no boxes."""
+    pixels, sizes = images([(128, 96)])
+    net = detector().eval()
+    with torch.no_grad():
+        net.roi_heads.box_predictor.cls_score.weight.zero_()
+        net.roi_heads.box_predictor.cls_score.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0, 0]))
+        for way in (PLAIN, *WAYS.values()):
+            (found,) = Together([net, net])(pixels, sizes, way=way)
+            assert (0, 4) == found["boxes"].shape

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.nets.answers import PLAIN
 from resnet_cli.nets.faster_rcnn import FasterRCNN, Pixels, joint_loss
 from resnet_cli.nets.regions import Anchors, Regions
 from resnet_cli.nets.resnet import BatchNorm
@@ -282,3 +283,14 @@ def test_in_bf16_boxes_keep_their_places() -> None:
     assert {torch.float32} == {each.dtype for each in (found["boxes"], found["scores"], rounded[0])}
     assert float(rounded[2]) == pytest.approx(float(exact[2]), rel=0.05)
     assert len(set(found["boxes"].flatten().tolist())) > len(set(found["boxes"].bfloat16().flatten().tolist()))
+
+
+def test_proposals_are_exact_in_bf16() -> None:
+    """Boxes of bf16 would have eight bits: beyond 512 pixels steps of 4."""
+    pixels, sizes = images([(96, 160)])
+    net = detector().eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        look = next(net.looks(pixels, sizes, PLAIN))
+
+    assert torch.float32 == look.proposals.dtype
+    assert not torch.equal(look.proposals, look.proposals.bfloat16().float())

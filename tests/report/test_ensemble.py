@@ -88,8 +88,8 @@ def test_errors(store: Store, add_member: AddMember, photos: Variant) -> None:
 
     assert ("resnet-18 s0", "resnet-34 s0") == ensemble.members
     assert [30, 20, 10] == ensemble.wrong["test_error"].sum(axis=1).tolist()
-    assert (10.0, 0.0) == (ensemble.error("test_error"), ensemble.error("test_error_top5"))
-    assert 1 == ensemble.best_member("test_error")
+    assert (10.0, 0.0) == (ensemble.numbers["test_error"], ensemble.numbers["test_error_top5"])
+    assert (10.0, ("resnet-34 s0", 20.0)) == ensemble.against_best("test_error", 1)[1:]
 
 
 def test_a_net_named_twice_has_two_seeds(store: Store, add_member: AddMember, photos: Variant) -> None:
@@ -100,9 +100,9 @@ def test_a_net_named_twice_has_two_seeds(store: Store, add_member: AddMember, ph
     add_member("resnet-18", range(100), seed=8)
     complete = together(store, photos, TWICE)
 
-    assert ("resnet-18 (1 of 2)", ()) == (waiting.missing, waiting.members)
+    assert ("tested runs of resnet-18 (1 of 2)", ()) == (waiting.missing, waiting.members)
     assert ("", ("resnet-18 s3", "resnet-18 s7")) == (complete.missing, complete.members)
-    assert 10.0 == complete.error("test_error")
+    assert 10.0 == complete.numbers["test_error"]
 
 
 def test_a_run_without_scores_is_missing(store: Store, add_member: AddMember, photos: Variant) -> None:
@@ -111,7 +111,7 @@ def test_a_run_without_scores_is_missing(store: Store, add_member: AddMember, ph
     run = add_member("resnet-34", range(20))
     (store.folder(run) / run_folder.scores_file("dense")).unlink()
 
-    assert "resnet-34 (0 of 1)" == together(store, photos).missing
+    assert "tested runs of resnet-34 (0 of 1)" == together(store, photos).missing
 
 
 def test_tests_of_different_images_do_not_mix(store: Store, add_member: AddMember, photos: Variant) -> None:
@@ -207,7 +207,7 @@ def test_missing_members_are_named(store: Store, add_member: AddMember, photos: 
     add_member("resnet-18", range(30))
     found = judgement(store, photos)
 
-    assert ("not run", "tested runs are missing: resnet-34 (0 of 1)") == (found.verdict, found.reason)
+    assert ("not run", "it waits for tested runs of resnet-34 (0 of 1)") == (found.verdict, found.reason)
 
 
 def test_a_smoke_run_decides_nothing(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> None:

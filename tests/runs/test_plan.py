@@ -7,7 +7,7 @@ import pytest
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.identity import Variant
-from resnet_cli.runs.plan import plan
+from resnet_cli.runs.plan import plan, plan_ensembles
 
 TINY = Variant(dataset="synthetic", tiny=True)
 
@@ -118,3 +118,18 @@ def test_only_by_the_papers_names(only: str, expected: list[str]) -> None:
     runs = plan(load_experiment("table3"), Variant(dataset="imagenet"), only=only)
 
     assert expected == [run.net.name for run in runs]
+
+
+def test_detectors_that_are_tested_together() -> None:
+    """The first seeds of each net, of smoke runs two; none where a member is not planned, or scores are saved."""
+    table9, coco = load_experiment("table9"), Variant(dataset="coco2014")
+    smoke = Variant(dataset="drawn-scenes-coco", tiny=True)
+    for variant, seeds in ((coco, [0, 1, 2]), (smoke, [0, 1])):
+        (ensemble,) = plan_ensembles(table9, plan(table9, variant))
+        assert ["faster-rcnn-context-resnet-101"] * len(seeds) == [run.net.name for run in ensemble.members]
+        assert seeds == [run.seed for run in ensemble.members]
+        assert ("multi-scale", "multi-scale_ap50") == (ensemble.step, ensemble.key("test_ap50"))
+
+    assert () == plan_ensembles(table9, plan(table9, coco, seeds=1))
+    table5, photos = load_experiment("table5"), Variant(dataset="imagenet")
+    assert () == plan_ensembles(table5, plan(table5, photos))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from resnet_cli.errors import BadInputError
 from resnet_cli.spec import Detector, Protocol
 from resnet_cli.tasks.detection.detection import Detection
 from resnet_cli.tasks.metric import Metric
@@ -11,6 +12,8 @@ from resnet_cli.tasks.metric import Metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from resnet_cli.identity import Variant
     from resnet_cli.tasks.detection.objects import DetectionData, Detections, Objects
@@ -52,11 +55,13 @@ class Voc(Detection):
 
         return voc
 
-    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
-        """Mean average precision: the mean over the classes of VOC's AP, by 11 points, of 2012's test sets by area."""
+    def judge(
+        self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData
+    ) -> dict[str, np.ndarray]:
+        """VOC's AP of each class, by 11 points, of 2012's test sets by area."""
         from resnet_cli.tasks.detection import voc_ap
 
-        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), voc_ap.by_of(data.name)).mean}
+        return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), voc_ap.by_of(data.name)).ap}
 
 
 class Coco(Detection):
@@ -103,9 +108,19 @@ class Coco(Detection):
 
         return missing() or super().obstacle(variant, data_dir, dataset_root)
 
-    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
-        """Average precision at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""
+    def open_test(self, variant: Variant, folder: Path) -> DetectionData:
+        """Opens a dataset of which only the test images need be there, if its result can be judged."""
+        from resnet_cli.tasks.detection.coco_ap import missing
+
+        if problem := missing():
+            raise BadInputError(problem)
+        return super().open_test(variant, folder)
+
+    def judge(
+        self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData
+    ) -> dict[str, np.ndarray]:
+        """Average precision of each class at an overlap of a half, and the mean over overlaps from 0.5 to 0.95."""
         from resnet_cli.tasks.detection.coco_ap import coco_ap
 
-        numbers = coco_ap(found, truth, len(data.classes)).numbers
-        return {"test_ap50": numbers["AP50"], "test_ap": numbers["AP"]}
+        judged = coco_ap(found, truth, len(data.classes))
+        return {"test_ap50": judged.ap50, "test_ap": judged.ap}

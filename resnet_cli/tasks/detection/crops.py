@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 THIN = 4  # times fewer filters than Table 1's nets
 SIDE = 64
 SCENES = (3_000, 200)  # training, of which 2,735 have an object to learn, and test
-SMOKE_SCENES = (32, 8)
+SMOKE_SCENES = (32, 3)
 CONSTANTS: Constants = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))  # of the pixels, for classifier and detector
 NAME = re.compile("thin-(resnet|plain)-(18|34)")
 

@@ -48,6 +48,7 @@ class Detection(Task):
     section = "4.3"
     takes_root = True
     takes_weights = True
+    joins_nets = True
     compiles = False
     pictures = PICTURES
     trained = Metric("train_error", "error of the sampled regions of objects")
@@ -220,6 +221,17 @@ class Detection(Task):
         data: DetectionData = self.reader.open_data(dataset_root or data_dir, variant.dataset)
         return data
 
+    def open_test(self, variant: Variant, folder: Path) -> DetectionData:
+        """Opens a dataset of which only the test images need be there.
+
+        Raises:
+            BadInputError: They are not.
+        """
+        if variant.dataset == self.embedded:
+            return open_drawn(variant)
+        data: DetectionData = self.reader.open_data(folder, variant.dataset, test_only=True)
+        return data
+
     def stream(self, data: DetectionData, run: RunSpec, share: tuple[int, int] = (0, 1)) -> DetectionStream:
         """The batches that a run trains on."""
         from resnet_cli.tasks.detection.stream import DetectionStream
@@ -240,8 +252,10 @@ class Detection(Task):
         its = data()
         return results_json(from_kept(kept, len(its.test)), its.test.ids, its.category_ids)
 
-    def judge(self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData) -> dict[str, float]:
-        """The task's metrics, by key, in percent."""
+    def judge(
+        self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData
+    ) -> dict[str, np.ndarray]:
+        """The task's metrics of each class (C,), by key, in percent; not a number where there is no object to find."""
         raise NotImplementedError
 
     def test(
@@ -259,10 +273,18 @@ class Detection(Task):
         from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
         from resnet_cli.tasks.detection.objects import all_objects
+        from resnet_cli.tasks.detection.voc_ap import mean_of
 
         found = detect(net, data, precision, progress, ranks or ALONE, WAYS.get(views or "", PLAIN))
-        metrics = self.judge(found, list(all_objects(data.test)), data)
-        return Scores(float("nan"), metrics, len(found), kept(found))
+        by_class = self.judge(found, list(all_objects(data.test)), data)
+        metrics = {key: mean_of(values) for key, values in by_class.items()}
+        return Scores(float("nan"), metrics, len(found), kept(found), by_class)
+
+    def together(self, nets: Sequence[nn.Module]) -> nn.Module:
+        """The ensemble of appendix B."""
+        from resnet_cli.nets.faster_rcnn import Together
+
+        return Together(nets)
 
 
 def open_drawn(variant: Variant) -> DetectionData:

@@ -63,8 +63,13 @@ class VocAP:
 
     @property
     def mean(self) -> float:
-        """Mean over the classes that have one, in percent; not a number if none has."""
-        return float(np.nanmean(self.ap)) if np.isfinite(self.ap).any() else float("nan")
+        """Over the classes, in percent; see `mean_of`."""
+        return mean_of(self.ap)
+
+
+def mean_of(values: np.ndarray) -> float:
+    """The mean over the classes that have a value (C,); not a number if none has."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def voc_ap(found: Iterable[Detections], truth: Iterable[Objects], classes: int, by: By) -> VocAP:

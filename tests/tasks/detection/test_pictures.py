@@ -134,7 +134,7 @@ def test_other_predictions(store: Store, run: RunSpec, tmp_path: Path) -> None:
         {**whole, "scores": whole["scores"][1:]},
     ):
         np.savez(path, **spoiled)
-        with pytest.raises(BadInputError, match="its predictions are not boxes in the 8 test images"):
+        with pytest.raises(BadInputError, match="its predictions are not boxes in the 3 test images"):
             draw_picture(store, run, "detections", tmp_path)
 
 
