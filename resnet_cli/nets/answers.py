@@ -83,7 +83,7 @@ def answer(regions: Regions, look: Look, way: Way) -> tuple[Tensor, Tensor, Tens
     if way.refines:
         moved = clip_boxes_to_image(regions.box_coder.decode(offsets, [proposals]), shape)
         likeliest = logits[:, 1:].argmax(dim=1) + 1
-        second = moved[torch.arange(len(proposals)), likeliest]
+        second = moved[torch.arange(len(proposals), device=moved.device), likeliest]
         again = classify(second)
         proposals = torch.cat([proposals, second])
         logits, offsets = (torch.cat(both) for both in zip((logits, offsets), again, strict=True))
