@@ -6,7 +6,7 @@ EXIT_SOME_FAILED = 3
 EXIT_LOCKED = 4
 EXIT_STOPPED = 75  # resumable: sysexits.h calls it a temporary failure
 EXIT_CTRL_C = 130
-EXIT_READER_GONE = 141  # as who is ended by SIGPIPE
+EXIT_READER_GONE = 141  # as a process that SIGPIPE ends
 
 
 class BadInputError(Exception):
@@ -17,10 +17,10 @@ class BadInputError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """All that another's error says, on one line; its kind if it says nothing."""
+    """The whole message of a foreign error, on one line; its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another's error says; its kind if it says nothing."""
+    """The first line of a foreign error's message; its type if it has no message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

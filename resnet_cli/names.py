@@ -1,4 +1,4 @@
-"""Names that options take, and what help says of datasets. Apart from specs and tasks, so that it needs no pydantic."""
+"""The values of options, and help texts about datasets. Apart from specs and tasks, so that it needs no pydantic."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ def expanded(path: str) -> str:
 
 
 def command(*words: object) -> str:
-    """A command of ours as it can be pasted into a shell, whatever its words hold; None is left out."""
+    """A `resnet` command that can be pasted into a shell: its words are quoted; None is left out."""
     return shlex.join(["resnet", *(str(word) for word in words if word is not None)])

@@ -1,4 +1,4 @@
-"""Standard output and standard error that survive their readers, and write what their character set has."""
+"""Standard output and standard error that survive their readers, and write only what their character set has."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ IN_ASCII = {
     "“": '"',
     "”": '"',
 }
-FIRST_RAW, LAST_RAW = "\udc80", "\udcff"  # how Python holds bytes of a file's name that are no text
+FIRST_RAW, LAST_RAW = "\udc80", "\udcff"  # how Python represents bytes of a file's name that are not text
 
 
 def in_ascii(character: str) -> str:
-    """What stands for a character where there is none: a likeness, else its letter without the accent, else `?`."""
+    """A replacement for a character in ASCII: a similar one, else its letter without the accent, else `?`."""
     letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return IN_ASCII.get(character) or letters or "?"
 
 
 def printable(text: str) -> str:
-    """A text from a file or a folder's name, so that it does nothing to the terminal."""
+    """A text from a file or a folder's name, with control characters escaped for the terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def fitting(text: str, encoding: str) -> str:
-    """The text as it will look in this character set; what is laid out in columns is measured so."""
+    """The text as it will look in this character set; columns are measured with it."""
     return text.encode(encoding, HANDLER).decode(encoding, "surrogateescape")
 
 
@@ -59,7 +59,7 @@ codecs.register_error(HANDLER, _replace)
 
 
 class _Descriptor(io.FileIO):
-    """Standard output or standard error, whose reader may go: what is written then is dropped, and no run is lost.
+    """Standard output or standard error. Once its reader is gone, output is dropped, so that no run is lost.
 
     A full disk is an error of standard output, reported once; for standard error nothing is reported.
     """
@@ -71,7 +71,7 @@ class _Descriptor(io.FileIO):
         self.reader_gone = False
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
-        """Writes what can be written; to its caller all of it is."""
+        """Writes what can be written; reports all of it as written."""
         try:
             return super().write(data)
         except OSError as error:
@@ -84,7 +84,7 @@ class _Descriptor(io.FileIO):
 
 
 class _Stream(io.TextIOWrapper):
-    """Text that is written as its descriptor's character set can take it."""
+    """A text stream that replaces characters which its descriptor's character set lacks."""
 
     def __init__(self, stream: TextIO, *, is_answer: bool) -> None:
         self.descriptor = _Descriptor(stream.fileno(), is_answer=is_answer)
@@ -98,12 +98,12 @@ class _Stream(io.TextIOWrapper):
 
     @property
     def buffer(self) -> NoReturn:
-        """Not to be had: Typer would take it, and write UTF-8 where ASCII is asked for."""
+        """Not available: Typer would use it, and write UTF-8 where ASCII is asked for."""
         raise AttributeError
 
 
 def install() -> None:
-    """Puts such streams in the place of the process's own; others, as tests have, stay."""
+    """Replaces the process's own streams with such streams; others, such as those of tests, stay."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream is getattr(sys, f"__{name}__"):

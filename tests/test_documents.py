@@ -249,7 +249,7 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     more, less = end["averaged_over_100"] - end["running"], before["running"] - before["averaged_over_100"]
     at_the_end, at_first = f"{more.min():.2f} to {more.max():.2f}", f"{int(less.min())} to {int(less.max())}"
     choices = (DOCS / "what-the-paper-leaves-open.md").read_text()
-    assert f"err {at_the_end} more at the end, plain-20 {at_first} points less" in choices
+    assert f"is {at_the_end} higher at the end, plain-20's is {at_first} points lower" in choices
 
 
 def test_number_of_images_is_by_trial() -> None:

@@ -118,11 +118,11 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
         ('dataset = "mnist"\n' + HEAD + RUNS, "dataset: Input should be "),
         (
             HEAD + RUNS + "[protocol.photos]\ncrop = 224\n",
-            "protocol.photos: for ImageNet and ImageNet LOC, and only that",
+            "protocol.photos: only for ImageNet and ImageNet LOC",
         ),
         (
             HEAD + RUNS + '[[rows]]\nlabel = "two"\nensemble = ["resnet-20", "resnet-20"]\n',
-            "row 'two': resnet-20 stands there 2 times, in [[runs]] 1",
+            "row 'two': names resnet-20 2 times; its seeds in [[runs]]: 1",
         ),
         (
             HEAD + RUNS + '[[rows]]\nlabel = "both"\nnet = "resnet-20"\nensemble = ["resnet-20"]\n',
@@ -163,7 +163,7 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
             'analysis = "responses"\ntest = "10-crop"\ndataset = "imagenet"\n'
             + HEAD
             + '[[runs]]\nnets = ["resnet-18"]\n',
-            "analysis: takes the place of a test; leave out test 10-crop",
+            "analysis: replaces the test; leave out test = 10-crop",
         ),
         (
             'analysis = "training-set"\ndataset = "imagenet"\n' + HEAD + '[[runs]]\nnets = ["resnet-18"]\n',
@@ -177,7 +177,7 @@ ROWS = "".join(f'[[rows]]\nlabel = "row {number}"\n' for number in range(3))
             'analysis = "gradients"\n' + HEAD + RUNS + LESS + 'metric = "training_set_error"\n',
             "claim 't': training_set_error needs analysis = \"training-set\"",
         ),
-        (HEAD + RUNS + LESS + 'metric = "updates_to_reach"\n', "claim 't': say which error, by reach"),
+        (HEAD + RUNS + LESS + 'metric = "updates_to_reach"\n', "claim 't': updates_to_reach needs reach, in percent"),
         (
             HEAD + RUNS + '[[claims]]\nkind = "same-start"\ntext = "t"\nnet = "resnet-20"\ntolerance = 1\n',
             "claims.0.same-start: resnet-20: starts from scratch; name a net like plain-56-from-20",
@@ -313,7 +313,7 @@ def test_sweep(sweep: Path, depths: list[int] | None, swept: list[int], shallow:
 
 def test_depths_without_a_sweep() -> None:
     """--depths is refused by an experiment that sweeps no depth."""
-    with pytest.raises(BadInputError, match="--depths: table6 sweeps no depth"):
+    with pytest.raises(BadInputError, match="--depths: table6 has no depth sweep"):
         load_experiment("table6", [8, 20])
 
 

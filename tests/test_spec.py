@@ -77,7 +77,7 @@ def test_nets_of_the_arguments(name: str) -> None:
     """The three kinds of net that only the paper's arguments need keep their names, and are of CIFAR-10 only."""
     assert name == net(name).name
     assert name.replace("resnet-20-single", "resnet-20-A-single") == net(name).full_name
-    with pytest.raises(ValueError, match="of CIFAR-10's nets only"):
+    with pytest.raises(ValueError, match="a variant of CIFAR-10's nets only"):
         IMAGENET.check(net(name.replace("-20", "-34").replace("-56", "-34").replace("from-34", "from-18")))
 
 

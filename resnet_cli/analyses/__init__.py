@@ -1,4 +1,4 @@
-"""What can be looked at in trained nets, a file each: what it computes, its columns, its numbers, its panel.
+"""The analyses of trained nets, one file each: what it computes, its columns, its numbers, its panel.
 
 Imports neither torch nor pandas.
 """
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from resnet_cli.analyses.analysis import Analysis
     from resnet_cli.tasks.task import Task
 
-# A new analysis stands in a file here, in this list, and in the `analyses` of the tasks that have it.
+# To add an analysis, add a file here, an entry in this list, and its name in the `analyses` of its tasks.
 ANALYSES: list[Analysis] = [Responses(), Gradients(), TrainingSet(), Gates(), PerClass(), Answers(), Noise()]
 
 
 def analysis_with(number: str) -> Analysis | None:
-    """The analysis that has a number of this key; None if none has."""
+    """The analysis that has a number with this key; None if there is none."""
     return next((each for each in ANALYSES if number in each.sums), None)
 
 
 def analyses_for(task: Task) -> list[Analysis]:
-    """Those whose numbers stand in a task's tables."""
+    """The analyses whose numbers a task's tables have."""
     return [each for each in ANALYSES if not each.tasks or task.name in each.tasks]
 
 

@@ -1,4 +1,4 @@
-"""An analysis of a finished run's net, from its weights to the file in its folder."""
+"""Analyses a finished run's net and writes the result into the run's folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def analyse_run(
     run: RunSpec, folder: Path, data: Data, analysis: str, source: Path | None, progress: Callable[[int], None]
 ) -> None:
-    """Analyses a finished run's net and writes what it found into the folder, in fp32 whatever it was trained in.
+    """Analyses a finished run's net, in fp32 whatever its training's precision, and writes the result.
 
     Args:
         run: The run.
         folder: Its folder.
-        data: On the device to compute on.
-        analysis: Its name.
+        data: The dataset, on the device to compute on.
+        analysis: The analysis's name.
         source: The folder of `run.source`.
         progress: Called with the number of images done so far.
 

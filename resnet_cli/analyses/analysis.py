@@ -1,4 +1,4 @@
-"""What the rest of the program asks of an analysis."""
+"""The base class of analyses."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ WEIGHTS = ("start", "end")  # before the first update, and after the last
 
 
 class Analysis:
-    """Something that is looked at in a trained net. Methods that need torch or pandas load them.
+    """An analysis of trained nets. Methods import torch or pandas only when they need them.
 
     Attributes:
-        name: As experiments ask for it, and of the file in a run's folder.
-        columns: Of that file; `weights` and `name` are texts.
-        may_be_nan: Columns that may hold no number: of a net whose logits overflow.
-        numbers: In which it is summed up, one each run, in the order of the table's columns.
+        name: Its name in experiments, and in the name of the file in a run's folder.
+        columns: The columns of that file; `weights` and `name` are texts.
+        may_be_nan: Columns that may have NaN, for nets whose logits overflow.
+        numbers: The numbers that sum it up for a run, in the order of the table's columns.
         besides: Other keys of `sum_up`, which no table shows.
-        ensemble_step: How the nets of an ensemble answer, where the table has numbers of it; see `EnsembleSpec.step`.
-        tasks: Whose tables have its numbers, by name; empty: every task's.
-        note: What these are, below the table.
-        value: The column that panels of layers show; None if it has none for them.
-        part: What of a net, or of its test, each row of that column is about.
-        along: The column that those panels show it along: the parts' numbers, or the ratios of `noise`.
-        axis: What the value is, beside the panel's axis.
-        definition: And below the figure.
+        ensemble_step: How the nets of an ensemble answer, if the table has an ensemble; see `EnsembleSpec.step`.
+        tasks: Names of the tasks whose tables have its numbers; empty: all tasks.
+        note: Explains the numbers below the table.
+        value: The column that panels of layers show; None if it has no such column.
+        part: What each row of that column is about: a layer, a block, or a noise level.
+        along: The column on the x axis of those panels: the number of the layer, or the ratios of `noise`.
+        axis: The label of the value's axis.
+        definition: Explains the value below the figure.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Analysis:
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """Looks at a finished run's net, in fp32.
+        """Analyses a finished run's net, in fp32.
 
         Args:
             run: The run.
             folder: Its folder.
-            data: On the device to compute on.
+            data: The dataset, on the device to compute on.
             source: The folder of `run.source`.
             progress: Called with the number of examples done so far.
 
@@ -73,11 +73,11 @@ class Analysis:
         raise NotImplementedError
 
     def weights(self, run: RunSpec) -> set[str]:
-        """What the column `weights` holds, if there is one."""
+        """The values of the column `weights`, if there is one."""
         return {"end"}
 
     def is_right(self, table: pd.DataFrame, run: RunSpec) -> bool:
-        """Whether it may have written this table: all that it is to hold, and no layer twice."""
+        """Whether the table is plausible: it has all weights, and each layer once."""
         parts = [part for _, part in table.groupby("weights")] if "weights" in table else [table]
         right = len(table) > 0 and ("weights" not in table or set(table["weights"]) == self.weights(run))
         if "layer" in table:
@@ -89,12 +89,12 @@ class Analysis:
         raise NotImplementedError
 
     def seconds(self, run: RunSpec, test: float, update: float, epoch_tests: float) -> float:
-        """How long it takes.
+        """The estimated duration in seconds.
 
         Args:
             run: The run.
-            test: Seconds of a test of the test set, in fp32 by the plain step.
-            update: Seconds of an update, so too.
-            epoch_tests: Tests that take as long as one of the training set.
+            test: Seconds of a test on the test set, in fp32 by the plain step.
+            update: Seconds of an update, in the same way.
+            epoch_tests: The size of the training set, in test sets.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What box refinement and several scales add to a trained detector (appendix B, Table 9): the steps at test time."""
+"""What box refinement and several scales at test time add to a trained detector (appendix B, Table 9)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from resnet_cli.identity import RunSpec
 
 ROWS = ("plain", "refined", "multi-scale")
-STEPS = {"refined": "box refinement", "multi-scale": "and several scales"}
+STEPS = {"refined": "box refinement", "multi-scale": "box refinement and several scales"}
 
 
 class Answers(Analysis):
-    """The detector's average precision with each step more; without any it is that of the run's own test."""
+    """The detector's average precision with each further step; without any, it is that of the run's own test."""
 
     name = "answers"
     columns = ("name", "ap50", "ap")
@@ -37,9 +37,9 @@ class Answers(Analysis):
         Metric("scales_gain", "gain by several scales, AP@[.5, .95]", higher_is_better=True, header="by scales"),
     )
     note = (
-        "refined: each region's best box is pooled and classified once more, and boxes vote (appendix B); multi-scale: "
-        "and each region is seen at two of five sizes of the image. by refinement, by scales: the gain over the step "
-        "before in AP@[.5, .95]."
+        "refined: with box refinement: each region's best box is pooled and classified a second time, and overlapping "
+        "boxes vote on its position (appendix B). multi-scale: in addition, each region is pooled at two of five sizes "
+        "of the image. by refinement, by scales: the gain in AP@[.5, .95] over the step before."
     )
     ensemble_step = ROWS[-1]
     tasks = ("coco",)
@@ -47,7 +47,7 @@ class Answers(Analysis):
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a step, and the plain answer before: name, AP at IoU 0.5, and over 0.5 to 0.95, in percent."""
+        """One row for the plain test and one per step: name, AP at IoU 0.5, and AP over IoU 0.5 to 0.95, in percent."""
         import pandas as pd
 
         from resnet_cli.weights.trained import trained_net
@@ -64,7 +64,7 @@ class Answers(Analysis):
         return pd.DataFrame(rows)
 
     def is_right(self, table: pd.DataFrame, run: RunSpec) -> bool:
-        """Whether it may have written this table."""
+        """Whether the table is plausible."""
         in_percent = table["ap50"].between(0, 100) & table["ap"].between(0, 100)
         return tuple(table["name"]) == ROWS and bool(in_percent.all())
 
@@ -76,5 +76,5 @@ class Answers(Analysis):
         return {**of_steps, "refinement_gain": refined - plain, "scales_gain": scales - refined}
 
     def seconds(self, run: RunSpec, test: float, update: float, epoch_tests: float) -> float:
-        """The plain test; with twice the regions two; and at five sizes, two features of a region, four more."""
+        """The plain test takes one; twice the regions take two; five sizes, and two of them per region, take four."""
         return 7 * test

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.identity import RunSpec
 
-CLOSED = 0.05  # mean of a block's gate, below which it is called closed
+CLOSED = 0.05  # a gate whose mean is below this is called closed
 
 
 class Gates(Analysis):
@@ -45,13 +45,13 @@ class Gates(Analysis):
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a block, at the start and at the end: weights, layer (the block's number), name, gate."""
+        """One row per block, at the start and at the end: weights, layer (the block's number), name, gate."""
         import pandas as pd
 
         from resnet_cli.train.start import initial_net
         from resnet_cli.weights.trained import trained_net
 
-        # The running statistics of batch normalisation say nothing before the first update.
+        # Before the first update the running statistics of batch normalisation are meaningless.
         start, end = initial_net(run, data, source).train(), trained_net(run, folder).eval()
         found = [gates(net.to(data.device), data, progress) for net in (start, end)]
         named = [frame.assign(weights=weights) for weights, frame in zip(WEIGHTS, found, strict=True)]
@@ -62,7 +62,7 @@ class Gates(Analysis):
         return set(WEIGHTS)
 
     def is_right(self, table: pd.DataFrame, run: RunSpec) -> bool:
-        """Whether it may have written this table."""
+        """Whether the table is plausible."""
         return bool(table["gate"].dropna().between(0, 1).all()) and super().is_right(table, run)
 
     def sum_up(self, table: pd.DataFrame) -> dict[str, float]:
@@ -80,7 +80,7 @@ def gates(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> pd.D
     """The mean of each gate over all images of the test set (one view each), channels and places.
 
     Returns:
-        A row a block in the order of the forward pass: layer (from 1), name, gate.
+        One row per block in the order of the forward pass: layer (from 1), name, gate.
     """
     import pandas as pd
 

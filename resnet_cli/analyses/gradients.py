@@ -22,7 +22,7 @@ BATCHES = 10  # over which backward signals are averaged
 
 
 class Gradients(Analysis):
-    """The L2 norm of the loss's gradient by each 3x3 layer's response."""
+    """The L2 norm of the gradient of the loss with respect to each 3x3 layer's response."""
 
     name = "gradients"
     columns = ("weights", "layer", "name", "norm")
@@ -38,14 +38,14 @@ class Gradients(Analysis):
     value = "norm"
     axis = "L2 norm"
     definition = (
-        "L2 norm of the gradient of the loss by each 3x3 layer's response (after BN, before addition or ReLU) of a "
-        "batch, mean over a run's first ten batches, BN as in training."
+        "L2 norm of the gradient of a batch's loss with respect to each 3x3 layer's response (after BN, before "
+        "addition or ReLU); mean over a run's first ten batches, BN as in training."
     )
 
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a layer, at the start and at the end: weights, layer, name, norm."""
+        """One row per layer, at the start and at the end: weights, layer, name, norm."""
         import pandas as pd
 
         from resnet_cli.train.start import initial_net
@@ -61,24 +61,25 @@ class Gradients(Analysis):
         return set(WEIGHTS)
 
     def sum_up(self, table: pd.DataFrame) -> dict[str, float]:
-        """The first layer's over the last one's, at the start and at the end."""
+        """The first layer's norm over the last layer's, at the start and at the end."""
         norms = [table.loc[table["weights"] == weights, "norm"] for weights in WEIGHTS]
         start, end = (float(each.iloc[0] / each.iloc[-1]) for each in norms)
         return {"gradient_ratio": end, "gradient_ratio_start": start}
 
     def seconds(self, run: RunSpec, test: float, update: float, epoch_tests: float) -> float:
-        """Ten updates for each of the two."""
+        """Ten updates for each of the two nets."""
         return 2 * BATCHES * update
 
 
 def gradients(net: nn.Module, run: RunSpec, dataset: Any, progress: Callable[[int], None]) -> pd.DataFrame:
-    """The backward signal at each 3x3 layer: the L2 norm of the loss's gradient by the layer's response.
+    """The backward signal at each 3x3 layer: the norm of the gradient of the loss with respect to the layer's response.
 
-    The response is Figure 7's, of a batch; the norm is the mean over the run's first ten batches, normalised by their
-    own statistics, and taken in as many parts, as in training. The weights stay as they are.
+    The response is that of Figure 7. The norm is that of a batch, averaged over the run's first ten batches. As in
+    training, batches are normalised by their own statistics and split into `accumulate` parts. The weights do not
+    change.
 
     Returns:
-        A row a layer in the order of the forward pass: layer (from 1), name, norm.
+        One row per layer in the order of the forward pass: layer (from 1), name, norm.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a net's modules give on their way: those that are listened to, and the pass over the test set."""
+"""Hooks on the outputs of a net's modules, and the forward pass over the test set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNEL = (3, 3)
 
 
 def responses_of(net: nn.Module) -> dict[str, nn.Module]:
-    """By the name of each 3x3 convolution, in the order of the forward pass, what gives its response: after its BN."""
+    """Each 3x3 convolution's name and the module that outputs its response, after its BN; in forward order."""
     return {
         name: net.get_submodule(f"{name.replace('conv', 'bn')}.response")
         for name, module in net.named_modules()
@@ -30,7 +30,7 @@ def responses_of(net: nn.Module) -> dict[str, nn.Module]:
 
 @contextlib.contextmanager
 def listening(modules: Mapping[str, nn.Module], listen: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Hands what each of these modules gives to `listen`, with its name here."""
+    """Calls `listen` with the name and the output of each of these modules at each forward pass."""
     hooks = []
     for name, module in modules.items():
 
@@ -46,7 +46,7 @@ def listening(modules: Mapping[str, nn.Module], listen: Callable[[str, Tensor], 
 
 
 def see_test_set(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> int:
-    """Puts all images of the test set (one view each) through the net, in fp32; how many they are."""
+    """Passes all images of the test set (one view each) through the net, in fp32; returns their number."""
     layout, done = memory_format(dataset.device, "fp32"), 0
     net.to(memory_format=layout)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The frame error at each of several signal-to-noise ratios, of nets that hear speech."""
+"""The frame error of speech nets at each of several signal-to-noise ratios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATIOS = (-5, 0, 5, 10, 15, 20)  # dB
 
 
 class Noise(Analysis):
-    """The same test utterances, each time in more noise."""
+    """The frame error on the same test utterances at different noise levels."""
 
     name = "noise"
     columns = ("snr", "error", "speech_error")
@@ -29,7 +29,7 @@ class Noise(Analysis):
         Metric("error_at_20_db", "test frame error at 20 dB", header="20 dB"),
     )
     tasks = ("speech",)
-    note = "0 dB, 20 dB: frame error (%) with the test utterances in pink noise or babble at these ratios."
+    note = "0 dB, 20 dB: frame error (%) on test utterances in pink noise or babble at this signal-to-noise ratio."
     value = "error"
     part = "dB"
     along = "snr"
@@ -42,7 +42,7 @@ class Noise(Analysis):
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a ratio: snr (dB), error and speech_error (without silence)."""
+        """One row per ratio: snr (dB), error and speech_error (without silence), in percent."""
         import pandas as pd
 
         from resnet_cli.weights.trained import trained_net
@@ -57,12 +57,12 @@ class Noise(Analysis):
         return pd.DataFrame(rows)
 
     def is_right(self, table: pd.DataFrame, run: RunSpec) -> bool:
-        """Whether it may have written this table."""
+        """Whether the table is plausible."""
         are_errors = all(table[name].between(0, 100).all() for name in ("error", "speech_error"))
         return tuple(table["snr"]) == RATIOS and are_errors
 
     def sum_up(self, table: pd.DataFrame) -> dict[str, float]:
-        """Two of the errors."""
+        """The errors at 0 and 20 dB."""
         errors = table.set_index("snr")["error"]
         return {f"error_at_{snr}_db": float(errors[snr]) for snr in (0, 20)}
 

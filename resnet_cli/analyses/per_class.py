@@ -1,4 +1,4 @@
-"""A detector's average precision of each class of PASCAL VOC (Tables 10 and 11), from what its run kept of its test."""
+"""A detector's average precision for each class of PASCAL VOC (Tables 10 and 11), from its run's saved test."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from resnet_cli.identity import RunSpec
 
 SHORT = {"aeroplane": "aero", "bicycle": "bike", "diningtable": "table", "motorbike": "mbike", "pottedplant": "plant"}
-SHORT |= {"tvmonitor": "tv", "train": "railway"}  # a column of the training error is called train
+SHORT |= {"tvmonitor": "tv", "train": "railway"}  # `train` is already the header of the training error
 
 
 class PerClass(Analysis):
-    """A row a class; nothing is tested anew."""
+    """Average precision per class, from the saved predictions; it runs no new test."""
 
     name = "per-class"
     columns = ("name", "ap")
-    may_be_nan = ("ap",)  # of a class of which the test set has no object
+    may_be_nan = ("ap",)  # for a class without objects in the test set
     numbers = tuple(
         Metric(f"ap_{name}", f"AP of {name}", higher_is_better=True, digits=1, header=SHORT.get(name, name))
         for name in CLASSES
     )
-    note = "aero to tv: average precision (%) of each class, whose mean is the mAP."
+    note = "aero to tv: average precision (%) of each class; the mAP is their mean."
     tasks = ("voc",)
 
     def compute(
@@ -49,9 +49,9 @@ class PerClass(Analysis):
         return pd.DataFrame({"name": data.classes, "ap": judged.ap})
 
     def sum_up(self, table: pd.DataFrame) -> dict[str, float]:
-        """Each class's."""
+        """The average precision of each class."""
         return {f"ap_{name}": float(ap) for name, ap in zip(table["name"], table["ap"], strict=True)}
 
     def seconds(self, run: RunSpec, test: float, update: float, epoch_tests: float) -> float:
-        """Hardly any."""
+        """Hardly any time."""
         return 0.0

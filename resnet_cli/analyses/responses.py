@@ -25,7 +25,7 @@ class Responses(Analysis):
     columns = ("layer", "name", "std")
     may_be_nan = ("std",)
     numbers = (Metric("mean_response", "mean response", unit="", digits=3),)
-    note = "mean response: of the layers' standard deviations, after BN and before addition or ReLU."
+    note = "mean response: mean of the layers' standard deviations, after BN and before addition or ReLU."
     value = "std"
     axis = "standard deviation"
     definition = (
@@ -36,7 +36,7 @@ class Responses(Analysis):
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a layer: layer, name, std."""
+        """One row per layer: layer, name, std."""
         from resnet_cli.weights.trained import trained_net
 
         return responses(trained_net(run, folder).to(data.device), data, progress)
@@ -53,10 +53,10 @@ class Responses(Analysis):
 def responses(net: nn.Module, dataset: Any, progress: Callable[[int], None]) -> pd.DataFrame:
     """Figure 7: the standard deviation of each 3x3 layer's response, after BN and before addition or ReLU.
 
-    Over all images of the test set (one view each), channels and places, with the running BN statistics.
+    Taken over all images of the test set (one view each), channels and places, with the running BN statistics.
 
     Returns:
-        A row a layer in the order of the forward pass: layer (from 1), name, std.
+        One row per layer in the order of the forward pass: layer (from 1), name, std.
     """
     import pandas as pd
     import torch

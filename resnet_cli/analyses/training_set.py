@@ -1,4 +1,4 @@
-"""The error on the training set, of a net that is made from another also at its start, and of the other one."""
+"""The error on the training set; for a net made from another one also at its start, and that of the other net."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TrainingSet(Analysis):
-    """Loss and error on the training images as they are."""
+    """Loss and error on the training images without augmentation."""
 
     name = "training-set"
     columns = ("weights", "loss", "error", "images", "changed")
@@ -31,14 +31,14 @@ class TrainingSet(Analysis):
     )
     besides = ("source_error",)
     note = (
-        "train set: error (%) on the training images as they are, tested as the test images: before the first "
-        "update of a net that is made from another, and after the last."
+        "train set: error (%) on the training images without augmentation, tested like the test images. start: before "
+        "the first update, for nets made from another net; end: after the last update."
     )
 
     def compute(
         self, run: RunSpec, folder: Path, data: Any, source: Path | None, progress: Callable[[int], None]
     ) -> pd.DataFrame:
-        """A row a net: weights, loss, error, images, changed."""
+        """One row per net: weights, loss, error, images, changed."""
         from resnet_cli.train.start import initial_net
         from resnet_cli.weights.trained import trained_net
 
@@ -50,11 +50,11 @@ class TrainingSet(Analysis):
         return training_set({weights: net.to(data.device) for weights, net in nets.items()}, data, progress)
 
     def weights(self, run: RunSpec) -> set[str]:
-        """Those of the net, and of the one that it is made from."""
+        """`end`, and for a net made from another one `start` and `source`."""
         return {"start", "end", "source"} if run.source else {"end"}
 
     def is_right(self, table: pd.DataFrame, run: RunSpec) -> bool:
-        """Whether it may have written this table."""
+        """Whether the table is plausible."""
         unique = table["weights"].is_unique and bool(table["error"].between(0, 100).all())
         return unique and super().is_right(table, run)
 
@@ -70,15 +70,15 @@ class TrainingSet(Analysis):
 
 
 def training_set(nets: dict[str, nn.Module], dataset: Dataset, progress: Callable[[int], None]) -> pd.DataFrame:
-    """Loss and error (percent) on the training images as they are, unlike the running error on augmented batches.
+    """Loss and error (percent) on the training images without augmentation, unlike the running training error.
 
     Args:
-        nets: By what their weights are: `end`, and of a net that is made from another `start` and `source`.
+        nets: Nets by weights: `end`, and for a net made from another one also `start` and `source`.
         dataset: Its training set is used.
         progress: Called with the number of images done so far.
 
     Returns:
-        A row a net: weights, loss, error, images, and changed: images on which its answer is not the source's.
+        One row per net: weights, loss, error, images, and changed: images on which it differs from the source.
     """
     import pandas as pd
 

@@ -1,6 +1,6 @@
-"""The paper's claims and how they are judged, a file each kind: its fields, its judgement, its power, its words.
+"""The paper's claims and how they are judged, one file per kind: its fields, its test, its power, its words.
 
-The kinds need no scipy; `judge` and `power` do.
+Only `judge` and `power` need scipy.
 """
 
 from typing import Annotated
@@ -14,7 +14,7 @@ from resnet_cli.claims.no_advantage import NoAdvantage
 from resnet_cli.claims.same_start import SameStart
 from resnet_cli.claims.within import Within
 
-# A new kind stands in a file here, and in this union.
+# To add a kind, add a file here and its class to this union.
 Claim = Annotated[
     Less | Within | Monotone | BetterTogether | NoAdvantage | SameStart | Better,
     Field(discriminator="kind"),

@@ -26,9 +26,9 @@ class BaseClaim(Frozen):
     """A claim of the paper, by which an experiment is judged.
 
     Attributes:
-        text: In words.
-        metric: What it is about.
-        has_p: Whether it is decided by chance, so that a table's other claims must be corrected for it.
+        text: The claim in words.
+        metric: The key of the metric that it is about.
+        has_p: Whether a significance test decides it; it then counts in the correction for several claims.
         runs_help: Whether more runs can make it reproduced.
     """
 
@@ -49,26 +49,26 @@ class BaseClaim(Frozen):
         raise NotImplementedError
 
     def pairs(self) -> Sequence[Pair]:
-        """What it compares, of each the side that it says is the better one first."""
+        """The pairs that it compares; the side that is better according to the claim comes first."""
         return ()
 
     def compare(self, summary: Numbers) -> list[Comparison]:
-        """The comparisons behind its verdict: of each pair whether the first side is better."""
+        """The comparisons behind its verdict: for each pair, whether the first side is better."""
         from resnet_cli.claims.comparison import better
 
         return [better(summary, self.metric, *pair) for pair in self.pairs()]
 
     def needs(self, summary: Numbers) -> list[Need]:
-        """How many seeds a side each comparison needs; none where it is not compared over runs."""
+        """How many seeds per side each comparison needs; empty if it does not compare runs."""
         from resnet_cli.claims.power import need_better
 
         return [need_better(summary, self.about, *pair) for pair in self.pairs()]
 
     def why_not_run(self, missing: str, summary: Numbers) -> str:
-        """What it waits for, of these nets."""
+        """Why it has no verdict yet; `missing` names the nets without a result."""
         from resnet_cli.analyses import analysis_with
 
         if analysis := analysis_with(self.metric):
-            return f"no run of {missing} with its {analysis.name}; 'resnet run' makes it"
+            return f"no run of {missing} has the analysis '{analysis.name}'; 'resnet run' makes it"
         early = " with an evaluation in the first quarter" if self.metric.startswith("early_") else ""
         return f"no finished run of {missing}{early}"

@@ -1,4 +1,4 @@
-"""One comparison behind a verdict: of two samples, by a test."""
+"""One comparison behind a verdict: two samples, and the test between them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ ENOUGH_RUNS = 5
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison behind a verdict. What was not computed is None.
+    """One comparison behind a verdict. Values that were not computed are None.
 
     Attributes:
-        left: The side that a claim says is lower, or near the right one.
-        right: The other one.
-        test: What decided, in words.
-        p: Its p.
-        verdict: What this comparison would say as the only one.
-        difference: The means', left minus right; points.
+        left: The first side; in most claims the one that is said to be better.
+        right: The other side.
+        test: The test that decided, in words.
+        p: The test's p.
+        verdict: The verdict if this were the only comparison.
+        difference: The difference of the means, left minus right; points.
         interval: Its 95% confidence interval.
-        g: Hedges' g, the same in standard deviations.
-        by_image: The two sides' answers to the same images; decides only where it is the `test`.
-        not_by_image: Why two nets of one run each have none; empty otherwise.
+        g: Hedges' g: the difference in standard deviations.
+        by_image: The sign test on the two sides' answers to the same images; it decides only if it is the `test`.
+        not_by_image: Why two nets of one run each have no `by_image`; empty otherwise.
     """
 
     left: Sample
@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """The difference and what the test said of it; empty where there is nothing to compare."""
+        """The difference and the test's result; empty if there is nothing to compare."""
         if self.difference is None:
             return ""
         effect = f"difference {self.difference:z.2f}"
@@ -62,7 +62,7 @@ class Comparison:
         if self.g is not None:
             effect += f", g = {self.g:z.2f}"
         if self.by_image:
-            whose = "" if self.test else "these two nets, "
+            whose = "" if self.test else "for these two nets, "
             return f"{effect}; {whose}{self.by_image}"
         if self.test is None:
             return effect
@@ -73,14 +73,14 @@ class Comparison:
 
 
 def sample(summary: Numbers, side: Net | float, metric: str) -> Sample:
-    """A net's runs, or a number."""
+    """The sample of a net's runs, or of a number."""
     if isinstance(side, Net):
         return Sample.of(side.name, summary.values(side, metric))
     return Sample(f"{side:g}", 0, side, None)
 
 
 def better(summary: Numbers, metric: str, left: Net | float, right: Net | float) -> Comparison:
-    """Whether left is better than right by a metric; of two single runs with what is seen image by image."""
+    """Whether left is better than right by a metric; for single runs also their comparison image by image."""
     one, other = (sample(summary, side, metric) for side in (left, right))
     comparison = _beyond(one, other, summary.sign(metric))
     if comparison.verdict != "not run" and summary.nobody_reached(
@@ -94,7 +94,7 @@ def better(summary: Numbers, metric: str, left: Net | float, right: Net | float)
 
 
 def _beyond(left: Sample, right: Sample, sign: int) -> Comparison:
-    """Whether left is lower than right, or higher where the sign is -1; each a net's runs or a number."""
+    """Whether left is lower than right, or higher if the sign is -1; each is a net's runs or a number."""
     if left.mean is None or right.mean is None:
         return Comparison(left, right, None, None, "not run")
     if 1 in (left.n, right.n):
@@ -114,7 +114,7 @@ def within(net: Sample, value: Sample, tolerance: float) -> Comparison:
     if net.std is None:
         return Comparison(net, value, None, None, "too few runs", net.mean - value.mean)
     if not net.std:
-        # The claim is in decimals, which binary numbers miss by a little: 7.11 - 6.61 is above 0.5.
+        # Rounded, since binary numbers are not exact: 7.11 - 6.61 is above 0.5.
         return _by_value(net, value, holds=round(abs(net.mean - value.mean), DECIMALS) <= tolerance)
     difference = Difference.between(net, value)
     return _by_t(net, value, f"equivalence test (within {tolerance:g})", difference.p_within(tolerance), difference)
@@ -138,9 +138,9 @@ def _by_t(left: Sample, right: Sample, test: str, p: float, difference: Differen
 
 
 def not_better(left: Sample, right: Sample, margin: float, sign: int) -> Comparison:
-    """Whether left is lower than right, or higher where the sign is -1, by less than the margin, if at all."""
+    """Whether left is not better than right by the margin or more; lower is better, or higher if the sign is -1."""
     if left.mean is None or right.mean is None or 1 in (left.n, right.n):
-        return _beyond(left, right, sign)  # which decides nothing
+        return _beyond(left, right, sign)  # here its verdict is "not run" or "too few runs"
     if not left.std and not right.std:
         return _by_value(left, right, holds=round(sign * (right.mean - left.mean), DECIMALS) < margin)
     difference = Difference.between(left, right)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class BetterTogether(BaseClaim):
     """Claim: several nets together are better than the best of them alone, on the same images.
 
-    Decided by the exact one-sided sign test on the images that only one of the two gets right; of detectors on the
-    classes in which one of the two is better. It has no side to add runs to, so that it is reproduced or not.
+    Decided by the exact one-sided sign test on the images that only one of the two gets right; for detectors, on the
+    classes in which one of the two is better. More runs cannot change the verdict, so it is never "too few runs".
     """
 
     kind: Literal["ensemble"]
@@ -56,5 +56,5 @@ class BetterTogether(BaseClaim):
         ]
 
     def why_not_run(self, missing: str, summary: Numbers) -> str:
-        """What it waits for."""
-        return f"it waits for {summary.ensemble(self.nets).missing}"
+        """What is missing."""
+        return f"missing: {summary.ensemble(self.nets).missing}"

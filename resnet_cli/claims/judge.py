@@ -1,4 +1,4 @@
-"""Verdicts on an experiment's claims, with the figures behind them."""
+"""Verdicts on an experiment's claims, with the numbers behind them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ RULE = (
     "pairs; 'within' is an equivalence test (two one-sided t-tests); 'no advantage' is a t-test against a margin. "
     f"Holm's method corrects all p of a table. Reproduced: the corrected p is below {SIGNIFICANCE}. Not reproduced: "
     f"the uncorrected p is above {1 - SIGNIFICANCE}, or {ENOUGH_RUNS} runs per net do not reproduce the claim. "
-    "Otherwise: too few runs. Fewer than two runs per net, or a smoke run, never decide (for a constructed start, "
-    "each run must agree). Differences are in points, or in the metric's own unit; g is Hedges' g. A sign test "
-    "compares two sets of answers image by image, of detectors class by class, and is about these trained nets only: "
-    "it decides for an ensemble, not for two single runs. Choose the number of seeds before you train (`resnet check "
-    "--power` computes it): adding runs until a claim is reproduced is not covered."
+    "Otherwise: too few runs. Fewer than two runs per net, or a smoke run, never decide a claim (except one about a "
+    "constructed start, for which each run must agree). Differences are in points, or in the metric's own unit; g is "
+    "Hedges' g. A sign test compares two sets of answers image by image (for detectors, class by class) and is about "
+    "these trained nets only: it decides for an ensemble, not for two single runs. Choose the number of seeds before "
+    "you train (`resnet check --power` computes it): the correction does not cover adding runs until a claim holds."
 )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a claim, why, the comparisons behind it, and the error that it is about.
+    """The verdict on a claim, the reason, the comparisons behind it, and the metric that it is about.
 
     Attributes:
-        p: The claim's, before the correction; None if no test decides it, or a part of it waits for runs.
-        corrected_p: The same by Holm's method, for all claims of the table that have one.
+        p: The claim's p before the correction; None if no test decides it, or if a comparison needs more runs.
+        corrected_p: The p corrected by Holm's method for all claims of the table that have one.
     """
 
     claim: Claim
@@ -62,19 +62,20 @@ def judge(summary: Numbers) -> list[Judgement]:
 
     Each claim gets a p from its own test; see its kind.
 
-    The p of all claims are corrected together by Holm's method, so that a table in which no claim is true has a
-    'reproduced' in at most one case of twenty. Corrected p < 0.05 is reproduced. Plain p > 0.95 is not reproduced: the
-    opposite is significant. What lies between is not reproduced if every side has five runs or more, or if a pair with
-    as many has p >= 0.05 by itself; else too few runs. An ensemble has no side to add runs to: not reproduced.
+    The p of all claims are corrected together by Holm's method: if no claim of a table is true, a claim is called
+    reproduced in at most one case of twenty. A corrected p < 0.05 is reproduced. An uncorrected p > 0.95 is not
+    reproduced: the opposite is significant. Between these, a claim is not reproduced if every side has five runs or
+    more, or if a pair with that many has p >= 0.05 by itself; else it has too few runs. An ensemble's claim is then not
+    reproduced, since more runs cannot change it.
 
-    Welch's test is not exact. Of two equal nets with as many runs each, one is called lower in 3 to 5% of the cases
-    where one spreads at most three times as much as the other, in 5.7% at ten times; with two runs against five or
-    ten it may be 8%. So give all nets as many seeds.
+    Welch's test is not exact. Of two equal nets with equally many runs, one is called lower in 3 to 5% of the cases
+    if its standard deviation is at most three times the other's, and in 5.7% at ten times; with two runs against five
+    or ten it may be 8%. So give all nets the same number of seeds.
 
-    A side with fewer than two runs is too few; the saved answers of two such nets are compared image by image, but
-    that test knows nothing of how runs differ, and decides nothing. If no side varies, the values themselves are
-    compared, and there is no p. A claim about a net without a finished run is not run. A smoke run reproduces nothing
-    and refutes nothing: too few runs.
+    A side with one run has too few. The saved answers of two such nets are compared image by image, but that test does
+    not know how runs vary, and decides nothing. If neither side varies, the values themselves are compared, and there
+    is no p. A claim about a net without a finished run is not run. A smoke run neither reproduces nor refutes a claim:
+    too few runs.
     """
     compared = [(claim, claim.compare(summary)) for claim in summary.experiment.claims]
     plain = [_greatest_p(comparisons) for _, comparisons in compared]
@@ -87,7 +88,7 @@ def judge(summary: Numbers) -> list[Judgement]:
 
 
 def _greatest_p(comparisons: list[Comparison]) -> float | None:
-    """The p of a claim that all of these hold; None if one has none, unless it needed none to be reproduced."""
+    """The p of a claim that needs all comparisons; None if one has no p, unless it is reproduced without one."""
     if any(comparison.p is None and comparison.verdict != "reproduced" for comparison in comparisons):
         return None
     return max((comparison.p for comparison in comparisons if comparison.p is not None), default=None)
@@ -114,7 +115,7 @@ def _judgement(
 
 
 def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summary: Numbers) -> str:
-    """What a reader must know beside the figures; empty where they say it all."""
+    """What a reader must know besides the numbers; empty if these are enough."""
     sides = [side for comparison in comparisons for side in (comparison.left, comparison.right)]
     if verdict == "not run":
         missing = dict.fromkeys(side.name for side in sides if side.mean is None)
@@ -125,7 +126,7 @@ def _reason(verdict: Verdict, claim: Claim, comparisons: list[Comparison], summa
         return f"no run reached {summary.experiment.reach:g}%"
     if verdict == "too few runs":
         have = dict.fromkeys(f"{side.name} has {side.n}" for side in sides if 0 < side.n < ENOUGH_RUNS)
-        reason = f"{ENOUGH_RUNS} runs decide (--seeds {ENOUGH_RUNS}); {', '.join(have)}"
+        reason = f"{ENOUGH_RUNS} runs per net decide (--seeds {ENOUGH_RUNS}); {', '.join(have)}"
         problems = dict.fromkeys(each.not_by_image for each in comparisons if each.not_by_image)
         return f"{reason}; not compared by image: {'; '.join(problems)}" if problems else reason
     return ""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Less(BaseClaim):
-    """Claim: the left net is better than the right one, or than a number, by a metric of which less is better.
+    """Claim: the left net is better than the right one, or than a number; a lower value of the metric is better.
 
-    Between two nets it is decided by the one-sided Welch t-test over runs, against a number by the one-sample t-test.
+    The one-sided Welch t-test over runs decides between two nets, the one-sample t-test against a number.
     """
 
     kind: Literal["less"]
@@ -41,6 +41,6 @@ class Less(BaseClaim):
 
 
 class Better(Less):
-    """The same by any metric: of an accuracy more is better."""
+    """The same for any metric: of an accuracy, a higher value is better."""
 
     kind: Literal["better"]  # type: ignore[assignment]  # fields of a model may be narrowed

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Monotone(BaseClaim):
     """Claim: each net is better than the net before it.
 
-    Decided as `Less` for every neighbouring pair. Its p is the greatest of theirs, for the claim says that all of
-    them hold: an intersection-union test, which needs no correction within.
+    Decided as `Less` for every neighbouring pair. Its p is the greatest of theirs, since the claim needs all pairs to
+    hold: an intersection-union test, which needs no correction for the number of pairs.
     """
 
     kind: Literal["monotone"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class NoAdvantage(BaseClaim):
     """Claim: the left net is not better than the right one by `margin` or more.
 
-    Decided by Welch's test of its being better by less than the margin.
+    Decided by Welch's test of whether it is better by less than the margin.
     """
 
     kind: Literal["no-advantage"]

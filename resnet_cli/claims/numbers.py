@@ -1,4 +1,4 @@
-"""What a claim asks of the numbers of an experiment's runs; `report.summarize.Summary` answers. Imports no scipy."""
+"""The numbers that claims need from an experiment's runs; `report.summarize.Summary` has them. Imports no scipy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Numbers(Protocol):
 
     @property
     def variant(self) -> Any:
-        """At which scale."""
+        """The runs' scale, data and precision."""
 
     @property
     def pairs(self) -> tuple[Any, ...]:
-        """Each two nets of which one has a single run, compared image by image."""
+        """Pairs of nets of which one has a single run, compared image by image."""
 
     @property
     def task(self) -> Task:
@@ -35,7 +35,7 @@ class Numbers(Protocol):
         """Whether the numbers may stand beside the paper's without a mark."""
 
     def values(self, net: Net, metric: str) -> list[float]:
-        """One metric of a net's finished runs that have it, by seed."""
+        """One metric of a net's finished runs that have it, ordered by seed."""
 
     def ensemble(self, nets: Sequence[Net]) -> Any:
         """The ensemble of these nets."""
@@ -44,7 +44,7 @@ class Numbers(Protocol):
         """What a metric is called."""
 
     def sign(self, key: str) -> int:
-        """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
+        """1 if a lower value of the metric is better, -1 if a higher one is."""
 
     def nobody_reached(self, metric: str, nets: Sequence[Net]) -> bool:
-        """Whether updates are counted to an error that no run of these nets got to: then nothing was measured."""
+        """Whether the metric counts updates to an error that no run of these nets reached: nothing was measured."""

@@ -26,13 +26,13 @@ CERTAIN = 1e5  # standard errors; far beyond, the series for the noncentral t do
 
 RULE = (
     "p<: the number of seeds per net for 80% power, if gap and std over runs (points) are the true ones. p < 0.05 is "
-    "for a table with one claim, the other level is the strictest of Holm's method. n=: the power of that many seeds "
-    "per net at that level. A sequence needs all its pairs, so at least as many seeds as the pair that needs most. "
-    f"'paper': from the paper's numbers, of which one is a std, ResNet-110's on {titles(lambda task: task.spreads)}; "
+    "for a table with one claim; the other level is the strictest of Holm's method. n=: the power of that many seeds "
+    "per net at that level. In a sequence each pair must hold: it needs at least as many seeds as its most demanding "
+    f"pair. 'paper': from the paper's numbers; its only std is ResNet-110's on {titles(lambda task: task.spreads)}. "
     "'ours': from our runs at this scale."
 )
 
-# Points and weights of an integral over the shares of a distribution, from 0 to 1.
+# Points and weights of Gauss-Legendre quadrature over the quantiles of a distribution, from 0 to 1.
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 SHARES, WEIGHTS = (_POINTS + 1) / 2, _WEIGHTS / 2
 
@@ -40,14 +40,14 @@ SHARES, WEIGHTS = (_POINTS + 1) / 2, _WEIGHTS / 2
 def power_between_nets(gap: float, std: float, seeds: int, alpha: float) -> float:
     """The power of the one-sided Welch test between two nets of `seeds` runs each, with the same spread.
 
-    Exact. At equal n the t of Welch's test is that of the pooled one: noncentral, with 2(n-1) degrees of freedom. Its
-    critical value is not, for Welch's degrees of freedom depend on how the variance seen is shared between the two
-    nets; that share is independent of t, has a beta distribution, and is integrated over.
+    Exact. At equal n, Welch's t equals that of the pooled test: noncentral, with 2(n-1) degrees of freedom. Its
+    critical value differs, since Welch's degrees of freedom depend on how the observed variance is shared between the
+    two nets. That share is independent of t and has a beta distribution, over which the power is integrated.
 
     Args:
         gap: By how much the left net's true mean is lower; points.
         std: The standard deviation of either net's runs; points.
-        seeds: Runs a side, two or more.
+        seeds: Runs per side, two or more.
         alpha: The level of the test.
     """
     df = seeds - 1
@@ -65,19 +65,19 @@ def power_against_number(gap: float, std: float, seeds: int, alpha: float) -> fl
 def power_within(gap: float, std: float, seeds: int, alpha: float, *, tolerance: float) -> float:
     """The power of the equivalence test for a net whose true mean is `gap` away from the value. Exact.
 
-    Both one-sided tests reject where the mean is closer to the value than the tolerance less the critical t standard
-    errors; the mean's probability of that is integrated over the spread that the runs may show.
+    Both one-sided tests reject if the mean is closer to the value than the tolerance minus the critical t in standard
+    errors. The probability of this is integrated over the standard deviations that the runs may show.
     """
     df, root = seeds - 1, np.sqrt(seeds) / std
     critical = special.stdtrit(df, 1 - alpha)
-    greatest = special.chdtr(df, df * (tolerance * root / critical) ** 2)  # share of the spreads that leave any room
+    greatest = special.chdtr(df, df * (tolerance * root / critical) ** 2)  # probability that the spread leaves any room
     seen = np.sqrt(stats.chi2.ppf(greatest * SHARES, df) / df)
     room = tolerance * root - critical * seen
     return float(greatest * (WEIGHTS @ (special.ndtr(room - gap * root) - special.ndtr(-room - gap * root))))
 
 
 def fewest_seeds(power: Callable[[int], float]) -> int | None:
-    """The least number of seeds, of two and more, with 80% power; None if 1,000 do not do."""
+    """The least number of seeds, at least two, with 80% power; None if 1,000 are not enough."""
     enough = 2
     while power(enough) < POWER:
         if enough == MOST_SEEDS:
@@ -92,21 +92,21 @@ def fewest_seeds(power: Callable[[int], float]) -> int | None:
 
 @dataclass(frozen=True)
 class Need:
-    """How many seeds a side one comparison of a claim needs.
+    """How many seeds per side one comparison of a claim needs.
 
     Attributes:
         claim: The claim in words.
         comparison: `resnet-32 < resnet-20`.
-        metric: Which error.
-        metric_in_words: The same, as people say it.
-        gap: By how much the claim is expected to hold, in points: of 'within' how far from the value the mean is; None
-            if nobody knows.
-        gap_from: Whose numbers say so.
-        std: The expected standard deviation over runs, points; None if nobody knows.
-        std_from: Whose it is.
+        metric: The metric's key.
+        metric_in_words: The metric's name for people.
+        gap: By how much the claim is expected to hold, in points; for 'within', how far the mean is from the value;
+            None if unknown.
+        gap_from: Whose numbers the gap is from: `paper` or `ours`.
+        std: The expected standard deviation over runs, points; None if unknown.
+        std_from: Whose numbers it is from.
         seeds: For 80% power as the table's only claim; None if more than 1,000 or unknown.
         strict_seeds: The same at the strictest level of Holm's correction.
-        power: By number of seeds, at the strictest level; empty if unknown.
+        power: Power by number of seeds, at the strictest level; empty if unknown.
         problem: Why there is no number of seeds; empty if there is one.
     """
 
@@ -124,7 +124,7 @@ class Need:
     problem: str
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values for JSON."""
+        """The need as plain values for JSON."""
         return asdict(self)
 
 
@@ -135,12 +135,12 @@ def strictest_level(experiment: Any) -> float:
 
 
 def seeds_shown(experiment: Any) -> list[int]:
-    """For which numbers of seeds the power is told: 2, 3, 5, and the most that the experiment's file asks for."""
+    """The numbers of seeds for which the power is shown: 2, 3, 5, and the most that the experiment's file asks for."""
     return sorted({2, 3, ENOUGH_RUNS, max([2, *(group.seeds for group in experiment.runs)])})
 
 
 def needs(summary: Numbers) -> list[Need]:
-    """What each claim about runs needs; of a sequence one for each neighbouring pair, and it needs them all."""
+    """What each claim about runs needs; a sequence has one need per neighbouring pair, and needs them all."""
     return [need for claim in summary.experiment.claims for need in claim.needs(summary)]
 
 
@@ -171,7 +171,7 @@ def need_within(summary: Numbers, about: tuple[str, str], net: Net, value: float
 
 @dataclass(frozen=True)
 class _Known:
-    """What is to be expected of two sides: the difference of their means and their spread, and whose they are."""
+    """What to expect of two sides: the difference of their means, their spread, and whose numbers these are from."""
 
     summary: Numbers
     about: tuple[str, str]
@@ -184,7 +184,7 @@ class _Known:
 
     @classmethod
     def of(cls, summary: Numbers, about: tuple[str, str], left: Net | float, right: Net | float) -> _Known:
-        """Of these sides."""
+        """The expectation for these sides."""
         one, other = (side.name if isinstance(side, Net) else f"{side:g}" for side in (left, right))
         difference = _difference(summary, about[1], left, right)
         std = _std(summary, about[1], [side for side in (left, right) if isinstance(side, Net)])
@@ -193,7 +193,7 @@ class _Known:
     def need(
         self, comparison: str, gap: float | None, power: Callable[..., float], tolerance: float | None = None
     ) -> Need:
-        """What a test of this power needs; gap, std, seeds and alpha are its arguments."""
+        """The seeds that the test needs; `power` takes gap, std, seeds and alpha."""
         (text, metric), problem = self.about, _problem(gap, self.gap_from, self.std, tolerance)
         words = self.summary.in_words(metric)
         whose = (gap, self.gap_from, self.std, self.std_from)
@@ -219,9 +219,9 @@ def _problem(gap: float | None, gap_from: str, std: float | None, tolerance: flo
 
 
 def _difference(summary: Numbers, metric: str, left: Net | float, right: Net | float) -> tuple[float | None, str]:
-    """The difference of means to be expected, and whose numbers it is from.
+    """The expected difference of means, and whose numbers it is from.
 
-    The paper's, for runs at its scale; else ours where there are any. Shorter runs differ by more or less.
+    For runs at the paper's scale the paper's numbers come first, else ours: shorter runs differ by other amounts.
     """
     ours = tuple(sample(summary, side, metric).mean for side in (left, right))
     papers = tuple(_papers_mean(summary, side, metric) for side in (left, right))
@@ -244,7 +244,7 @@ def _papers_mean(summary: Numbers, side: Net | float, metric: str) -> float | No
 
 
 def _std(summary: Numbers, metric: str, nets: list[Net]) -> tuple[float | None, str]:
-    """The standard deviation to be expected, and whose it is: ours pooled, else the paper's only one, if it fits."""
+    """The expected standard deviation, and whose it is: ours, pooled, else the paper's, if it has one here."""
     samples = [sample(summary, net, metric) for net in nets]
     if all(each.std is not None for each in samples):
         df = sum(each.n - 1 for each in samples)

@@ -1,4 +1,4 @@
-"""A net made from another begins as that one."""
+"""A net made from another one starts with that net's error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class SameStart(BaseClaim):
-    """Claim: a net made from a trained one has, before its first update, that one's error on the training set.
+    """Claim: before its first update, a net made from a trained net has that net's error on the training set.
 
-    It has no p: it has its source's error in each run, be it one, or it has not.
+    It has no p: the errors agree in each run (one run is enough), or the claim is not reproduced.
 
     Attributes:
-        tolerance: Percent; the added layers are identities but for rounding.
+        tolerance: Percent; the added layers are identities except for rounding.
     """
 
     kind: Literal["same-start"]

@@ -1,4 +1,4 @@
-"""Tests, intervals and effect sizes: functions of numbers, which know no runs and no nets."""
+"""Tests, intervals and effect sizes, as functions of numbers; independent of runs and nets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIDENCE = 0.95
-DECIMALS = 9  # what differs by less differs by rounding only
+DECIMALS = 9  # smaller differences are rounding
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A metric over the runs of a net, or a number a claim compares with (n = 0, no std). Percent."""
+    """A metric over the runs of a net, or a number that a claim compares with (n = 0, no std). Percent."""
 
     name: str
     n: int
@@ -31,7 +31,7 @@ class Sample:
         values = [round(value, DECIMALS) for value in values]
         if len(values) < 2:  # noqa: PLR2004  a spread takes two
             return cls(name, len(values), values[0] if values else None, None)
-        # Equal values have no spread, whatever rounding makes of their mean.
+        # Equal values have no spread, though rounding of their mean could give one.
         if min(values) == max(values):
             return cls(name, len(values), values[0], 0.0)
         return cls(name, len(values), float(np.mean(values)), float(np.std(values, ddof=1)))
@@ -53,9 +53,9 @@ class Difference:
 
     @classmethod
     def between(cls, left: Sample, right: Sample) -> Difference:
-        """Of two samples, by Welch and Satterthwaite; of a sample and a number, with n - 1 degrees of freedom.
+        """The difference of two samples, by Welch and Satterthwaite, or of a sample and a number, with df = n - 1.
 
-        At least one side must vary, and none may have just one value.
+        At least one side must vary, and no side may have a single value.
         """
         assert left.mean is not None
         assert right.mean is not None
@@ -71,23 +71,23 @@ class Difference:
         return self.value - reach, self.value + reach
 
     def p_below(self, bound: float = 0.0) -> float:
-        """The one-sided t-test's p for a difference below `bound`: small if it is."""
+        """The p of the one-sided t-test that the difference is below `bound`; small if it is."""
         return float(special.stdtr(self.df, (self.value - bound) / self.error))
 
     def p_within(self, tolerance: float) -> float:
-        """The equivalence test's p for a difference closer to zero than `tolerance`: two one-sided tests, the greater.
+        """The p of the equivalence test that |difference| < `tolerance`: the greater p of two one-sided tests.
 
-        Above 1 - p the difference is beyond one of the two ends, by the one-sided test against it.
+        A p above 1 - alpha means that the difference is significantly beyond one of the two ends.
         """
         p_above = float(special.stdtr(self.df, (-tolerance - self.value) / self.error))
         return max(self.p_below(tolerance), p_above)
 
 
 def hedges_g(left: Sample, right: Sample) -> float | None:
-    """The difference of means in standard deviations, pooled, without Cohen's bias; the sign is left minus right's.
+    """The difference of means, left minus right, in pooled standard deviations, corrected for the bias of Cohen's d.
 
     Returns:
-        None if nothing varies, or for one degree of freedom, with which the unbiased estimate does not exist.
+        None if no side varies, or with one degree of freedom, for which there is no unbiased estimate.
     """
     assert left.mean is not None
     assert right.mean is not None
@@ -112,16 +112,16 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class SignTest:
-    """Two sets of answers compared part by part: how many images only one gets right, or classes it does better in.
+    """Two sets of answers, compared by the images that only one gets right, or by the classes in which one is better.
 
     Attributes:
-        left: Whose the first answers are.
-        right: Whose the second are.
-        images: How many images, or classes, both were asked.
-        only_left: Those that only the left gets right, or that it does better in.
-        only_right: Those of the right.
-        p: The exact one-sided sign test's (McNemar's) for the left being better more often; 1 if they never differ.
-        of_classes: Whether it is about classes.
+        left: The name of the first net.
+        right: The name of the second net.
+        images: The number of images, or classes, that both answered.
+        only_left: Images that only the left net gets right, or classes in which it is better.
+        only_right: The same for the right net.
+        p: That of the exact one-sided sign test (McNemar's) that left is better more often; 1 if they never differ.
+        of_classes: Whether it compares classes instead of images.
     """
 
     left: str
@@ -134,15 +134,15 @@ class SignTest:
 
     @classmethod
     def of(cls, left: str, right: str, left_wrong: np.ndarray, right_wrong: np.ndarray) -> SignTest:
-        """Of two nets by which images each gets wrong, (images,) bool."""
+        """Compares two nets by the images that each gets wrong, (images,) bool."""
         won, lost = int((right_wrong & ~left_wrong).sum()), int((left_wrong & ~right_wrong).sum())
         return cls(left, right, len(left_wrong), won, lost, _sign_test(won, lost))
 
     @classmethod
     def of_class_values(cls, left: str, right: str, ours: np.ndarray, its: np.ndarray, sign: int) -> SignTest:
-        """Of two nets by a metric of each class, (classes,), lower is better, or higher where the sign is -1.
+        """Compares two nets by a metric of each class, (classes,); lower is better, or higher if the sign is -1.
 
-        A class of which one is not a number counts for neither.
+        A class in which either value is NaN does not count.
         """
         won, lost = int((sign * ours < sign * its).sum()), int((sign * ours > sign * its).sum())
         return cls(left, right, int(np.isfinite(ours + its).sum()), won, lost, _sign_test(won, lost), of_classes=True)
@@ -154,8 +154,8 @@ class SignTest:
                 f"{self.only_right:,}: sign test, {p_in_words(self.p)}"
             )
         return (
-            f"on {self.images:,} images: {self.only_left:,} that only {self.left} gets right, "
-            f"{self.only_right:,} only {self.right}: sign test, {p_in_words(self.p)}"
+            f"on {self.images:,} images: {self.left} alone is right on {self.only_left:,}, {self.right} alone on "
+            f"{self.only_right:,}: sign test, {p_in_words(self.p)}"
         )
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Within(BaseClaim):
     """Claim: a net's mean lies within `tolerance` of the paper's value.
 
-    Decided by the equivalence test: two one-sided one-sample t-tests, one against each end of the tolerance; its p is
-    the greater of theirs.
+    Decided by the equivalence test: two one-sided one-sample t-tests, one against each end of the tolerance. Its p is
+    the greater of the two.
     """
 
     kind: Literal["within"]

@@ -1,4 +1,4 @@
-"""What a command says once runs are done: the table, the verdicts, and the files made of them."""
+"""What a command prints after its runs: the table and the verdicts; and the files that it writes."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def print_verdicts(judgements: list[Judgement], console: Console) -> None:
 
 
 def say(console: Console, line: str, *, label: int = 0) -> None:
-    """Prints a line. On a terminal it is broken between words, so that no number is; elsewhere it stays one line.
+    """Prints a line. On a terminal it is wrapped between words, so no number is split; elsewhere it stays one line.
 
     Args:
-        console: Where.
-        line: What.
-        label: Its first characters that name what follows: they are dim, and further lines begin after them.
+        console: Where to print.
+        line: The text.
+        label: Length of the label at the start of the line: it is printed dim, and wrapped lines begin after it.
     """
     from rich.text import Text
 
@@ -99,13 +99,13 @@ def say(console: Console, line: str, *, label: int = 0) -> None:
 
 
 def say_commands(console: Console, line: str) -> None:
-    """Prints a line with commands that are to be pasted: nothing in it is broken or replaced."""
+    """Prints a line with commands to paste: it is not wrapped, and nothing in it is read as markup."""
     console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def counted(console: Console, doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while something is done; what this gives is told how many are done, and of how many."""
+    """Shows a progress bar on a terminal; yields a function to call with the number done and the total."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -115,10 +115,10 @@ def counted(console: Console, doing: str) -> Iterator[Callable[[int, int], None]
 
 
 def check_writable(path: Path) -> None:
-    """Whether a file can be written there; makes the folders above it.
+    """Checks that a file can be written there; creates the folders above it.
 
     Raises:
-        BadInputError: It cannot.
+        BadInputError: The path cannot be written.
     """
     try:
         if path.is_dir():
@@ -131,7 +131,7 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> Path:
-    """Writes a file, whole or not at all, and the folders above it.
+    """Writes a file completely or not at all; creates the folders above it.
 
     Raises:
         BadInputError: The path cannot be written.

@@ -1,4 +1,4 @@
-"""The command line with every command, for what reads it whole: `python -m typer`, and the tests."""
+"""The command line with every command loaded, for `python -m typer` and the tests."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def bench(
                 status.update(f"{net.name}: {text}")
 
             results.append(timing.measure(net, plan, report))
-            if plan.is_fast:  # afterwards, for it would compile what the first update is to compile
+            if plan.is_fast:  # afterwards: it would compile the step before its first update is timed
                 report("comparing its step with the plain one")
                 proofs[net.name] = prove_net(net, plan.precision, dataset, step)
     right = [result for result in results if result.net not in proofs or proofs[result.net].problem is None]
@@ -147,7 +147,7 @@ def _note(
     store: Store,
     progress: Console,
 ) -> None:
-    """Keeps the times for the line about precision, where there is one to say; a full disk loses no measurement."""
+    """Saves the times for the advice about precision, on devices that need it; on a full disk, only prints a line."""
     import torch
 
     from resnet_cli.runs import advice
@@ -167,7 +167,7 @@ def _note(
         try:
             advice.note(measured, store)
         except OSError as error:
-            text = f"{store.speeds}: cannot be written: {error.strerror or error}; the times are not noted"
+            text = f"{store.speeds}: cannot be written: {error.strerror or error}; the times are not saved"
             progress.print(text, markup=False, highlight=False, soft_wrap=True)
             return
 
@@ -183,7 +183,7 @@ def _net(name: str) -> Net:
 
 
 def _dataset(folder: Path) -> Dataset:
-    """CIFAR-10 where it is, else the embedded set: their images are of one size."""
+    """CIFAR-10 if it is there, else the embedded set, whose images have the same size."""
     from resnet_cli.data import Dataset
     from resnet_cli.identity import Variant
     from resnet_cli.tasks import open_dataset
@@ -197,8 +197,8 @@ def _dataset(folder: Path) -> Dataset:
 def estimates(results: Sequence[Result], dataset: Dataset) -> dict[str, float]:
     """Seconds for each experiment on CIFAR-10, all its runs at the paper's scale one after the other, tests included.
 
-    A net that was not measured takes the time of the nearest one in size, in proportion to its multiply-adds; its
-    first update, compiling included, that of the slowest to begin.
+    The time of a net that was not measured is that of the measured net nearest in size, in proportion to the
+    multiply-adds. Its first update, compiling included, is assumed as slow as the slowest measured one.
     """
     from resnet_cli.experiment import experiment_names, load_experiment
     from resnet_cli.identity import Variant
@@ -243,10 +243,10 @@ def _print(results: Sequence[Result], plan: Plan, step: StepName, place: torch.d
         rows.append(row)
     console.print(Grid([*columns, *kernels, *beside], rows, title=title))
     console.print(
-        f"ms: the {step} step, {plan.precision}, with making its batch: median over {plan.rounds} rounds of "
+        f"ms: the {step} step in {plan.precision}, making its batch included: median over {plan.rounds} rounds of "
         f"{plan.updates} updates (lowest to highest). floor: the time of its arithmetic at the speed of a large "
-        "matrix product here, or of its kernel launches. GB: peak memory of a training, on CUDA the device's. test: "
-        "10,000 images.",
+        "matrix product here, or of its kernel launches. GB: peak memory of a training (on CUDA, device memory). "
+        "test: a test of 10,000 images.",
         highlight=False,
     )
     if plan.against_eager:

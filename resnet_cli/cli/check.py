@@ -38,8 +38,8 @@ def check(
 ) -> None:
     """Print a verdict on each of the paper's claims: reproduced, not reproduced, too few runs, or not run.
 
-    With --power, print how many seeds per net show each claim with a probability of 80%, if the paper's numbers are
-    true (at another scale than the paper's: if ours are).
+    With --power, print how many seeds per net show each claim with a probability of 80%, assuming that the paper's
+    numbers are true (at another scale than the paper's: that ours are).
     """
     import json
 
@@ -53,7 +53,7 @@ def check(
     from resnet_cli.storage.store import Store
 
     store, chosen = Store.open(results_dir), parse_depths(depths)
-    if name is None:  # options that are about some experiments only leave the others out
+    if name is None:  # options that apply only to some experiments exclude the others
         claiming = [each for each in every_experiment(chosen) if each.claims]
         summaries = [summarize(store, *each) for each in shown_variants(store, claiming, asked)]
     else:

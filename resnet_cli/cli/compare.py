@@ -1,4 +1,4 @@
-"""`resnet compare`: two results folders beside each other, of two machines or two versions."""
+"""`resnet compare`: compares two results folders, of two machines or two versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ComparisonFormat = Literal["rich", "csv", "md", "json"]
 FORMAT_OF_SUFFIX: dict[str, ComparisonFormat] = {".csv": "csv", ".md": "md", ".json": "json"}
 COMMIT, COMMIT_DIGITS = re.compile("[0-9a-f]{40}"), 10
-MOST_VALUES = 3  # of a field of the environments, in a table for people
+MOST_VALUES = 3  # of a field of the environments, that a printed table shows
 
 
 def compare(
@@ -36,9 +36,7 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", parser=path_given, help="Another one.")],
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="EXPERIMENT", help="Only this experiment's runs, tested as it says (default: every run)."
-        ),
+        typer.Argument(metavar="EXPERIMENT", help="Only this experiment's runs, by its own test (default: every run)."),
     ] = None,
     *,
     any_precision: Annotated[
@@ -72,7 +70,7 @@ def compare(
     experiment = load_experiment(name, parse_depths(depths)) if name else None
     for path in (a, b):
         if not (path / "runs").is_dir():
-            raise BadInputError(f"{path}: no results folder; it has no runs/")
+            raise BadInputError(f"{path}: not a results folder: it has no runs/")
 
     from rich.console import Console
 
@@ -96,7 +94,7 @@ def compare(
 
 
 def _cells(frame: pd.DataFrame, trained: Collection[str]) -> pd.DataFrame:
-    """The rows of one scale as people read them; a net's name stands in its first row only."""
+    """The rows of one scale, formatted for people; a net's name is in its first row only."""
     import pandas as pd
 
     from resnet_cli.report.cells import MINUS, mean_in_words, signed
@@ -117,13 +115,13 @@ def _cells(frame: pd.DataFrame, trained: Collection[str]) -> pd.DataFrame:
 def _notes(comparison: FolderComparison) -> list[str]:
     frame = comparison.frame
     tests = ", ".join(f"{metric.heading} ({metric.unit})" for metric in comparison.metrics)
-    what = f"test: {tests} after the last update; training: running, on augmented batches."
+    what = f"test: {tests} after the last update; training: the running error, on augmented batches."
     notes = [f"{what} Mean ± standard deviation over n finished runs."]
     if comparison.intervals:
         notes.append(
             f"95% interval: of the difference of the means, by Welch's t, where both have two runs or more. "
-            f"* excludes 0: {comparison.excluding_zero} of {comparison.intervals}; were there no difference anywhere, "
-            f"{comparison.expected_by_chance:.2g} would by chance."
+            f"* excludes 0: {comparison.excluding_zero} of {comparison.intervals}; if there were no difference "
+            f"anywhere, {comparison.expected_by_chance:.2g} would do so by chance."
         )
     if ((frame["difference"] == 0) & frame["low"].isna() & (frame["n_a"] > 1)).any():
         notes.append("No interval where both have the same errors, seed by seed: such runs are not independent.")
@@ -137,7 +135,7 @@ def _notes(comparison: FolderComparison) -> list[str]:
 
 
 def _logs_in_words(logs: pd.DataFrame) -> list[str]:
-    """For each net the seeds that both have run, and the update at which their logs part."""
+    """For each net, the seeds that both have run, and the update from which their logs differ."""
     import pandas as pd
 
     scales_of_net = Counter(logs.drop_duplicates(["net", "scale"])["net"])
@@ -148,9 +146,7 @@ def _logs_in_words(logs: pd.DataFrame) -> list[str]:
         for update in its["differs_from"].drop_duplicates():
             alike = its["differs_from"].isna() if pd.isna(update) else its["differs_from"] == update
             seeds = ", ".join(map(str, its.loc[alike, "seed"]))
-            parts.append(
-                f"{'the same bits' if pd.isna(update) else f'others from update {update:,} on'} (seed {seeds})"
-            )
+            parts.append(f"{'identical' if pd.isna(update) else f'different from update {update:,} on'} (seed {seeds})")
         where = f" ({scale})" if scales_of_net[net] > 1 else ""
         lines.append(f"Logs, {net}{where}: {'; '.join(parts)}.")
     return lines

@@ -45,7 +45,7 @@ def verify(
     _val_labels: ValLabels = None,
     workers: options.Workers = None,
 ) -> None:
-    """Look at all of a dataset."""
+    """Check all of a dataset."""
     from rich.console import Console
 
     from resnet_cli.identity import Variant
@@ -86,7 +86,7 @@ def fetch(task: Task, data_dir: Path, console: Console) -> Path:
     """Downloads a task's dataset with a progress bar on the console; returns the folder that has it.
 
     Raises:
-        BadInputError: It cannot be had.
+        BadInputError: It cannot be downloaded.
     """
     from rich.progress import Progress
 

@@ -55,7 +55,7 @@ def doctor(
         _show_devices(prove=prove)
     except BadInputError as error:
         obstacles.append(str(error))
-    except Exception as error:  # a pair that does not fit can raise nearly anything
+    except Exception as error:  # an incompatible pair can raise nearly anything
         in_the_way = explanation(error)
         if in_the_way is None:
             raise
@@ -70,7 +70,7 @@ def doctor(
 
 
 def _show_devices(*, prove: bool) -> None:
-    """Loads torch and torchvision, and compiles a trifle, or a net in each precision."""
+    """Loads torch and torchvision, and compiles a small function, or a net in each precision."""
     import torch
     import torchvision  # type: ignore[import-untyped]
 
@@ -96,9 +96,9 @@ def _show_devices(*, prove: bool) -> None:
 
 
 def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: list[StepName]) -> Iterator[str]:
-    """What a few updates of a net by the plain step and these have shown, up to the first that agrees.
+    """Compares a few updates of a net by each of these steps with the plain step's, up to the first that agrees.
 
-    Runs do it by themselves, each with its own net.
+    A run does this by itself, with its own net.
     """
     from resnet_cli.data import synthetic
     from resnet_cli.device.torch_device import prepare
@@ -115,7 +115,7 @@ def _agreement(device: torch.device, precision: Literal["fp32", "bf16"], steps: 
 
 
 def _data_obstacles(folder: Path) -> list[str]:
-    """What can be downloaded must be there; other data need not, but what is there must be whole."""
+    """Problems with data: what can be downloaded must be there; other data may be missing, but not incomplete."""
     from resnet_cli.identity import Variant
     from resnet_cli.tasks import TASKS
 
@@ -126,7 +126,7 @@ def _data_obstacles(folder: Path) -> list[str]:
             continue
         if not task.is_downloadable and not place.is_dir():
             without = "--tiny and --dataset-root" if task.folder else "--tiny"
-            _say(f"{task.title}: not in {place}; its experiments have {without} without it")
+            _say(f"{task.title}: not in {place}; without it, its experiments run with {without}")
         elif problem := task.obstacle(Variant(dataset=task.dataset), folder):
             problems.append(problem)
         else:
@@ -135,7 +135,7 @@ def _data_obstacles(folder: Path) -> list[str]:
 
 
 def _run_obstacles(store: Store) -> list[str]:
-    """Runs that are damaged or could not go on. One that another process is training is left alone."""
+    """Runs that are damaged or cannot continue. A run that another process is training is not checked."""
     from resnet_cli.runs.left_out import left_out
     from resnet_cli.storage import run_folder
     from resnet_cli.train import checkpoint
@@ -165,7 +165,7 @@ def _run_obstacles(store: Store) -> list[str]:
 
 
 def _damage(folder: Path) -> list[str]:
-    """What is wrong with a finished run's files; those that are not there may be kept elsewhere, but for the logs."""
+    """What is wrong with a finished run's files. Only the logs must be there: other files may be kept elsewhere."""
     from resnet_cli.storage import run_folder
 
     problems = []
@@ -191,11 +191,11 @@ def _disk_obstacles(results: Path) -> list[str]:
         return [f"{results}: cannot be written and locked: {reason}; choose another --results-dir"]
     free = shutil.disk_usage(there).free
     _say(f"results: {results}, {free / 1e9:.0f} GB free")
-    return [f"{results}: {free:,} bytes free, {ENOUGH_DISK:,} wanted"] if free < ENOUGH_DISK else []
+    return [f"{results}: {free:,} bytes free, {ENOUGH_DISK:,} needed"] if free < ENOUGH_DISK else []
 
 
 def _try_out(folder: Path) -> None:
-    """Does to a file all that a run does to its own: writes, syncs, renames, locks, removes it.
+    """Tries all that a run does with its files: writes, syncs, renames, locks and removes one.
 
     Raises:
         OSError: One of them fails.
@@ -209,7 +209,7 @@ def _try_out(folder: Path) -> None:
     try:
         run_folder.replace_file(probe, b"a probe")
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # without locks, filelock makes do with a file that outlives a kill
+            warnings.simplefilter("error")  # without locks, filelock falls back on a file that outlives a kill
             with filelock.FileLock(lock, timeout=0):
                 pass
     finally:

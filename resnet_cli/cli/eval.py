@@ -140,14 +140,14 @@ def evaluate_weights(
             parser=path_given,
             metavar="<path>",
             rich_help_panel=OUTPUT,
-            help="Write the scores to this npz file, for an ensemble; of a detector, what it found, in COCO's JSON.",
+            help="Write the scores to this npz file, for an ensemble; for a detector, its detections in COCO's JSON.",
         ),
     ] = None,
     form: Annotated[
         Literal["rich", "json"], typer.Option("--format", rich_help_panel=OUTPUT, help="Format of the answer.")
     ] = "rich",
 ) -> None:
-    """Test weights, ours or others', or an ensemble. Prints top-1 and top-5 error; of a detector, average precision."""
+    """Test weights, ours or others', or an ensemble. Print top-1 and top-5 error; for a detector, average precision."""
     from resnet_cli.cli.eval_detector import ask_detector, is_of_detector, test_detector
     from resnet_cli.cli.given import ask
 
@@ -285,7 +285,7 @@ def _test(
 
 
 def _in_order(data: Any, order: ClassOrder) -> tuple[Any, str | None]:
-    """The dataset with classes that are numbers in this order, and what was done, if there is a choice."""
+    """The dataset with numbered classes in this order, and a line that says so; None if there is no choice."""
     from resnet_cli.data import PhotoDataset
     from resnet_cli.weights.foreign import by_number, renumbered
 
@@ -293,8 +293,8 @@ def _in_order(data: Any, order: ClassOrder) -> tuple[Any, str | None]:
     if numbers is None or not isinstance(data, PhotoDataset):
         return data, None
     other = "text" if order == "number" else "number"
-    kinds = {"number": "of their numbers", "text": "of text"}
-    said = f"folders named by numbers, in the order {kinds[order]}; --class-order {other} takes that {kinds[other]}"
+    kinds = {"number": "by number", "text": "as text"}
+    said = f"folders named by numbers, sorted {kinds[order]}; --class-order {other} sorts them {kinds[other]}"
     return (renumbered(data, numbers) if order == "number" else data), said
 
 

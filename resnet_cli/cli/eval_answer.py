@@ -1,4 +1,4 @@
-"""What `resnet eval` answers: errors with their intervals, the paper's numbers, and the words for people."""
+"""The answer of `resnet eval`: errors with their intervals, the paper's numbers, and the printed lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def data_in_words(variant: Variant, name: str, classes: int) -> str:
-    """The data, and that they are not the paper's where they are not."""
+    """The name of the data, and a remark if they are not the paper's."""
     title = variant.task.title
     if variant.dataset == variant.task.dataset:
         return title if variant.split == "full" else f"{title}, the 5k held out of training"
@@ -35,7 +35,7 @@ def errors(top1: float, top5: float, images: int) -> dict[str, Any]:
 
 
 def papers(request: Request) -> dict[str, Any] | None:
-    """The paper's numbers for this net and test, and whether ours may stand beside them; None if it gives none."""
+    """The paper's numbers for this net and test, and whether ours are comparable; None if the paper gives none."""
     from resnet_cli.experiment import load_experiment
 
     if request.sides and request.photos and request.sides != request.photos.dense_sides:
@@ -53,7 +53,7 @@ def papers(request: Request) -> dict[str, Any] | None:
 
 
 def _is_papers(run: RunSpec | None) -> bool:
-    """Whether a run followed the paper; others' weights do for all that we know."""
+    """Whether a run followed the paper; weights of others are assumed to."""
     from resnet_cli.identity import RunSpec, Variant
 
     return run is None or run == RunSpec.of(
@@ -65,7 +65,7 @@ def _is_papers(run: RunSpec | None) -> bool:
 
 
 def print_answer(answer: dict[str, Any]) -> None:
-    """Writes it for people."""
+    """Prints the answer for people."""
     from rich.console import Console
 
     console = Console()
@@ -108,7 +108,7 @@ def _detector_lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
     said = "no number for this net and test"
     if paper:
         numbers = ", ".join(f"{names[key]} {value:.2f}" for key, value in paper["metrics"].items())
-        mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained otherwise"
+        mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained differently"
         said = f"{numbers} ({paper['table']}){mark}"
     return [
         ("net", f"{answer['net']}, {answer['parameters']:,} parameters"),
@@ -128,5 +128,5 @@ def _paper_in_words(paper: dict[str, Any] | None) -> str:
     if paper is None:
         return "no number for this net and test"
     top5 = "" if paper["top5_error"] is None else f", top-5 {paper['top5_error']:.2f}"
-    mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained otherwise"
+    mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained differently"
     return f"top-1 {paper['top1_error']:.2f}{top5} ({paper['table']}){mark}"

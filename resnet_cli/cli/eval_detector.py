@@ -34,8 +34,8 @@ class DetectorRequest:
     """What to test.
 
     Attributes:
-        net: One of ours; None: one of torchvision's, of this name.
-        run: The run whose weights they are, if it is one of ours.
+        net: One of our nets; None for torchvision's net of this name.
+        run: The run that the weights are from, if they are from one of ours.
         variant: Names the dataset to test on, the precision, and what the weights assume.
     """
 
@@ -58,7 +58,7 @@ def is_of_detector(name: str, weights: str, dataset: str | None) -> bool:
 def ask_detector(
     name: str, weights: str, dataset: str | None, convention: str | None, precision: Precision | None
 ) -> DetectorRequest:
-    """The options together, and what they leave unsaid.
+    """Combines the options, and fills in the defaults.
 
     Raises:
         BadInputError: They contradict one another.
@@ -66,28 +66,28 @@ def ask_detector(
     run, is_theirs = _run_of(weights), THEIRS.fullmatch(name) is not None
     if dataset is None and run is None:
         known = ", ".join(each for task in TASKS if isinstance(task, Detection) for each in task.datasets)
-        raise BadInputError(f"--dataset: name the test set of {name}; there are {known}")
+        raise BadInputError(f"--dataset: name the test set for {name}; choose from {known}")
     variant = run.variant if run else Variant(dataset=str(dataset))
     variant = variant.model_copy(
         update={"dataset": dataset or variant.dataset, "precision": precision or variant.precision}
     )
     task = variant.task
     if not isinstance(task, Detection):
-        raise BadInputError(f"--dataset {dataset}: {name} is a detector, and this is no dataset for detection")
+        raise BadInputError(f"--dataset {dataset}: not a dataset for detection, but {name} is a detector")
     if convention and (run or is_theirs):
-        whose = f"the run in {weights} says" if run else f"{name} says itself"
-        raise BadInputError(f"--convention {convention}: {whose} what its weights assume; leave it out")
+        whose = f"the run in {weights}" if run else f"{name}"
+        raise BadInputError(f"--convention {convention}: {whose} determines what its weights assume; leave it out")
     if convention and convention not in PIXELS:
         raise BadInputError(f"--convention {convention}: for a detector choose {', '.join(PIXELS)}")
     if is_theirs and variant.precision == "bf16":
-        raise BadInputError(f"--precision bf16: torchvision computes {name}'s boxes in it, too coarsely; choose fp32")
+        raise BadInputError(f"--precision bf16: too coarse for {name}'s boxes, which torchvision computes; choose fp32")
     if is_theirs:
         return DetectorRequest(name, None, weights, None, task, variant)
     net = _net(task, name)
     if run and run.net != net:
         raise BadInputError(f"{weights}: a run of {run.net.name}, not of {name}")
     if run is None and "thin" in net.family:
-        raise BadInputError(f"{name}: the settings of its test are in its run's folder; give that by --weights")
+        raise BadInputError(f"{name}: the settings of its test are in its run's folder; give that to --weights")
     if convention in ("torchvision", "caffe"):
         # The part behind the convention's name tells runs apart; nothing is trained here.
         variant = variant.model_copy(update={"weights": f"{convention}-00000000"})
@@ -101,8 +101,8 @@ def test_detector(
 
     Args:
         request: What to test.
-        key: Which state dict, where a file holds several.
-        folder: That holds the dataset.
+        key: Which state dict to take, if the file holds several.
+        folder: The folder that holds the dataset.
         device: As `--device` names it.
         console: For progress.
 
@@ -115,7 +115,7 @@ def test_detector(
 
     task, variant, weights = request.task, request.variant, request.weights
     chosen = choose_device(device)
-    url = _their_url(request) if weights == TORCHVISION else None  # before the data: a wrong name is told at once
+    url = _their_url(request) if weights == TORCHVISION else None  # before the data: a wrong name is reported at once
     data = task.open_test(variant, folder)
     path = torchvision_file(url) if url else Path(weights)
     state, taken = read_copy(path, key)
@@ -147,7 +147,7 @@ def test_detector(
 
 
 def _run_of(weights: str) -> RunSpec | None:
-    """The run whose weights they are, given by its folder or by the file in it."""
+    """The run that the weights are from, given by its folder or by the file in it; None if from no run."""
     path = Path(weights)
     return run_of(str(path.parent)) if path.name == run_folder.WEIGHTS else run_of(weights)
 
@@ -160,10 +160,10 @@ def _net(task: Detection, name: str) -> Net:
 
 
 def _classes(state: Mapping[str, Tensor], weights: object, task: Detection, data: DetectionData, *also: int) -> int:
-    """How many classes a detector tells apart.
+    """The number of a detector's classes.
 
     Raises:
-        BadInputError: The weights are no R-CNN's, or there are as many neither in the data nor in `also`.
+        BadInputError: The weights are not an R-CNN's, or the number is neither the data's nor in `also`.
     """
     try:
         classes = task.classes_of(state)
@@ -190,7 +190,7 @@ def _ours(request: DetectorRequest, state: Mapping[str, Tensor], data: Detection
 
 
 def _theirs(request: DetectorRequest, state: Mapping[str, Tensor], path: Path, data: DetectionData) -> Any:
-    """One of torchvision's; of 90 classes its labels are COCO's ids."""
+    """One of torchvision's detectors; if it has 90 classes, its labels are COCO's ids."""
     from resnet_cli.nets import torchvision_rcnn
     from resnet_cli.weights.read import load_by_name
 
@@ -207,7 +207,7 @@ def _theirs(request: DetectorRequest, state: Mapping[str, Tensor], path: Path, d
 
 
 def _their_url(request: DetectorRequest) -> str:
-    """Where torchvision has the first weights of one of its detectors, COCO_V1."""
+    """The address of the first weights (COCO_V1) that torchvision has for one of its detectors."""
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
     from resnet_cli.nets import torchvision_rcnn
@@ -219,7 +219,7 @@ def _their_url(request: DetectorRequest) -> str:
 
 
 def _papers(request: DetectorRequest) -> dict[str, Any] | None:
-    """The paper's numbers for this net on the paper's test set, and whether ours may stand beside them."""
+    """The paper's numbers for this net on the paper's test set, and whether ours are comparable."""
     from resnet_cli.experiment import experiment_names, load_experiment
 
     task, run, dataset = request.task, request.run, request.variant.dataset
@@ -240,7 +240,7 @@ def _papers(request: DetectorRequest) -> dict[str, Any] | None:
 
 
 def _is_papers(run: RunSpec | None) -> bool:
-    """Whether a run followed the paper; others' weights do for all that we know."""
+    """Whether a run followed the paper; weights of others are assumed to."""
     if run is None:
         return True
     paper = Variant(dataset=run.task.dataset, precision=run.variant.precision)
@@ -248,4 +248,4 @@ def _is_papers(run: RunSpec | None) -> bool:
 
 
 def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124  JSON has no number for what is none
+    return None if value != value else value  # noqa: PLR0124  JSON has no NaN

@@ -42,7 +42,7 @@ def test_ensemble(paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
 
 
 def _scores_file(path: Path) -> Path:
-    """A file of scores, itself or in a run's folder: of its dense test, else of its 10-crop test."""
+    """The file of scores: the path itself, or in a run's folder that of the dense test, else of the 10-crop test."""
     from resnet_cli.storage import run_folder
 
     if not path.is_dir():

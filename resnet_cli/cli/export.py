@@ -70,7 +70,7 @@ def export(
 
     run = exporting.read_finished(folder)
     if folder.parent == store.root / "runs" and folder.name != run.run_id:
-        raise BadInputError(f"{folder / run_folder.SPEC}: of {run.run_id}, not of this folder's run; restore it")
+        raise BadInputError(f"{folder / run_folder.SPEC}: describes {run.run_id}, not this folder's run; restore it")
     if dataset_root:
         check_takes_folder(run.task, run.run_id)
     _check(run, target)
@@ -102,10 +102,10 @@ def export(
 
 
 def _check(run: RunSpec, target: Target) -> None:
-    """Whether the run can be exported so.
+    """Checks that the run can be exported to this target.
 
     Raises:
-        BadInputError: It cannot.
+        BadInputError: It cannot be.
     """
     from resnet_cli.weights import export as exporting
 
@@ -122,7 +122,7 @@ def _check(run: RunSpec, target: Target) -> None:
 
 
 def _results(run: RunSpec, folder: Path, data_dir: Path, dataset_root: Path | None) -> bytes:
-    """What the run kept of its test, for others' evaluators."""
+    """The detections that the run kept from its test, in the format of others' evaluators."""
     from resnet_cli.storage import run_folder
     from resnet_cli.tasks import open_dataset
 
@@ -130,26 +130,26 @@ def _results(run: RunSpec, folder: Path, data_dir: Path, dataset_root: Path | No
     opened = partial(open_dataset, run.variant, data_dir, protocol=run.protocol, dataset_root=dataset_root)
     content = run.task.results(kept, opened)
     if content is None:
-        raise BadInputError(f"{run.run_id}: --to results: is of detectors; {run_folder.PREDICTIONS} has what it kept")
+        raise BadInputError(f"{run.run_id}: --to results: only for detectors; see its {run_folder.PREDICTIONS}")
     return content
 
 
 def _folder(name: str, store: Store) -> Path:
-    """The folder of the run that is meant."""
+    """The folder of the run, given by its folder or its name."""
     from resnet_cli.storage import run_folder
 
     path = path_given(name)
     for folder in (store.root / "runs" / name, path):
         if (folder / run_folder.SPEC).is_file():
             return folder
-    raise BadInputError(f"'{name}': neither a run's folder nor the name of one in {store.root / 'runs'}")
+    raise BadInputError(f"'{name}': neither a run's folder nor the name of a run in {store.root / 'runs'}")
 
 
 def _dataset(run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, needed: bool) -> Any:
-    """The data that the run was trained on, whose mean it subtracts; None, which is told, if they are not there.
+    """The data that the run was trained on, whose mean it subtracts; None, with a printed line, if they are missing.
 
     Raises:
-        BadInputError: They are needed and not there.
+        BadInputError: They are needed, but missing.
     """
     from resnet_cli.tasks import open_dataset
 
@@ -167,7 +167,7 @@ def _dataset(run: RunSpec, data_dir: Path | None, dataset_root: Path | None, *, 
             raise BadInputError(
                 f"the training images' mean is computed from the images, which are needed once: {error}"
             ) from error
-        _say(f"without the training images' mean: {error}")
+        _say(f"exported without the training images' mean: {error}")
         return None
 
 

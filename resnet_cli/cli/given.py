@@ -1,4 +1,4 @@
-"""What `resnet eval` tests: its options together, and the defaults of those that are not given."""
+"""What `resnet eval` tests: checks its options together, and fills in the defaults."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Net, Photos
     from resnet_cli.tasks.task import Task
 
-TORCHVISION = "torchvision"  # as --weights: its own
+TORCHVISION = "torchvision"  # the value of --weights that asks for torchvision's own
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to test, with everything that the options leave unsaid.
+    """What to test, with all defaults filled in.
 
     Attributes:
-        run: The run whose weights they are, if it is one of ours.
-        constants: Mean and standard deviation of each channel, where they were given in place of the convention's.
-        sides: Shorter sides of the fully convolutional test, where they were asked for.
+        run: The run that the weights are from, if they are from one of ours.
+        constants: Mean and standard deviation of each channel, if they were given in place of the convention's.
+        sides: Shorter sides of the fully convolutional test, if they were given.
     """
 
     net: Net
@@ -47,7 +47,7 @@ class Request:
 
 
 def run_of(weights: str) -> RunSpec | None:
-    """The run in whose folder the weights are; None if they are in none."""
+    """The run whose folder the weights are in; None if they are in no run's folder."""
     if weights == TORCHVISION:
         return None
     path = Path(weights) / run_folder.SPEC
@@ -71,14 +71,14 @@ def ask(
     mean: str | None = None,
     std: str | None = None,
 ) -> Request:
-    """The options together, and what they leave unsaid.
+    """Combines the options, and fills in the defaults.
 
     Raises:
         BadInputError: They contradict one another.
     """
     if dataset_root and dataset not in (None, with_folder().dataset):
-        place = f"{with_folder().title}'s place"
-        raise BadInputError(f"--dataset-root: a folder of classes in {place}; leave out --dataset {dataset}")
+        place = f"{with_folder().title}"
+        raise BadInputError(f"--dataset-root: a folder of classes replaces {place}; leave out --dataset {dataset}")
     run = run_of(weights)
     convention = convention or ("torchvision" if weights == TORCHVISION else "paper")
     if dataset_root:
@@ -99,7 +99,7 @@ def ask(
     elif run and dataset in (None, run.variant.dataset):
         variant = run.variant
         if variant.source:
-            raise BadInputError(f"--dataset-root: say where the run's data are, the folder of {variant.source}")
+            raise BadInputError(f"--dataset-root: give the folder of the run's data, {variant.source}")
     else:
         variant = Variant(dataset=dataset or task.dataset)
     photos = (run and run.protocol.photos) or task.protocol.photos
@@ -120,7 +120,7 @@ def _task(name: str, convention: ConventionName) -> Task:
     """The task that has a net of this name, and weights of this convention.
 
     Raises:
-        BadInputError: None has, or both.
+        BadInputError: No task has them, or several have.
     """
     there: list[Task] = []
     problems = []
@@ -143,12 +143,12 @@ def _task(name: str, convention: ConventionName) -> Task:
 
 def _views(task: Task, photos: Photos | None, crops: str | None, scales: str | None) -> str:
     if crops and scales is not None:
-        raise BadInputError("--scales: is another test than --crops; leave one of them out")
+        raise BadInputError("--scales: a different test from --crops; leave one of them out")
     if photos is None and (scales is not None or crops == "10"):
         given = "--crops 10" if scales is None else "--scales"
         others = titles(lambda other: "10-crop" in other.views)
         single = f"{task.title}'s are tested on the single view (section {task.section})"
-        raise BadInputError(f"{given}: of {others}'s nets; {single}")
+        raise BadInputError(f"{given}: only for {others}'s nets; {single}")
     if scales is not None:
         return "dense"
     return "10-crop" if crops == "10" else "1-crop"
@@ -173,7 +173,7 @@ def _constants(mean: str | None, std: str | None) -> Constants | None:
         raise BadInputError(f"--{'std' if mean is None else 'mean'}: needs --{'mean' if mean is None else 'std'}")
     means, stds = _three("mean", mean), _three("std", std)
     if max(*means, *stds) > 1:
-        raise BadInputError("--mean, --std: of pixels on the scale 0 to 1; divide those of pixels from 0 to 255 by 255")
+        raise BadInputError("--mean, --std: for pixels on the scale 0 to 1; divide values on the scale 0 to 255 by 255")
     if min(stds) <= 0:
         raise BadInputError(f"--std {std}: must be above 0")
     return means, stds

@@ -16,7 +16,7 @@ VARIABLE = "RESNET_VAL_LABELS"  # data.folder reads it
 
 
 def _remember(path: Path | None) -> Path | None:
-    """Puts the file where the processes and the jobs that this command starts find it: into the environment.
+    """Puts the file into the environment, where the processes and the jobs that this command starts find it.
 
     Raises:
         BadInputError: There is no such file.

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     streams.install()
     code = _exit_code(arguments) or (EXIT_READER_GONE if streams.reader_gone() else 0)
-    if "torch" not in sys.modules:  # whose libraries complain at exit of objects that were not collected
+    if "torch" not in sys.modules:  # its libraries complain at exit about objects that were not collected
         gc.freeze()  # else Python searches all objects for cycles before it ends, a seventh of `list`'s time
     sys.exit(code)
 
@@ -101,7 +101,7 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _needed(arguments: list[str]) -> Iterable[str]:
-    """The command that is called; every one where none is, for the help and for what is like a mistaken name."""
+    """The command that is called; all commands if it is unknown or missing, for the help and for similar names."""
     called = next((each for each in arguments if each != "--debug"), None)
     return [called] if called in COMMANDS else COMMANDS
 
@@ -130,8 +130,8 @@ def _report(error: Exception) -> int:
 
 
 def _one_line(message: str) -> str:
-    """A message on one line that does nothing to the terminal, its middle left out if it is longer than a screen."""
-    # Spaces stay as they are: they may be of a path that is to be pasted.
+    """A message on one line without control characters; if it is longer than a screen, its middle is left out."""
+    # Spaces stay as they are: they may belong to a path that is to be pasted.
     joined = re.sub(r"\s*[\n\r]\s*", " ", message.strip())
     line = streams.printable(joined)
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 400]} ... {line[-400:]}"

@@ -1,6 +1,6 @@
 """`resnet run --minutes` and `--estimate`: how long runs take, measured here before they start.
 
-`--minutes` chooses the schedule that fits into the time there is; an earlier call's choice is kept.
+`--minutes` chooses the longest schedule that fits into the available time; an earlier call's choice is used again.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def check_measured(
     minutes: float | None, schedule: float | None, launcher: str, ranks: int, *, tiny: bool, estimate: bool
 ) -> None:
-    """Whether runs may be measured before they start, if that is asked for.
+    """Checks that the options allow a measurement before the runs start, if one is asked for.
 
     Raises:
-        BadInputError: There is no time, or another option says the schedule, or it is not this process that trains.
+        BadInputError: The time is not above 0, another option sets the schedule, or not this process alone trains.
     """
     if minutes is None and not estimate:
         return
@@ -58,11 +58,11 @@ class Forecast:
     """How long an experiment's runs take here, if `--minutes` or `--estimate` asks for it.
 
     Attributes:
-        only: As `plan` takes it, and `seeds`.
-        minutes: The time there is; None: as much as is needed.
-        made: Gives the settings of the training.
-        console: Is told what was measured.
-        began: From when on the time counts, on the monotonic clock.
+        only: As in `plan`, and likewise `seeds`.
+        minutes: The available time; None for as much as is needed.
+        made: Makes the settings of the training.
+        console: Where the measurement is printed.
+        began: When the available time began, on the monotonic clock.
     """
 
     experiment: Experiment
@@ -77,10 +77,10 @@ class Forecast:
     began: float = field(default_factory=time.monotonic)
 
     def variant_to_train(self, *, keep: bool) -> Variant:
-        """The variant, after what is asked for was measured and said: `--minutes` chooses its schedule.
+        """Measures and prints what is asked for; returns the variant, whose schedule `--minutes` chooses.
 
         Args:
-            keep: Whether a choice may be kept.
+            keep: Whether a choice may be saved.
 
         Raises:
             BadInputError: No schedule fits, the experiment is on photographs, or device or data cannot be used.
@@ -96,9 +96,9 @@ class Forecast:
         return self.made()
 
     def _fitting_variant(self, *, keep: bool) -> Variant:
-        """The variant with the longest schedule by which all of the experiment fits into the minutes; says why.
+        """The variant with the longest schedule with which all of the experiment fits into the minutes; prints why.
 
-        It is measured once: the choice is kept beside the results if it may be, so that the same call finds its runs
+        It is measured once: the choice is saved beside the results, if `keep`, so that the same call finds its runs
         again.
         """
         from resnet_cli.storage.choices import CHOICES, Choice, keep_choice, kept_choice
@@ -123,7 +123,7 @@ class Forecast:
             kept = None
         if kept:
             schedule = kept.variant.schedule
-            say(self.console, f"{_option(self.minutes)}: schedule {schedule:g}, as kept in {root / CHOICES}.")
+            say(self.console, f"{_option(self.minutes)}: schedule {schedule:g}, as saved in {root / CHOICES}.")
             return kept.variant
         chosen = asked.scheduled(self._longest_schedule())
         if keep:
@@ -131,7 +131,7 @@ class Forecast:
         return chosen.variant
 
     def _say_estimate(self) -> None:
-        """Measures the updates of the runs that are missing, and says how long all of them take."""
+        """Measures the updates of the missing runs, and prints how long all of them take."""
         from resnet_cli.runs import fit
         from resnet_cli.runs.estimate import duration
 
@@ -141,7 +141,7 @@ class Forecast:
         if not missing:
             return
         measured = self._measure({schedule: missing})
-        say(self.console, f"Milliseconds an update here{self._speeds(missing, measured)}.")
+        say(self.console, f"Milliseconds per update here{self._speeds(missing, measured)}.")
         time_needed = duration(fit.seconds_needed(missing, measured, self._settings.jobs))
         say(self.console, f"{len(missing)} runs: about {time_needed} here, longer if other programs need the machine.")
 
@@ -149,12 +149,12 @@ class Forecast:
         from resnet_cli.device.torch_device import check_precision
 
         option, experiment, settings = _option(self.minutes), self.experiment, self._settings
-        device = settings.place  # says that it is not here before all else
+        device = settings.place  # first, as it reports a device that is not available
         if not experiment.runs:
             raise BadInputError(f"{option}: {experiment.name} trains no net")
         if experiment.protocol.photos or not experiment.task.compiles:
-            whose = f"{experiment.name} has {experiment.task.title}'s"
-            raise BadInputError(f"{option}: is for images in memory, and {whose}; leave it out")
+            whose = f"{experiment.name} uses {experiment.task.title}"
+            raise BadInputError(f"{option}: works only for images in memory, but {whose}; leave it out")
         check_precision(device, self.variant.precision)
         settings.check_data(self._runs(1.0))
 
@@ -173,10 +173,10 @@ class Forecast:
             raise BadInputError(
                 f"{option}: too short for {self.experiment.name}: its shortest schedule, {shortest:g}, needs "
                 f"--minutes {enough} here; or make fewer runs: --only, --seeds 1. "
-                f"Milliseconds an update{self._speeds(due[shortest], measured)}"
+                f"Milliseconds per update{self._speeds(due[shortest], measured)}"
             )
         if due[schedule]:
-            say(self.console, f"Milliseconds an update here{self._speeds(due[schedule], measured)}.")
+            say(self.console, f"Milliseconds per update here{self._speeds(due[schedule], measured)}.")
         longer = fit.next_longer(schedule)
         beyond = f"; {longer:g} would take {duration(seconds[longer])}" if longer else ""
         say(
@@ -188,7 +188,7 @@ class Forecast:
 
     @property
     def _left(self) -> float:
-        """The seconds that are left; measuring has taken its part."""
+        """The seconds that are left after the measurement so far."""
         return 60 * (self.minutes or math.inf) - (time.monotonic() - self.began)
 
     def _runs(self, schedule: float) -> tuple[RunSpec, ...]:
@@ -199,7 +199,7 @@ class Forecast:
         return plan(self.experiment, variant, only=self.only, seeds=self.seeds)
 
     def _due(self, schedule: float) -> list[Due]:
-        """What is still to be made with this schedule."""
+        """What remains to be trained and tested with this schedule."""
         from resnet_cli.runs.fit import Due
         from resnet_cli.runs.one_run import wants_compiled
 
@@ -234,7 +234,7 @@ class Forecast:
         return replace(compiled, speeds=plain.speeds + compiled.speeds)
 
     def _speeds(self, due: Sequence[Due], measured: Measured) -> str:
-        """Each net's milliseconds an update and its step; those that were not measured are in proportion."""
+        """Each net's milliseconds per update and its step; nets that were not measured are estimated in proportion."""
         from resnet_cli.runs.estimate import speed_of
 
         words = {}

@@ -182,7 +182,7 @@ def parse_depths(text: str | None) -> tuple[int, ...] | None:
 def chosen_precision(
     precision: PrecisionChoice | None, device: str = "auto", console: Console | None = None
 ) -> Precision | None:
-    """The precision that is asked for; `auto` is the one that fits this device. The console is told what it means here.
+    """The precision that is asked for; `auto` is the one that fits this device. Prints what it means on this device.
 
     Raises:
         BadInputError: There is no such device here.
@@ -217,14 +217,14 @@ def every_experiment(depths: tuple[int, ...] | None) -> list[Experiment]:
 
 
 def worker_count(workers: int | None, sharing: int = 1) -> int:
-    """The threads of each training that read photographs: as asked, else its share of the cores."""
+    """The threads of each training that read photographs: the number given, else its share of the cores."""
     return max(1, (os.cpu_count() or 1) // sharing) if workers is None else workers
 
 
 def cluster(
     launcher: str, slurm: list[str] | None, jobs: int | None, ranks: int, precision: PrecisionChoice | None
 ) -> dict[str, str | bool] | None:
-    """What sbatch is to be told where a cluster is to train; None where this machine is.
+    """The options for sbatch if a cluster is to train; None if this machine is.
 
     Raises:
         BadInputError: The options contradict one another or torchrun, or jobs cannot be submitted from here.
@@ -240,7 +240,7 @@ def cluster(
             f"--jobs {jobs}: applies to --launcher local; SLURM decides how many jobs run at the same time"
         )
     if ranks > 1:
-        raise BadInputError("--launcher slurm: each job trains a net of its own; torchrun's processes train one")
+        raise BadInputError("--launcher slurm: each job trains its own net; torchrun's processes train one together")
     if precision == "auto":
         raise BadInputError("--precision auto: checks this machine, not the cluster's; give fp32, tf32 or bf16")
     from resnet_cli.runs.slurm import check_installed, parse_options

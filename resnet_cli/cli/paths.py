@@ -1,4 +1,4 @@
-"""Paths that a command line gives, and the way back to them in one that is printed."""
+"""Paths that are given on the command line, and the option that repeats them in a printed command."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from resnet_cli.shell import expanded
 
 
 def path_given(text: str) -> Path:
-    """The path that an option or an argument gives; it may be looked at, whether anything is there or not.
+    """The path that an option or an argument gives, checked to be accessible; nothing need exist there.
 
-    Every path on the command line is read by this: `~` at its start is a home folder.
+    Every path on the command line is read by this function: `~` at its start is a home folder.
 
     Raises:
-        BadInputError: It cannot be: a name that is too long, a loop of links, a folder that is closed to us, a `~` of
-            no user.
+        BadInputError: It is not accessible: a name is too long, links form a loop, a folder may not be entered, or
+            there is no such user after `~`.
     """
     path = Path(expanded(text))
     try:
@@ -28,10 +28,10 @@ def path_given(text: str) -> Path:
 
 
 def weights_given(text: str | None) -> str | None:
-    """What `--weights` gives: a path, read as every other, or the word torchvision."""
+    """The value of `--weights`: a path, read as every other, or the word torchvision."""
     return text if text in (None, "torchvision") else str(path_given(text))
 
 
 def leading_to(results_dir: Path | None) -> list[str]:
-    """The words that lead a command to these results, for one that is printed to be pasted."""
+    """The option that gives a printed command this results folder."""
     return [] if results_dir is None else ["--results-dir", str(results_dir)]

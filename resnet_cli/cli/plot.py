@@ -68,9 +68,9 @@ def plot(
     if run is not None:
         figure, stem = _picture(store, name, Path(run).name, asked, data_folder(data_dir))
     elif any(name in task.pictures for task in TASKS):
-        raise BadInputError(f"{name}: of which run? resnet plot {name} RUN, a name in {store.root / 'runs'}")
+        raise BadInputError(f"{name}: name a run too: resnet plot {name} RUN, with a name in {store.root / 'runs'}")
     elif data_dir is not None:
-        raise BadInputError(f"--data-dir {data_dir}: of a picture of a run; leave it out")
+        raise BadInputError(f"--data-dir {data_dir}: only for a picture of a run; leave it out")
     else:
         figure, stem = _figure(store, name, depths, asked, leading_to(results_dir))
     form = form or FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "png")
@@ -99,7 +99,7 @@ def _picture(store: Store, name: str, run_id: str, asked: Asked, data_dir: Path)
     from resnet_cli.report.pictures import draw_picture
 
     if asked != Asked(dataset_root=asked.dataset_root):
-        raise BadInputError(f"{run_id}: a run's name says all of its scale; leave out the options that say it")
+        raise BadInputError(f"{run_id}: a run's name determines its scale; leave out the options that select one")
     run = next((each for each in store.runs() if each.run_id == run_id), None)
     if run is None:
         raise BadInputError(f"'{run_id}': not the name of a run in {store.root / 'runs'}")

@@ -43,7 +43,7 @@ def report(
     from resnet_cli.storage.store import Store
 
     if output is not None:
-        check_writable(output)  # before all the drawing
+        check_writable(output)  # before the figures are drawn
     store = Store.open(results_dir)
     experiments = every_experiment(parse_depths(depths))
     summaries = [summarize(store, experiment, variant_to_show(store, experiment)) for experiment in experiments]

@@ -39,11 +39,11 @@ def reproduce(
     from resnet_cli.tasks import obstacle
 
     if Ranks.here().count > 1:
-        raise BadInputError("torchrun: several processes train one net together in 'resnet run'")
+        raise BadInputError("torchrun: only 'resnet run' trains one net with several processes")
     store, folder, progress = Store.open(results_dir), options.data_folder(data_dir), Console(stderr=True)
     code, left_out = 0, []
     chosen = options.chosen_precision(precision, device, progress)
-    look = cache(obstacle)  # all experiments on one dataset share its answer, which takes reading every byte
+    look = cache(obstacle)  # all experiments on one dataset share its answer, since it reads every byte
     for name in experiment_names():
         experiment = load_experiment(name)
         asked = Asked(schedule=schedule, tiny=tiny, precision=chosen)

@@ -1,4 +1,4 @@
-"""`resnet run`: trains what is missing, then answers."""
+"""`resnet run`: trains the missing runs, then prints the table and the verdicts."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def run(
             weights=given.files,
         )
 
-    if not ranks.is_first:  # what is trained is the first's to say, as all that is printed
+    if not ranks.is_first:  # only the first rank decides what is trained, and prints
         if not dry_run:
             follow_first(settings())
         return
@@ -160,7 +160,7 @@ def run(
 
 
 def _auto_dataset(task: Task, data_dir: Path, console: Console, *, may_download: bool) -> str:
-    """The task's own dataset, if it is there or can be had; else the embedded one. Says which, and why."""
+    """The task's own dataset, if it is there or can be downloaded; else the embedded one. Prints which, and why."""
     from resnet_cli.cli.data import fetch
     from resnet_cli.identity import Variant
 
@@ -195,7 +195,7 @@ def _print_plan(runs: Sequence[RunSpec], store: Store, scale: str) -> None:
 
     console = Console()
     if not runs:
-        console.print("Nothing to train: it describes nets.", highlight=False)
+        console.print("Nothing to train: this experiment only describes nets.", highlight=False)
         return
     rows = [[each.run_id, f"{each.protocol.iterations:,}", store.status(each).state] for each in runs]
     console.print(Grid(["run", "updates", "state"], rows, (0, 2), title=f"{len(runs)} runs; {scale}"))

@@ -71,10 +71,10 @@ Accumulate = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a command line says of the variant; None where it says nothing.
+    """The options of a command line that choose the variant; None for an option that is not given.
 
     Raises:
-        BadInputError: It names a variant, and says something of one beside.
+        BadInputError: `--at` is given together with another of these options.
     """
 
     at: At = None
@@ -94,10 +94,10 @@ class Asked:
 
 
 def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the options that choose a variant, in place of its parameter `asked`, which has what they say.
+    """Gives a command the options that choose a variant, in place of its parameter `asked`, which gets their values.
 
     Args:
-        without: The options that it has not, or has in its own way.
+        without: The options that the command does not have, or defines itself.
     """
     every = inspect.signature(Asked, eval_str=True).parameters.values()
     shared = [each for each in every if each.name not in without]
@@ -122,9 +122,9 @@ def scale_options(*without: str) -> Callable[[Callable[..., None]], Callable[...
 def wanted_variant(
     experiment: Experiment, asked: Asked, device: str = "auto", console: Console | None = None
 ) -> Variant:
-    """The variant that these options ask for; what is not said is the paper's. A smoke run uses embedded data.
+    """The variant that these options ask for; the defaults are the paper's. A smoke run uses embedded data.
 
-    The precision fits the device; the console is told what it means there.
+    The precision `auto` becomes one that fits the device; the console shows what a precision means there.
 
     Raises:
         BadInputError: The options contradict one another or the experiment, or a value is out of range.
@@ -152,7 +152,7 @@ def wanted_variant(
             raise BadInputError(f"--dataset-root: names the data, and so does --dataset {asked.dataset}; leave one out")
         dataset, source = task.found_at(asked.dataset_root)
     elif dataset == experiment.task.folder:
-        raise BadInputError("--dataset folder: say by --dataset-root where it is")
+        raise BadInputError("--dataset folder: give the folder with --dataset-root")
     if dataset not in experiment.task.datasets:
         own = f"{experiment.dataset} or {experiment.task.embedded}"
         raise BadInputError(f"--dataset {dataset}: {experiment.name} is about other nets; it takes {own}")
@@ -180,26 +180,26 @@ def _deviations(names: list[str]) -> tuple[Deviation, ...] | None:
     """The named deviations, sorted, each once; None if there are none.
 
     Raises:
-        BadInputError: There is none of this name.
+        BadInputError: There is no deviation of this name.
     """
     known: tuple[Deviation, ...] = get_args(Deviation)
     for name in names:
         if name not in known:
-            raise BadInputError(f"--deviation {name}: there are {', '.join(known)}")
+            raise BadInputError(f"--deviation {name}: choose from {', '.join(known)}")
     return tuple(each for each in known if each in names) or None
 
 
 def check_takes_folder(task: Task, what: str) -> None:
-    """Whether --dataset-root can be said of what is of this task.
+    """Checks that --dataset-root applies to this task.
 
     Raises:
-        BadInputError: It cannot.
+        BadInputError: It does not.
     """
     from resnet_cli.tasks import titles
 
     if not task.takes_root:
         raise BadInputError(
-            f"--dataset-root: in place of {titles(lambda each: each.takes_root)}; {what} is on {task.title}"
+            f"--dataset-root: only for {titles(lambda each: each.takes_root)}; {what} is on {task.title}"
         )
 
 
@@ -221,7 +221,7 @@ def over_ranks(experiment: Experiment, variant: Variant, ranks: int, *, sync_bn:
     batch, parts = experiment.batch_size(variant), variant.accumulate
     if batch % ranks:
         raise BadInputError(
-            f"torchrun: {ranks} processes cannot share a batch of {batch} equally; it stays the paper's"
+            f"torchrun: {ranks} processes cannot share a batch of {batch} equally; the paper fixes the batch size"
         )
     if parts and (sync_bn or parts % ranks):
         what = "and --sync-bn contradict each other" if sync_bn else f"cannot be shared by {ranks} processes equally"
@@ -230,10 +230,10 @@ def over_ranks(experiment: Experiment, variant: Variant, ranks: int, *, sync_bn:
 
 
 def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant:
-    """The variant to present: the one asked for, or, when nothing is said, the one with the most to show.
+    """The variant to present: the one asked for, or, if no option is given, the one with the most to show.
 
     Raises:
-        BadInputError: There is none as asked for.
+        BadInputError: There is no variant as asked for.
     """
     from resnet_cli.report.shown import variant_to_show
 
@@ -247,10 +247,10 @@ def shown_variant(store: Store, experiment: Experiment, asked: Asked) -> Variant
 def shown_variants(
     store: Store, experiments: Sequence[Experiment], asked: Asked
 ) -> Iterator[tuple[Experiment, Variant]]:
-    """The experiments of which this can be asked, each with the variant to present.
+    """The experiments that these options apply to, each with the variant to present.
 
     Raises:
-        BadInputError: A variant is named, and it is none of theirs.
+        BadInputError: `--at` names a variant that no experiment has.
     """
     if asked.at is not None:
         _variant_at(asked.at, store, experiments)
@@ -260,7 +260,7 @@ def shown_variants(
 
 
 def _variant_at(at: str, store: Store, experiments: Sequence[Experiment], whose: str = "") -> Variant:
-    """The variant of this slug in which a run of these experiments is there; the paper's own is `paper`."""
+    """The variant with this slug, if a run of these experiments has it; the paper's own is `paper`."""
     there = {
         run.variant.slug.removeprefix("-") or "paper": run.variant
         for run in store.runs()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDE = 60  # columns, from which there is room for a bar
 BAR = 12  # columns of the shortest bar, the spinner and the spaces
-LINE_SECONDS = 30.0  # in a pipe, a run speaks up no more often than this
+LINE_SECONDS = 30.0  # in a pipe, the least time between two lines of a run
 
 
 def describe(run: RunSpec, status: Status) -> list[str]:
@@ -42,7 +42,7 @@ def describe(run: RunSpec, status: Status) -> list[str]:
 
 
 def as_many_as_fit(parts: Sequence[str], room: int) -> str:
-    """The first of these, and after it each that still fits whole."""
+    """The first of these parts, and after it each part that still fits."""
     text = parts[0]
     for part in parts[1:]:
         if part and len(text) + len(part) + 2 <= room:
@@ -112,7 +112,7 @@ class Screen:
         self.progress.stop()
 
     def progressed(self, run: RunSpec, status: Status) -> None:
-        """A run has started or moved on."""
+        """A run has started or made progress."""
         key = run.run_id
         self.done_work[key] = run.task.work(run) * status.iteration / status.iterations
         self._note_warmup(run, status)
@@ -132,14 +132,14 @@ class Screen:
             self._say(f"{_name(run)}: {', '.join(describe(run, status))}" + (f", {left_text}" if left_text else ""))
 
     def _figures(self, run: RunSpec, status: Status, left: str) -> str:
-        """As much as the terminal has room for, beside the name, a short bar and the time left."""
+        """As many figures as the terminal has room for beside the name, a short bar and the time left."""
         updates, *others = describe(run, status)
         if self.is_narrow:
             return as_many_as_fit([updates, left, *others], self.console.width - len(_name(run)) - 1)
         return as_many_as_fit([updates, *others], self.console.width - len(_name(run)) - len(left) - BAR)
 
     def noticed(self, run: RunSpec, notice: Notice) -> None:
-        """A run is busy with something else than its updates."""
+        """A run is busy with something other than its updates."""
         self._say(f"{_name(run)}: {notice.text}")
 
     def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
@@ -160,7 +160,7 @@ class Screen:
 
     def _update_overall(self) -> None:
         done = sum(self.done_work.values())
-        if self.work_before is None:  # what earlier sessions did says nothing about the speed now
+        if self.work_before is None:  # work of earlier starts says nothing about the speed now
             self.work_before, self.began = done, time.monotonic()
         seconds = time.monotonic() - self.began
         speed = (done - self.work_before) / seconds if seconds > 1 else 0.0

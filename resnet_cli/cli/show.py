@@ -76,10 +76,10 @@ def _protocol(experiment: Experiment) -> str:
     if detector:
         shorter, longer = detector.sides
         text += (
-            f" Biases at {protocol.bias_rate or 1:g} times the rate. Images of shorter side {shorter}, longer at most "
-            f"{longer}, or their mirrors; anchors of {', '.join(map(str, detector.anchors))}; "
-            f"{detector.regions} regions of an image, background from IoU {detector.negatives_from:g} on; all losses "
-            "at once."
+            f" Biases at {protocol.bias_rate or 1:g} times the rate. Images of shorter side {shorter}, longer side at "
+            f"most {longer}, or their mirrors; anchors of {', '.join(map(str, detector.anchors))}; "
+            f"{detector.regions} regions per image, background from IoU {detector.negatives_from:g} on; all losses "
+            "trained jointly."
         )
     photos = protocol.photos
     if photos:

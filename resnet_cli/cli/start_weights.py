@@ -30,13 +30,13 @@ Weights = Annotated[
 ]
 StartConvention = Annotated[
     Literal["paper", "torchvision", "caffe"],
-    typer.Option("--convention", rich_help_panel=WHAT, help="What those weights assume of net and pixels."),
+    typer.Option("--convention", rich_help_panel=WHAT, help="What those weights assume about the net and the pixels."),
 ]
 
 
 @dataclass(frozen=True)
 class Given:
-    """The files by the names of their nets, and `Variant.weights`: None if there are none."""
+    """The files by the names of their nets, and the value of `Variant.weights`: None without files."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
     identity: str | None = None
@@ -47,17 +47,17 @@ class Given:
 
 
 def given_weights(experiment: Experiment, texts: Sequence[str] | None, convention: str, launcher: str) -> Given:
-    """What `--weights` says.
+    """Reads the values of `--weights`.
 
     Raises:
-        BadInputError: A net is none of the experiment's, or a file cannot be read.
+        BadInputError: A net is not one of the experiment's, or a file cannot be read.
     """
     if not texts:
         return Given()
     if not experiment.task.takes_weights:
-        raise BadInputError(f"--weights: {experiment.task.title}'s nets start from no files")
+        raise BadInputError(f"--weights: {experiment.task.title}'s nets cannot start from files")
     if launcher != "local":
-        raise BadInputError(f"--weights: of --launcher local, not of {launcher}")
+        raise BadInputError(f"--weights: works with --launcher local, not with {launcher}")
     files, digest = {}, hashlib.sha256()
     names = [net.name for net in experiment.nets]
     for text in sorted(texts):

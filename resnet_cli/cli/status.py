@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.storage.store import Store
 
-SQUEUE_SECONDS = 5.0  # more, and who waits for the files' word is kept from it
+SQUEUE_SECONDS = 5.0  # the longest wait for SLURM, before the states in the files are shown without it
 
 
 def status(
@@ -59,7 +59,7 @@ def status(
     rows = []
     states = [store.status(run) for run in runs]
     jobs = {}
-    with contextlib.suppress(NoAnswerError):  # the files say what they say where there is no SLURM too
+    with contextlib.suppress(NoAnswerError):  # without SLURM, the files still give the state
         jobs = queued(
             [run for run, state in zip(runs, states, strict=True) if state.state != "done"], store, SQUEUE_SECONDS
         )
@@ -87,7 +87,7 @@ def status(
 
 
 def _say_left_out(store: Store, results_dir: Path | None, console: Console) -> None:
-    """Says how many folders no table counts, and what tells more."""
+    """Prints how many folders are in no table, and the command that says more."""
     from resnet_cli.runs.left_out import left_out
 
     count = len(left_out(store))

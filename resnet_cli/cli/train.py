@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def train_missing(
     experiment: Experiment, runs: Sequence[RunSpec], store: Store, console: Console, settings: Settings
 ) -> int:
-    """Trains and tests those of these runs that are not done yet; returns the exit code.
+    """Trains and tests the runs that are not done yet; returns the exit code.
 
     Raises:
         typer.Exit: A signal stopped it.
@@ -54,13 +54,13 @@ def train_missing(
             say(console, str(error))
             report = None
     if report is None or (settings.ranks.count > 1 and any(report.count(ending) for ending in FAILED)):
-        # Before anything else: torchrun tells those that are left of a lost rank by the signal that stops them.
+        # Before anything else: when a rank is lost, torchrun sends the others the same signal as to stop them.
         _leave(_exit_code(report) if report else EXIT_SOME_FAILED)
     return _ended(report, console, "Stopped. The same command continues from here.")
 
 
 def follow_first(settings: Settings) -> None:
-    """Trains along with the first rank; says what is wrong with this one in a line."""
+    """Trains together with the first rank; reports an error of this rank in one line."""
     from resnet_cli.runs.execute import follow
     from resnet_cli.runs.one_run import where
 
@@ -68,7 +68,7 @@ def follow_first(settings: Settings) -> None:
     try:
         ranks.check(settings.place)
     except BadInputError as error:
-        if ranks.local == 0:  # it is about all that are on this host
+        if ranks.local == 0:  # it concerns all ranks on this host
             _tell(f"error: {error}")
         _leave(EXIT_BAD_INPUT)
     try:
@@ -78,7 +78,7 @@ def follow_first(settings: Settings) -> None:
             reason = explained(error)
         else:
             reason = str(error) if isinstance(error, BadInputError) else where(error)
-        if reason != LOST:  # which the first tells
+        if reason != LOST:  # the first rank reports that
             _tell(f"error: process {ranks.rank} of {ranks.count}: {reason}")
         _leave(EXIT_SOME_FAILED)
 
@@ -104,7 +104,7 @@ def train_on_cluster(
     cluster: dict[str, str | bool],
     workers: int | None,
 ) -> int:
-    """Has a cluster train those of these runs that are not done yet, and waits; returns the exit code.
+    """Has a cluster train the runs that are not done yet, and waits; returns the exit code.
 
     Raises:
         typer.Exit: A signal ended the waiting.
@@ -126,13 +126,13 @@ def train_on_cluster(
 
 
 def _missing(runs: Sequence[RunSpec], store: Store, settings: Settings) -> list[RunSpec]:
-    """The runs with something left to do; where an ensemble waits for nothing but its test, one of its members."""
+    """The runs with something left to do; for an ensemble that lacks nothing but its test, one of its members."""
     testers = {ensemble.members[-1] for ensemble in settings.ensembles if store.is_due(ensemble)}
     return [run for run in runs if run in testers or not store.is_complete(run, settings.after)]
 
 
 def _ended(report: Report, console: Console, stopped: str) -> int:
-    """The exit code; where a signal ended it, says so by this line and exits."""
+    """The exit code; if a signal stopped the runs, prints this line and exits."""
     if report.stopped_by:
         say(console, stopped)
         raise typer.Exit(EXIT_CTRL_C if report.stopped_by is signal.SIGINT else EXIT_STOPPED)

@@ -26,7 +26,7 @@ _UNIT = 2.0**-53
 
 
 def chances(seed: int, epoch: int, image: int) -> np.ndarray:
-    """What chance decides about an image in an epoch: (28,) float64, uniform in [0, 1).
+    """The random numbers of an image in an epoch: (28,) float64, uniform in [0, 1).
 
     Raw Philox words, as for the order of the epoch; the counter's second word is the image and the third 1, where the
     order's are 0, so that no word serves twice.
@@ -77,7 +77,7 @@ def random_resized_crop(image: Tensor, photos: Photos, chance: np.ndarray) -> Te
     """Not the paper's: a part of 8 to 100% of the area and an aspect of 3/4 to 4/3, resized to the crop.
 
     After ten tries that do not fit, the centre, as in fb.resnet.torch. Aspects are uniform in their logarithm, as
-    torchvision draws them, so that upright and lying are alike.
+    torchvision draws them, so that portrait and landscape are equally likely.
     """
     height, width = image.shape[1:]
     for area, aspect in chance[8:].reshape(TRIES, 2):
@@ -91,7 +91,7 @@ def random_resized_crop(image: Tensor, photos: Photos, chance: np.ndarray) -> Te
 
 
 def pick(chance: float, count: int) -> int:
-    """One of 0 to count - 1, all alike."""
+    """One of 0 to count - 1, all equally likely."""
     return int(chance * count)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-# Images tested at a time: on a CPU so many as its cache holds the maps of, on a GPU so many as keep it busy.
+# Images tested at a time: on a CPU as many as have their maps fit into its cache, on a GPU as many as keep it busy.
 TEST_BATCH = {"cpu": 250}
 TEST_BATCH_ELSEWHERE = 2_500
 VALIDATION_PART = 10  # 45k/5k: the last tenth of the training images (section 4.2 does not say which)
@@ -30,7 +30,7 @@ class Dataset:
         name: What it is.
         checksum: Identifies its content, for environment.json.
         classes: The classes' names.
-        constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights want in place
+        constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights need in place
             of the training mean.
     """
 
@@ -109,6 +109,6 @@ class Dataset:
 
 
 def standardize(images: Tensor, constants: Constants) -> Tensor:
-    """uint8 images (B, 3, H, W) to float32: on the scale 0 to 1, less the channels' means, over their deviations."""
+    """uint8 images (B, 3, H, W) to float32: on the scale 0 to 1, minus the channels' means, over their deviations."""
     mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in constants)
     return (images.float() / 255 - mean) / std

@@ -51,7 +51,7 @@ class Photographs:
         return len(self.files)
 
     def name(self, number: int) -> str:
-        """What messages call a photograph; of a name that is not UTF-8, which no status can hold, what can be shown."""
+        """A photograph's name for messages; bytes that are not UTF-8, which no status can hold, are escaped."""
         file = self.files[number]
         if isinstance(file, bytes):
             return f"photograph {number}"
@@ -81,8 +81,8 @@ class Photographs:
             return decode(self.content(number))
         except ValueError as error:
             raise BadInputError(
-                f"{self.name(number)}: {error}; get the file again: a folder without it is another data set, on which "
-                "every run begins at 0"
+                f"{self.name(number)}: {error}; get the file again: a folder without it is another dataset, on which "
+                "every run starts from the beginning"
             ) from error
 
 
@@ -94,7 +94,7 @@ def decode(content: bytes, *, upright: bool = False) -> Tensor:
     camera's orientation mark is ignored, as Caffe did, unless the image is to be upright.
 
     Raises:
-        ValueError: It is cut short, or no image, or so narrow that it would fill the memory once it is resized.
+        ValueError: It is cut short, or not an image, or so narrow that it would fill the memory once it is resized.
     """
     _hush()
     try:
@@ -110,7 +110,7 @@ def decode(content: bytes, *, upright: bool = False) -> Tensor:
                 pixels = np.array(opaque.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError(_no_image(content)) from error
-    except MemoryError:  # is not the image's fault
+    except MemoryError:  # not the image's fault
         raise
     except Exception as error:  # a damaged image can raise nearly anything
         raise ValueError(str(error) or type(error).__name__) from error
@@ -137,16 +137,16 @@ def seems_whole(path: Path) -> bool:
 
 
 def _hush() -> None:
-    """Keeps Pillow from warning, of damaged Exif data, say: what it prints names a line of its own, not the photograph.
+    """Silences Pillow's warnings, about damaged Exif data, say: they name a line of Pillow's code, not the photograph.
 
-    In every call, for the filters are the process's, and others replace them.
+    This is done in every call, since warning filters belong to the process and others replace them.
     """
     if not any(action == "ignore" and module == PILLOW for action, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
 def _no_image(content: bytes) -> str:
-    """What a file is that no image can be made of."""
+    """What a file that cannot be decoded as an image is."""
     if not content:
         return "is empty"
     if content.lstrip()[:1] == b"<":
@@ -164,11 +164,11 @@ def decode_on_cuda(
 ) -> list[Tensor]:
     """Pixels of many photographs by nvJPEG, (3, H, W) uint8 on the device; one that it refuses, on the CPU.
 
-    nvJPEG rounds otherwise than the CPU's decoder: a run that uses it has bits of its own.
+    nvJPEG rounds differently from the CPU's decoder: a run that uses it differs in the last bits.
 
     Args:
-        photographs: Whence the photographs are.
-        numbers: Their numbers there.
+        photographs: The set that the photographs are from.
+        numbers: Their numbers in it.
         contents: What is in their files, (bytes,) uint8 on the CPU.
         device: CUDA.
     """
@@ -176,13 +176,13 @@ def decode_on_cuda(
 
     def on_device(part: list[Tensor]) -> list[Tensor]:
         with warnings.catch_warnings():
-            # torchvision gives its decoders up for another package's, which has none for JPEGs on CUDA.
+            # torchvision deprecates its decoders in favour of another package, which has none for JPEGs on CUDA.
             warnings.simplefilter("ignore", DeprecationWarning)
             return list(decode_jpeg(part, mode=ImageReadMode.RGB, device=device))
 
     try:
         return on_device(contents)
-    except RuntimeError:  # of which photograph, it does not say
+    except RuntimeError:  # the error does not say of which photograph
         result = []
         for number, content in zip(numbers, contents, strict=True):
             try:
@@ -193,13 +193,13 @@ def decode_on_cuda(
 
 
 def open_pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that decode: each keeps to itself, for torch would start threads of its own in every one of them."""
-    torch.get_num_threads()  # settles the calling thread's own number, which what a worker sets would replace
+    """Threads that decode, each without further threads of torch, which would start some in every one of them."""
+    torch.get_num_threads()  # fixes the calling thread's own number, which a worker's setting would otherwise replace
     return ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result]:
-    """The function's results for the items, one after the other, worked out ahead by threads; by none if 0."""
+    """The function's results for the items, in order, computed ahead by `workers` threads; with 0 by the caller."""
     if workers == 0:
         yield from map(function, items)
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def https_opener() -> urllib.request.OpenerDirector:
-    """Opens addresses as urllib does, but follows a redirection to https only: nothing is ever asked of another."""
+    """Opens addresses as urllib does, but follows a redirection to https only: no other address is ever requested."""
     return urllib.request.build_opener(_HttpsRedirects)
 
 

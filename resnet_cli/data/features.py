@@ -1,4 +1,4 @@
-"""Features of speech, as Kaldi computes them without dither: log mel energies, 25 ms each 10 ms, and their deltas."""
+"""Features of speech, as Kaldi computes them without dither: log mel energies, 25 ms every 10 ms, and their deltas."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ DELTA_WINDOW = 2  # frames on each side
 def log_mel(samples: Tensor, mels: int) -> Tensor:
     """Log mel energies of an utterance.
 
-    Each frame loses its mean, is pre-emphasised and weighed by Povey's window; its power spectrum is summed under
-    triangles of equal width on the mel scale, from 20 Hz to 8 kHz.
+    From each frame its mean is subtracted, and it is pre-emphasised and weighted by Povey's window; its power spectrum
+    is summed under triangles of equal width on the mel scale, from 20 Hz to 8 kHz.
 
     Args:
         samples: (n,) of 16 kHz on the scale of 16-bit integers; n is a frame (400) at least.
@@ -57,7 +57,7 @@ def mel_matrix(mels: int) -> Tensor:
 
 
 def deltas(statics: Tensor) -> Tensor:
-    """The slope of each feature over two frames on each side, the ends repeated; (T, mels) to as many."""
+    """The slope of each feature over two frames on each side, the ends repeated; (T, mels) to (T, mels)."""
     frames = len(statics)
     steps = range(-DELTA_WINDOW, DELTA_WINDOW + 1)
     place = torch.arange(frames)
@@ -66,7 +66,7 @@ def deltas(statics: Tensor) -> Tensor:
 
 
 def features(samples: Tensor, mels: int) -> Tensor:
-    """Statics, deltas and delta-deltas, (T, 3, mels) float32, each less its mean over the utterance; see `log_mel`."""
+    """Statics, deltas and delta-deltas, (T, 3, mels) float32, each minus its mean over the utterance; see `log_mel`."""
     statics = log_mel(samples, mels)
     first = deltas(statics)
     together = torch.stack([statics, first, deltas(first)], dim=1)

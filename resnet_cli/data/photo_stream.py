@@ -23,7 +23,7 @@ BATCHES_AHEAD = 2
 
 
 class PhotoStream:
-    """Augmented training batches by iteration number; resuming takes no more than asking for the next one.
+    """Augmented training batches by iteration number; to resume, one only asks for the next one.
 
     Threads decode and crop the batch asked for and the next two; with none, the calling thread does.
     """
@@ -69,7 +69,7 @@ class PhotoStream:
         return images, numbers, drawn
 
     def inputs(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """What `make` makes a batch of: photographs are read outside of it, so this is the batch itself."""
+        """The input of `make`: photographs are read outside of it, so this is the batch itself."""
         return self.batch(iteration)
 
     def make(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,10 +91,10 @@ class PhotoStream:
         return [future.result() for future in self._ahead.pop(iteration)]
 
     def _make(self, epoch: int, image: int) -> tuple[Tensor, np.ndarray]:
-        """An image's training crop, or the file's bytes where CUDA is to decode it; and the chances drawn for it."""
+        """An image's training crop, or the file's bytes if CUDA is to decode it; and the image's random numbers."""
         dataset, drawn = self.dataset, chances(self.seed, epoch, image)
         if dataset.decode == "cuda":
-            content = dataset.train.content(image) or b"?"  # an empty file is told by the decoder, not here
+            content = dataset.train.content(image) or b"?"  # the decoder, not this line, reports an empty file
             return torch.frombuffer(bytearray(content), dtype=torch.uint8), drawn
         return training_crop(dataset.train.image(image), dataset.photos, drawn), drawn
 

@@ -44,9 +44,9 @@ class PhotoDataset:
         workers: Threads that decode; with 0 the calling thread does.
         decode: What decodes training images: the CPU, or nvJPEG on the device.
         statistics_path: Where the training set's statistics are kept; None keeps them in memory only.
-        report: Told of the pass that makes them.
-        known_statistics: The training set's statistics, where somebody has made them; else they are made when needed.
-        constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights want in place
+        report: Called with lines about the pass that computes them.
+        known_statistics: The training set's statistics, if already computed; else they are computed when needed.
+        constants: Mean and standard deviation of each channel, on the scale 0 to 1, that foreign weights need in place
             of the training mean.
         sides: Shorter sides of the fully convolutional test; None for section 3.4's.
     """
@@ -125,12 +125,12 @@ class PhotoDataset:
         return torch.from_numpy(shift.astype(np.float32)).to(self.device)
 
     def prepare(self) -> Statistics:
-        """Looks at the test photographs, and makes the training set's statistics, a pass that may take an hour."""
+        """Checks the test photographs, and computes the training set's statistics, a pass that may take an hour."""
         return self._prepared
 
     @cached_property
     def _prepared(self) -> Statistics:
-        if self.known_statistics is None:  # else the first rank has looked
+        if self.known_statistics is None:  # else the first rank has checked them
             look_at(self.test, self.workers, self.report or (lambda _text: None))
         return self.statistics
 
@@ -141,7 +141,7 @@ class PhotoDataset:
         `dense` the whole image and its mirror image at each of the dense test's sizes.
 
         Args:
-            views: Which.
+            views: One of these three.
             share: Which batches of `1-crop` or `10-crop`, from 0, of how many: (1, 3) takes the second of each three.
 
         Raises:

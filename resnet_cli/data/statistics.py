@@ -1,4 +1,4 @@
-"""Mean image and colour statistics of the training photographs, in one pass that may be stopped and goes on later.
+"""Mean image and colour statistics of the training photographs, in one pass that may be stopped and resumed.
 
 Sums of whole numbers, exact in any order: neither the number of threads nor a stop in between changes a bit.
 """
@@ -97,14 +97,14 @@ def summarize(
     save_seconds: float = SAVE_SECONDS,
     report_seconds: float = REPORT_SECONDS,
 ) -> Statistics:
-    """The statistics of the training set at 1-crop testing's size, from `path` where they are already, or as far.
+    """The statistics of the training set at 1-crop testing's size; continues from the sums in `path`, if there are any.
 
     Args:
         photographs: The training set.
         photos: Sizes.
         path: Where the sums are kept; None keeps none.
         workers: Threads.
-        report: Told what is being done, one line at a time. If it raises, the sums so far are saved first.
+        report: Called with lines about the progress. If it raises, the sums so far are saved first.
         save_seconds: Time between saves.
         report_seconds: Time between reports.
 
@@ -159,7 +159,7 @@ def _add_the_rest(
 
 
 class _Kept:
-    """The file of the sums. Where it cannot be written, this is said once and nothing is kept."""
+    """The file of the sums. If it cannot be written, this is reported once and nothing is saved."""
 
     def __init__(self, path: Path | None, crop: int, report: Callable[[str], None]) -> None:
         self.path = path
@@ -171,7 +171,7 @@ class _Kept:
 
     @contextlib.contextmanager
     def alone(self, report_seconds: float) -> Iterator[None]:
-        """While another process makes the pass, waits for it; its result serves both."""
+        """Waits while another process makes the pass; its result serves both."""
         with contextlib.ExitStack() as stack:
             while self.path is not None:
                 lock = filelock.FileLock(self.path.with_suffix(".lock"), timeout=report_seconds)
@@ -224,5 +224,5 @@ class _Kept:
         except filelock.Timeout:
             raise
         except OSError as error:
-            self.report(f"{self.path}: {error.strerror or error}; the mean of the training images is not kept")
+            self.report(f"{self.path}: {error.strerror or error}; the mean of the training images is not saved")
             self.path = None

@@ -101,7 +101,7 @@ class Stream(Protocol):
     """Training batches by iteration number, counted from 1; holds no state that a resumed run would have to restore."""
 
     def inputs(self, iteration: int) -> tuple[Tensor, ...]:
-        """What `make` makes a batch of, on the device; always of the same shapes."""
+        """The inputs of `make`, on the device; always of the same shapes."""
 
     def make(self, *inputs: Any) -> tuple[Tensor, ...]:
         """The batch of these inputs, without synchronisation with the device."""
@@ -113,7 +113,7 @@ class Stream(Protocol):
         """Epochs that are complete after this many iterations."""
 
     def close(self) -> None:
-        """Lets go of what makes batches."""
+        """Releases what makes the batches."""
 
 
 class TrainStream:
@@ -142,7 +142,7 @@ class TrainStream:
         return rows.to(device)
 
     def inputs(self, iteration: int) -> tuple[Tensor]:
-        """What `make` makes a batch of, on the device: (B, 4) int64, the plan's image, dy, dx, flip."""
+        """The input of `make`, on the device: (B, 4) int64, the plan's image, dy, dx, flip."""
         parts = [self._rows(epoch)[part] for epoch, part in self.epochs.parts(iteration)]
         return (parts[0] if len(parts) == 1 else torch.cat(parts),)
 

@@ -29,8 +29,8 @@ SIZE = 32
 SMALL_SIZE = 16
 SMALL_TRAIN_IMAGES = 4_000
 SMALL_TEST_IMAGES = 1_000
-PHOTO_SCALE = 3  # photographs are the images so many times enlarged
-PHOTO_MARGIN = 24  # and longer by so much, the even ones in height, the odd ones in width
+PHOTO_SCALE = 3  # enlargement of the images to photographs
+PHOTO_MARGIN = 24  # pixels by which one side is then longer: the height of even ones, the width of odd ones
 GREY_EVERY = 7  # photographs; no multiple of the classes, so that each class has some
 
 

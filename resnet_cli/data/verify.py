@@ -1,4 +1,4 @@
-"""Looks at photographs before they are used: at the beginning and the end of each file, or by decoding each."""
+"""Checks photographs before they are used: the beginning and the end of each file, or by decoding each."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from resnet_cli.data.decode import Photographs
 
-NAMED = 5  # photographs; of more the number is given
+NAMED = 5  # photographs that a message names; it gives the number of the others
 REPORT_SECONDS = 10.0
 SAVE_SECONDS = 1.0
 
 
 def look_at(photographs: Photographs, workers: int, report: Callable[[str], None]) -> None:
-    """Looks at each file's header and end, which takes a fiftieth of decoding; what seems odd there is decoded.
+    """Checks each file's header and end, in a fiftieth of the time of decoding; suspicious files are decoded.
 
     Args:
-        photographs: Files; those in memory are believed.
+        photographs: Files; those in memory are not checked.
         workers: Threads.
-        report: Told of a look that takes long, one line at a time.
+        report: Called with lines about a check that takes long.
 
     Raises:
         BadInputError: Some cannot be read or decoded.
@@ -44,7 +44,7 @@ def look_at(photographs: Photographs, workers: int, report: Callable[[str], None
         for number, fault in enumerate(results, start=1):
             faults += [fault] if fault else []
             if time.monotonic() - told >= REPORT_SECONDS:
-                report(f"looking at the validation photographs: {number:,} of {len(photographs):,}")
+                report(f"checking the validation photographs: {number:,} of {len(photographs):,}")
                 told = time.monotonic()
     if faults:
         raise BadInputError(in_words(photographs.root, faults, len(photographs)))
@@ -53,17 +53,17 @@ def look_at(photographs: Photographs, workers: int, report: Callable[[str], None
 def decode_all(
     root: Path, names: Sequence[str], records: Path, workers: int, progress: Callable[[int], None]
 ) -> list[str]:
-    """Decodes these photographs of a folder; returns what is wrong, a photograph an item.
+    """Decodes these photographs of a folder; returns what is wrong, one item per photograph.
 
-    What was decoded and found right is written down by size and time of change, and not decoded again after an
-    interruption, or after others have been replaced. Once all are right, the next call begins anew.
+    A photograph without a fault is recorded with its size and modification time, and not decoded again after an
+    interruption, or after others have been replaced. Once all are without a fault, the next call starts anew.
 
     Args:
         root: The folder.
-        names: Of the photographs, relative to it.
-        records: The folder in which that is written down.
+        names: Names of the photographs, relative to it.
+        records: The folder of these records.
         workers: Threads.
-        progress: Told how many are done.
+        progress: Called with the number of photographs done.
     """
     path = records / f"{re.sub('[^A-Za-z0-9_.-]', '-', root.name)}-{_digest(root)}.txt"
     known = set(path.read_bytes().split(b"\n")) if path.is_file() else set()
@@ -90,14 +90,14 @@ def decode_all(
 def check_all(
     root: Path, names: Sequence[str], records: Path, workers: int, progress: Callable[[int, int], None]
 ) -> None:
-    """The same as `decode_all`, where a photograph that cannot be used is an error.
+    """The same as `decode_all`, but a photograph that cannot be used is an error.
 
     Args:
-        root: As there.
-        names: As there.
-        records: As there.
-        workers: As there.
-        progress: Told how many are done, and how many there are.
+        root: As in `decode_all`.
+        names: As in `decode_all`.
+        records: As in `decode_all`.
+        workers: As in `decode_all`.
+        progress: Called with the number of photographs done, and their total.
 
     Raises:
         BadInputError: Some cannot be used.
@@ -113,7 +113,7 @@ def in_words(root: Path, faults: list[str], count: int) -> str:
     more = f"; and {len(faults) - NAMED:,} more" if len(faults) > NAMED else ""
     return (
         f"{root}: {len(faults):,} of {count:,} photographs cannot be used: {first}{more}; get the files again: a "
-        "folder without them is another data set, on which every run begins at 0"
+        "folder without them is another dataset, on which every run starts from the beginning"
     )
 
 
@@ -137,7 +137,7 @@ def _digest(root: Path) -> str:
 
 
 def _line(path: Path, name: str) -> bytes:
-    """What a file is known by: size, time of change, name."""
+    """A file's record: size, modification time, name."""
     with contextlib.suppress(OSError):
         status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(name)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The others wait while the first makes a training set's statistics or tests a trained net over many views. They do so
-# over gloo, which sees at once that a process is gone. Between GPUs nothing sees it, there they wait for updates only.
+# over gloo, which notices at once that a process is gone. NCCL, between GPUs, does not: over it ranks wait for updates
+# only.
 PATIENCE = timedelta(days=1)
 PATIENCE_BETWEEN_GPUS = timedelta(minutes=30)
 
@@ -49,8 +50,8 @@ class Ranks:
     Attributes:
         rank: This one, from 0. The first decides what is trained, and only it writes.
         count: All of them, on every host.
-        local: This one among those on its host; its GPU's number.
-        local_count: Those on its host.
+        local: This one's number on its host, which is its GPU's number.
+        local_count: The number of ranks on its host.
     """
 
     rank: int = 0
@@ -76,10 +77,10 @@ class Ranks:
         return self.rank, self.count
 
     def check(self, device: torch.device) -> None:
-        """That each rank on this host has a device of its own; all of them find the same.
+        """Checks that each rank on this host has its own device; all of them get the same result.
 
         Raises:
-            BadInputError: The host has fewer GPUs than ranks, or the device is not for several.
+            BadInputError: The host has fewer GPUs than ranks, or several ranks cannot share the device.
         """
         if self.count == 1:
             return
@@ -121,7 +122,7 @@ class Ranks:
 
     @property
     def group(self) -> distributed.ProcessGroup | None:
-        """The group that sends what lies on devices; None for torch's default."""
+        """The group for tensors on devices; None for torch's default."""
         return _between_gpus
 
     def disconnect(self) -> None:
@@ -132,7 +133,7 @@ class Ranks:
             distributed.destroy_process_group()
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each of these flags, whether it is set on any rank: what is decided by clocks and signals."""
+        """For each of these flags, whether it is set on any rank: for decisions by clocks and signals."""
         if self.count == 1:
             return list(flags)
         import torch
@@ -156,7 +157,7 @@ class Ranks:
         return held[0]  # type: ignore[return-value]
 
     def add(self, values: torch.Tensor) -> torch.Tensor:
-        """Puts the sum over all ranks in place of these values, to the same bits on each."""
+        """Replaces these values by their sum over all ranks, with the same bits on each."""
         if self.count > 1:
             from torch import distributed
 
@@ -169,11 +170,12 @@ ALONE = Ranks()
 
 
 def meet(store: Store, rank: int, count: int) -> str:
-    """Brings the ranks of one start together; returns a name of theirs, the same on each, that no former start had.
+    """Brings the ranks of one start together; returns a name, the same on each rank, that no earlier start used.
 
     torchrun keeps one store through its restarts, in which torch looks for addresses under the same names each time, so
-    that a rank may find one of a process that is gone; and hosts do not count restarts alike. So each rank asks under a
-    name never used before, and the first answers with one more such name until every rank that asked last has taken it.
+    that a rank may find the address of a process that is gone; and hosts may count restarts differently. So each rank
+    asks under a name never used before, and the first rank answers with another new name until every rank that asked
+    last has taken it.
 
     Args:
         store: Where all of them can write.
@@ -230,7 +232,7 @@ def is_loss(error: Exception) -> bool:
 
 
 def explained(error: Exception) -> str:
-    """The loss of a rank in one line: that it ended, or else what kept it from being reached."""
+    """The loss of a rank in one line: that the rank ended, or why it cannot be reached."""
     if isinstance(error, LostRankError):
         return str(error)
     line = first_line(error)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `--device` names; `auto` is the first there is of cuda, mps, cpu.
+    """The device that `--device` names; `auto` is the first available of cuda, mps, cpu.
 
     Raises:
-        BadInputError: It is not here, or torch is too old.
+        BadInputError: It is not available, or torch is too old.
     """
     too_old = problem_with_version(torch.__version__)
     if too_old:
@@ -41,12 +41,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def default_jobs(name: str) -> int:
-    """Runs side by side where nothing is said: one, or on CUDA one a GPU; `name` is that of `--device`."""
+    """The default number of runs side by side: one, or on CUDA one per GPU; `name` is the value of `--device`."""
     return torch.cuda.device_count() if choose_device(name).type == "cuda" else 1
 
 
 def check_precision(device: torch.device, precision: Precision) -> None:
-    """That the device has this precision.
+    """Checks that the device has this precision.
 
     Raises:
         BadInputError: It does not.
@@ -82,7 +82,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def fitting_precision(device: torch.device) -> Precision:
-    """The faster precision of those in which training ends alike: bf16 where the device has it, else fp32."""
+    """The faster precision of those in which training ends alike: bf16 if the device has it, else fp32."""
     return "bf16" if has_bf16(device) else "fp32"
 
 
@@ -108,9 +108,9 @@ def _cpu_capabilities() -> dict[str, Any]:
 
 
 def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
-    """The layout in which convolutions are fastest: channels last, but on MPS and for bf16 on a CPU with AMX.
+    """The layout in which convolutions are fastest: channels last, except on MPS and for bf16 on a CPU with AMX.
 
-    There oneDNN's eager bf16 kernels are several times slower with channels last.
+    On such a CPU, oneDNN's eager bf16 kernels are several times slower with channels last.
     """
     has_amx = device.type == "cpu" and precision == "bf16" and _cpu_capabilities().get("amx_bf16")
     plain = device.type == "mps" or has_amx

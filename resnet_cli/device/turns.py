@@ -22,13 +22,13 @@ import torch
 if TYPE_CHECKING:
     from resnet_cli.names import Precision
 
-LOOK_SECONDS = 1.0  # between two looks at how long the cores were waited for
-CROWDED = 0.1  # of the time, waited for a core; alone it is below 0.02
-CALM_SECONDS = 10.0  # without such a wait, after which nobody else is there
-LOOKS_BEFORE_SLEEP = 3  # that find it crowded although turns are taken
+LOOK_SECONDS = 1.0  # between two checks of the time spent waiting for cores
+CROWDED = 0.1  # share of the time spent waiting for a core; without others it is below 0.02
+CALM_SECONDS = 10.0  # without such a wait, after which no other training is assumed
+LOOKS_BEFORE_SLEEP = 3  # checks that find the cores crowded although turns are taken
 TURN_SECONDS = 0.2  # or one update, where that takes longer
 POLL_SECONDS = 0.002
-LONGEST_WAIT = 10.0  # for a turn; who has it may have been stopped, and slow is better than never
+LONGEST_WAIT = 10.0  # for a turn; its holder may have been stopped, and slow is better than never
 AUTOGROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
 AUTOGROUP = Path("/proc/self/autogroup")
 SCHEDSTAT = Path("/proc/self/schedstat")  # Linux: nanoseconds on a core, nanoseconds waited for one, of the main thread
@@ -36,10 +36,11 @@ WAITING_POLICY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # a use
 
 
 class Turns:
-    """The turns of one training on the CPU; without others, or where it cannot be known, there are none to take.
+    """The turns of one training on the CPU; it takes none if there are no others, or if that cannot be determined.
 
     Trainings of one user and of one niceness take turns; among several nicenesses the scheduler's weights decide. A
-    training with a single thread waits for none of its own, and takes none; nor do ranks, which wait for each other.
+    training with a single thread takes no turns, as no thread waits for another; nor do ranks, which wait for each
+    other.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Turns:
     ) -> None:
         self.is_taking = device.type == "cpu" and is_alone and torch.get_num_threads() > 1 and SCHEDSTAT.exists()
         name = str((folder or Path(tempfile.gettempdir())) / f"resnet-cli-{os.getuid()}-nice-{_niceness()}")
-        # Two locks make a queue: who has the turn cannot take it again before who waits at its head has had it.
+        # Two locks make a queue: the holder of a turn cannot take the next before the first in the queue has had it.
         self.queue, self.turn = filelock.FileLock(f"{name}.queue"), filelock.FileLock(f"{name}.turn")
         self.taken = 0.0
         self.looked, self.waited = time.monotonic(), _waited_for_cores()

@@ -1,4 +1,4 @@
-"""Torch and torchvision: a pair of packages of which each release of one belongs to one of the other."""
+"""Torch and torchvision, a pair of packages: each release of one fits one release of the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def problem_with_version(torch_version: str) -> str | None:
     """What is wrong with this version of torch, as one line; None if nothing is."""
     if Version(torch_version).release >= Version(OLDEST_TORCH).release:  # NVIDIA's builds call themselves 2.10.0a0
         return None
-    return f"torch {torch_version}: too old, {OLDEST_TORCH} or later is wanted; {ADVICE}"
+    return f"torch {torch_version}: too old, {OLDEST_TORCH} or later is needed; {ADVICE}"
 
 
 def explanation(error: BaseException) -> str | None:

@@ -1,1 +1,1 @@
-"""Testing a net: over the views of section 3.4, with weights of ours or of others."""
+"""Tests nets over the views of section 3.4."""

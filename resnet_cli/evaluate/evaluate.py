@@ -1,4 +1,4 @@
-"""Error of a net on the test set, over one view of each image or the average of several (section 3.4)."""
+"""Error of a net on the test set, for one view of each image or several averaged ones (section 3.4)."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 FLOAT16_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 LOWEST = -1e4  # the log of a probability of 0, within float16's range
-# Training images over which statistics are averaged, and of a batch: docs/paper-scale.md has what others of them give.
+# Training images over which statistics are averaged, and images per batch; docs/paper-scale.md compares other values.
 AVERAGED_IMAGES, AVERAGED_BATCH = 5_120, 128
-MAP_STRIDE = 32  # pixels of the input to a place of the last map in nets on photographs
+MAP_STRIDE = 32  # input pixels per place of the last map, in nets for photographs
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a net does on the test set: mean cross-entropy, errors in percent, logits (N, classes) on the CPU.
+    """Results on the test set: mean cross-entropy, errors in percent, logits (N, classes) on the CPU.
 
-    Over several views of an image the logits are the log of the probabilities averaged over them.
+    With several views of an image, the logits are the logarithms of the probabilities averaged over the views.
     """
 
     loss: float
@@ -58,15 +58,15 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Tests a net with its running BN statistics, at the precision it trains with. A copy, in the layout of testing.
+    """Tests a copy of a net, in the memory layout of tests, with its running BN statistics.
 
     Args:
         net: On the dataset's device.
         dataset: Its test set is used.
-        precision: Arithmetic of the forward pass.
+        precision: Arithmetic of the forward pass; usually that of the training.
         views: `1-crop` is section 4.2's single view and Figure 4's centre crop; the others are for photographs.
         progress: Called with the number of inputs done so far.
-        ranks: Each tests its share of the batches, and has the whole result; `1-crop` only.
+        ranks: Each tests its share of the batches and gets the whole result; `1-crop` only.
     """
     labels = dataset.test_labels
     layout = memory_format(labels.device, precision)
@@ -85,9 +85,9 @@ def evaluate(
         done += len(image)
         if progress:
             progress(done)
-    ranks.add(scores)  # what other ranks have tested is 0 here
+    ranks.add(scores)  # images that other ranks tested are 0 here
     if views != "1-crop":
-        # A probability that is 0 in float32 ranks last; what is not a number at all stays so.
+        # A probability that is 0 in float32 ranks last; NaN stays NaN.
         scores = (scores / seen).log().clamp(min=LOWEST)
     top1, top5 = top_errors(scores.cpu().numpy(), labels.cpu().numpy())
     loss = float(functional.cross_entropy(scores, labels))
@@ -98,21 +98,21 @@ def evaluate(
 def with_averaged_statistics(
     net: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: Precision
 ) -> nn.Module:
-    """A copy of a net whose batch normalisations have the mean of their statistics over batches of training images.
+    """A copy of a net whose BN statistics are averaged over batches of training images.
 
-    The weights stay, and each batch is normalised by its own mean and variance, as in training. What is averaged are
-    its mean and its unbiased variance (Ioffe and Szegedy, Algorithm 2, which section 3.4 refers to).
+    The weights do not change, and each batch is normalised by its own mean and variance, as in training. The average is
+    over these means and unbiased variances (Ioffe and Szegedy, Algorithm 2; section 3.4 refers to it).
 
     Args:
-        net: On the device; nothing of it changes.
-        batches: Inputs, (B, 3, H, W) each, all of one size.
-        device: Where the net is.
+        net: On the device; it is not changed.
+        batches: Inputs, (B, 3, H, W) each, all of the same size.
+        device: The net's device.
         precision: Arithmetic of the forward passes; statistics are in fp32.
     """
     layout = memory_format(device, precision)
     net = copy.deepcopy(net).to(memory_format=layout)
     for module in net.modules():
-        vars(module).pop("forward", None)  # a faster step's, or that of several ranks
+        vars(module).pop("forward", None)  # set by a faster step, or by several ranks
     with autocast(device, precision):
         update_bn((batch.contiguous(memory_format=layout) for batch in batches), net)
     return net
@@ -125,7 +125,7 @@ def _classes(net: nn.Module) -> int:
 
 
 def as_float16(logits: Tensor) -> np.ndarray:
-    """Logits (N, classes) as they are kept; those beyond float16's range are clamped, and rank as before."""
+    """Logits (N, classes) as they are saved; those beyond float16's range are clamped and keep their rank."""
     return logits.clamp(*FLOAT16_RANGE).numpy().astype(np.float16)
 
 

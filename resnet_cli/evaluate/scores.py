@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-TOP = {"test_error": 1, "test_error_top5": 5}  # the answers that a net may give, by metric
+TOP = {"test_error": 1, "test_error_top5": 5}  # the number of answers that a net may give, by metric
 
 
 def is_wrong(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether each image's label is not among its k highest scores.
 
-    Ties go to the lower class. Early in training, running BN statistics can send a deep plain net's scores to
-    infinity: a row that is not finite is wrong.
+    In a tie the lower class ranks first. A row that is not finite is wrong: early in training, running BN statistics
+    can make a deep plain net's scores infinite.
 
     Args:
-        scores: (N, C), of any scale.
+        scores: (N, C), on any scale.
         labels: (N,).
         k: How many answers a net may give.
 

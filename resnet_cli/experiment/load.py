@@ -1,4 +1,4 @@
-"""Reading an experiment: one of the paper's by name, or a user's own file."""
+"""Reads an experiment: one of the paper's by name, or a user's own file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def load_experiment(name_or_path: str, depths: Sequence[int] | None = None) -> E
 
     Args:
         name_or_path: `table6`, or a path that ends in .toml; `~` at its start is a home folder.
-        depths: The depths of a sweep, in place of the file's.
+        depths: The depths of a sweep, instead of the file's.
 
     Raises:
-        BadInputError: There is no such experiment, its file cannot be used, or the depths cannot; the message names
-            file and field.
+        BadInputError: There is no such experiment, or its file or the depths are wrong; the message names file and
+            field.
     """
     own_file = name_or_path.lower().endswith(".toml")
     path = Path(expanded(name_or_path)) if own_file else experiments_folder() / f"{name_or_path}.toml"
@@ -55,12 +55,12 @@ def load_experiment(name_or_path: str, depths: Sequence[int] | None = None) -> E
         raise BadInputError(f"{path}: not UTF-8 text: {problem}; save it as UTF-8") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {first_problem(error)}") from error
-    except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: a number of 5,000 digits, say
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: also for a number of 5,000 digits
         raise BadInputError(f"{path}: not TOML: {error}") from error
     if depths is None:
         return experiment
     if not experiment.depths:
-        raise BadInputError(f"--depths: {experiment.name} sweeps no depth, as depth or degradation do")
+        raise BadInputError(f"--depths: {experiment.name} has no depth sweep, unlike depth or degradation")
     if len(set(depths)) < 2:  # noqa: PLR2004
         raise BadInputError(f"--depths {depths[0]}: give two depths or more")
     try:

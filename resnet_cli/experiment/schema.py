@@ -1,4 +1,4 @@
-"""What an experiment file may say. Imports no torch: planning is instant."""
+"""The schema of experiment files. Imports no torch, so that planning takes no time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Task
 
 MOST_DEPTHS = 50
-LONGEST_STEM = 150  # bytes; a file's name takes 255, and its variant's stands in it too
+LONGEST_STEM = 150  # bytes; a file's name may have 255, and the variant's name is part of it
 
 
 class RunGroup(Frozen):
@@ -38,10 +38,10 @@ class Row(Frozen):
 
     Attributes:
         net: The net whose runs the row shows.
-        ensemble: The nets whose averaged scores it shows; one named twice is there with two seeds.
+        ensemble: The nets of the ensemble that the row shows; a net named twice takes part with two seeds.
         error: Top-1 error.
         top5: Top-5 error.
-        mean: Mean error over several runs, where the paper gives one.
+        mean: Mean error over several runs, if the paper gives one.
         std: Its standard deviation.
         values: The paper's values of the task's other metrics, by key.
     """
@@ -58,13 +58,13 @@ class Row(Frozen):
     values: dict[str, float] = Field(default_factory=dict)
 
     def paper(self, metric: Metric) -> float | None:
-        """The paper's value of a metric, of its best run."""
+        """The paper's value of a metric, for its best run; None if it gives none."""
         if metric.row == "error":
             return self.error
         return self.top5 if metric.row == "top5" else self.told(metric)
 
     def told(self, metric: Metric) -> float | None:
-        """What `values` has of a metric, or of an analysis's number."""
+        """The value in `values` of a metric, or of an analysis's number; None if there is none."""
         return self.values.get(metric.key)
 
     @validates(mode="after")
@@ -78,7 +78,7 @@ class Architecture(Frozen):
     """A net to describe, not to train: its layers, its size, and the multiply-adds that the paper gives for it.
 
     Attributes:
-        net: One of ours, or VGG-16 or VGG-19.
+        net: One of our nets, or VGG-16 or VGG-19.
         flops: The paper's multiply-adds.
     """
 
@@ -91,11 +91,11 @@ class Panel(Frozen):
     """One panel of a figure.
 
     Attributes:
-        kind: Learning curves, the final error against depth, or what the analysis found in each layer, in the order of
-            the forward pass or of its size (Figure 7), or at each signal-to-noise ratio.
-        nets: All of the experiment's, if it names none.
-        show: Which errors.
-        weights: Of layers: before the first update or after the last.
+        kind: Learning curves; the final error against depth; the analysis's value for each layer, in forward order or
+            sorted by size (Figure 7); or its value at each signal-to-noise ratio.
+        nets: The nets that it shows; empty: all nets of the experiment.
+        show: Training error, test error, or both.
+        weights: In panels of layers: before the first update, or after the last.
     """
 
     title: Line
@@ -106,17 +106,17 @@ class Panel(Frozen):
 
     @property
     def shows_layers(self) -> bool:
-        """Whether it shows what the analysis found."""
+        """Whether it shows values of the analysis."""
         return self.kind in ("layers", "layers-sorted", "noise")
 
     @property
     def along(self) -> str:
-        """The column of the analysis that is its axis."""
+        """The column of the analysis that is its x axis."""
         return "snr" if self.kind == "noise" else "layer"
 
 
 class Figure(Frozen):
-    """The figure that an experiment draws. Its limits (percent) hold at paper scale only; short runs err more."""
+    """The figure of an experiment. Its limits (percent) apply at paper scale only: short runs have higher errors."""
 
     title: Line
     y_min: float = Field(0.0, ge=0, lt=100)
@@ -134,13 +134,13 @@ class Experiment(Frozen):
     """One table or figure of the paper: a question, the runs that answer it, the paper's answer.
 
     With `depths`, a name `resnet-{depth}` in a list stands for one net of each depth, and `{shallow}` and `{deep}`
-    anywhere for the least and the greatest of them. The task says which net a name
-    means (`Task.parse`). What the file does not say of the protocol is the paper's for the dataset.
+    anywhere stand for the least and the greatest depth. The task decides which net a name means (`Task.parse`).
+    Settings of the protocol that the file leaves out are the paper's for the dataset.
 
     Attributes:
         test: The views of an image over which the final scores are averaged (section 3.4), one of the task's.
-        analysis: What is looked at in the trained nets (`evaluate.analyse`).
-        reach: Count the updates until the running training error is at most this (percent).
+        analysis: The analysis of the trained nets (`analyses`).
+        reach: Updates are counted until the running training error is at most this (percent).
         architectures: Nets to describe; an experiment that only describes trains nothing.
     """
 
@@ -163,7 +163,7 @@ class Experiment(Frozen):
     @validates(mode="wrap")
     @classmethod
     def _as_its_task_says(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """What the file does not say is the paper's, and the names of nets are the task's."""
+        """Settings that the file leaves out are the paper's; the task gives meaning to the names of nets."""
         if not isinstance(content, dict):
             return handler(content)
         task = tasks.task_of(str(content.get("dataset", tasks.TASKS[0].dataset)))
@@ -181,7 +181,7 @@ class Experiment(Frozen):
         depths = content.get("depths") if isinstance(content, dict) else None
         if not isinstance(depths, list | tuple) or not all(isinstance(depth, int) for depth in depths):
             return content
-        if len(depths) > MOST_DEPTHS:  # is refused, and would take hours to fill in
+        if len(depths) > MOST_DEPTHS:  # refused by the field's limit; filling them in could take hours
             return content
         return _with_depths(content, depths) if depths else content
 
@@ -203,7 +203,7 @@ class Experiment(Frozen):
                 f"test: {self.test} is for {whose}; {self.task.title} is tested on {own} (section {self.task.section})"
             )
         if (self.protocol.photos is None) != (self.task.protocol.photos is None):
-            raise ValueError(f"protocol.photos: for {tasks.titles(lambda task: task.protocol.photos)}, and only that")
+            raise ValueError(f"protocol.photos: only for {tasks.titles(lambda task: task.protocol.photos)}")
         described = [each.net for each in self.architectures if isinstance(each.net, Net)]
         for net in [*self.nets, *self.nets_named(), *described]:
             self.task.check(net)
@@ -215,14 +215,14 @@ class Experiment(Frozen):
             if claim.kind == "ensemble":
                 self._check_ensemble(f"claim '{claim.text}'", claim.nets)
                 if claim.metric not in self._of_ensembles():
-                    raise ValueError(f"claim '{claim.text}': metric: there are {', '.join(self._of_ensembles())}")
+                    raise ValueError(f"claim '{claim.text}': metric: use one of {', '.join(self._of_ensembles())}")
         return self
 
     def _check_ensemble(self, where: str, nets: Nets) -> None:
         for net, count in Counter(nets).items():
             seeds = max((group.seeds for group in self.runs if net in group.nets), default=0)
             if count > seeds:
-                raise ValueError(f"{where}: {net.name} stands there {count} times, in [[runs]] {seeds}")
+                raise ValueError(f"{where}: names {net.name} {count} times; its seeds in [[runs]]: {seeds}")
 
     def _of_ensembles(self) -> list[str]:
         """The metrics that an ensemble has."""
@@ -233,7 +233,7 @@ class Experiment(Frozen):
     @validates(mode="after")
     def _measures_what_it_claims(self) -> Self:
         if self.analysis and self.test != self.task.views[0]:
-            raise ValueError(f"analysis: takes the place of a test; leave out test {self.test}")
+            raise ValueError(f"analysis: replaces the test; leave out test = {self.test}")
         if self.analysis and self.analysis not in self.task.analyses:
             raise ValueError(
                 f"analysis: {self.analysis} is for {tasks.titles(lambda task: self.analysis in task.analyses)}"
@@ -252,26 +252,26 @@ class Experiment(Frozen):
             if needed and needed.name != self.analysis:
                 raise ValueError(f"claim '{claim.text}': {claim.metric} needs analysis = \"{needed.name}\"")
             if not needed and claim.metric not in self._metrics():
-                raise ValueError(f"claim '{claim.text}': metric: there are {', '.join(self._metrics())}")
+                raise ValueError(f"claim '{claim.text}': metric: use one of {', '.join(self._metrics())}")
             if claim.metric == "updates_to_reach" and self.reach is None:
-                raise ValueError(f"claim '{claim.text}': say which error, by reach")
+                raise ValueError(f"claim '{claim.text}': updates_to_reach needs reach, in percent")
             if claim.kind == "less" and self.task.is_higher_better(claim.metric):
-                raise ValueError(f"claim '{claim.text}': of {claim.metric} more is better; say kind = \"better\"")
+                raise ValueError(f"claim '{claim.text}': a higher {claim.metric} is better; use kind = \"better\"")
         return self
 
     def _metrics(self) -> list[str]:
-        """What every run of the task has, and claims may be about."""
+        """The metrics that every run of the task has, and that claims may be about."""
         keys = [metric.key for metric in (*self.task.metrics, self.task.trained)]
         return [*keys, f"early_{self.task.metric.key}", "updates_to_reach"]
 
     @property
     def after_training(self) -> str:
-        """What is made of its trained nets."""
+        """What is done with its trained nets: the analysis, or the test."""
         return self.analysis or self.test
 
     @property
     def task(self) -> Task:
-        """What its nets learn."""
+        """The task that its nets learn."""
         return tasks.task_of(self.dataset)
 
     @property
@@ -281,7 +281,7 @@ class Experiment(Frozen):
 
     @property
     def stem(self) -> str:
-        """Its name in the names of files; a sweep's with its depths, so that none overwrites another's."""
+        """Its name in file names; a sweep's has the depths, so that sweeps do not overwrite each other's files."""
         return "-".join([self.name, *map(str, self.depths)])
 
     @property
@@ -291,15 +291,15 @@ class Experiment(Frozen):
         return tuple(dict.fromkeys([*of_rows, *(claim.nets for claim in self.claims if claim.kind == "ensemble")]))
 
     def fewest_seeds(self, net: Net) -> int:
-        """Runs of a net without which some row or claim stays empty: one, or as many as an ensemble names it."""
+        """The fewest runs of a net that fill every row and claim: one, or as many as an ensemble needs."""
         return max([1, *(nets.count(net) for nets in self.ensembles)])
 
     def suits(self, variant: Variant) -> bool:
-        """Whether its nets can be run so: on their own benchmark, in batches that can be parted as asked."""
+        """Whether its nets can be run with this variant: the task's dataset, and batches that can be split as asked."""
         return variant.task is self.task and self.batch_size(variant) % (variant.accumulate or 1) == 0
 
     def batch_size(self, variant: Variant) -> int:
-        """Images of an update of its runs."""
+        """Images per update of its runs."""
         return (self.protocol.tiny() if variant.tiny else self.protocol).batch_size
 
     def is_paper(self, variant: Variant) -> bool:
@@ -307,11 +307,11 @@ class Experiment(Frozen):
         return variant.is_paper and self.protocol == self.task.protocol
 
     def scale(self, variant: Variant) -> str:
-        """The variant in words, for titles; a protocol that is not the paper's is named."""
+        """The variant in words, for titles; it mentions a protocol that is not the paper's."""
         return variant.label if self.protocol == self.task.protocol else variant.own_label
 
     def nets_named(self) -> list[Net]:
-        """Every net that a row, a claim or a panel speaks of, as often as it does."""
+        """Every net that a row, a claim or a panel names; repeated if it is named more than once."""
         panels = self.figure.panels if self.figure else ()
         shown = [net for part in panels for net in part.nets]
         spoken_of = [*(net for claim in self.claims for net in claim.named), *shown]
@@ -320,14 +320,14 @@ class Experiment(Frozen):
 
 
 def _about(metric: str, claim: Any) -> Any:
-    """A claim that names no metric is about this one, unless its kind has one of its own."""
+    """Gives a claim without a metric this one, unless its kind has a default of its own."""
     if not isinstance(claim, dict) or claim.get("kind") in ("ensemble", "same-start"):
         return claim
     return {"metric": metric, **claim}
 
 
 def _with_depths(content: Any, depths: Sequence[int]) -> Any:
-    """A file's content with `{depth}` in its lists, `{shallow}` and `{deep}` in its texts, filled in."""
+    """A file's content with `{depth}` filled in in lists, and `{shallow}` and `{deep}` in texts."""
     if isinstance(content, str):
         return content.replace("{shallow}", str(min(depths))).replace("{deep}", str(max(depths)))
     if isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Runs whose nets answer together, and how."""
+"""Ensembles that are tested as one net: their runs, and how they answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EnsembleSpec(Frozen):
 
     Attributes:
         members: Runs of one task, with one variant and one protocol.
-        step: How the nets answer: a step of `analyses.answers`; empty: as in their own tests.
+        step: How the nets answer: a step of `analyses.answers`, or empty: as in their own tests.
     """
 
     members: tuple[RunSpec, ...] = Field(min_length=2)
@@ -32,16 +32,16 @@ class EnsembleSpec(Frozen):
 
     @property
     def ensemble_id(self) -> str:
-        """The name of its folder."""
+        """The name of the ensemble's folder."""
         parts = [self.step, *(run.run_id for run in self.members)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
         return f"{self.task.name}-{len(self.members)}-nets-{digest}"
 
     def key(self, metric: str) -> str:
-        """What a metric of its test is called among a run's numbers: `test_ap`, or `multi-scale_ap`."""
+        """The key of its test's metric among a run's numbers: `test_ap`, or `multi-scale_ap` with a step."""
         return ensemble_key(self.step, metric)
 
 
 def ensemble_key(step: str, metric: str) -> str:
-    """The same for a step."""
+    """The key of a metric among a run's numbers if the nets answer with this step."""
     return f"{step}_{metric.removeprefix('test_')}" if step else metric

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunSpec(Frozen):
-    """One training: everything that decides its result. Its folder's name is its identity."""
+    """One training: everything that decides its result. The name of its folder identifies it."""
 
     net: SerializeAsAny[Net]
     variant: Variant
@@ -28,7 +28,7 @@ class RunSpec(Frozen):
     @validates(mode="before")
     @classmethod
     def _read_net(cls, content: Any) -> Any:
-        """What stands in a run's spec.json is the net of the task of its dataset, which may have fields of its own."""
+        """Reads the net of a spec.json as the net type of the dataset's task, which may have more fields."""
         match content:
             case {"net": dict() as net, "variant": {"dataset": str() as dataset}}:
                 return {**content, "net": tasks.task_of(dataset).net_type.model_validate(net)}
@@ -56,7 +56,7 @@ class RunSpec(Frozen):
 
     @property
     def task(self) -> Task:
-        """What is learned."""
+        """The task that the net learns."""
         return self.variant.task
 
     @property
@@ -66,12 +66,12 @@ class RunSpec(Frozen):
 
     @property
     def sources(self) -> tuple[RunSpec, ...]:
-        """The same, and the run from whose net that one starts, and so on."""
+        """The source, the source's own source, and so on."""
         return (self.source, *self.source.sources) if self.source else ()
 
     @property
     def label(self) -> str:
-        """Its variant in words, for titles; a protocol that is not the paper's is named."""
+        """Its variant in words, for titles; it mentions a protocol that is not the paper's."""
         usual = RunSpec.of(self.net, self.variant, self.task.protocol, self.seed)
         return self.variant.label if self.protocol == usual.protocol else self.variant.own_label
 
@@ -79,7 +79,7 @@ class RunSpec(Frozen):
     def hash8(self) -> str:
         """Eight hex digits over the canonical spec without its seed.
 
-        None is left out of the canonical form, so that a later optional field, None by default, keeps known ids.
+        The canonical form leaves out None, so that a new optional field, None by default, does not change known ids.
         """
         content = self.model_dump(mode="json", exclude={"seed"}, exclude_none=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""What may differ between two answers to one experiment."""
+"""What may differ between two executions of one experiment: scale, data, precision."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Views = Literal["1-crop", "10-crop", "dense"]
 
 
 class Variant(Frozen):
-    """What may differ between two answers to one experiment; printed on every table and figure.
+    """What may differ between two executions of one experiment; printed on every table and figure.
 
     Attributes:
-        source: A folder of classes.
-        accumulate: Parts in which a batch goes through the net.
-        weights: The files that nets start from: their convention, and the beginning of a SHA-256 over them.
+        source: The name of the folder of classes that is used as the dataset; None for a named dataset.
+        accumulate: The number of parts in which a batch goes through the net; None: one.
+        weights: The files that nets start from: their convention, and the first digits of a SHA-256 over them.
     """
 
     dataset: str = tasks.TASKS[0].dataset
@@ -40,7 +40,7 @@ class Variant(Frozen):
     def _agrees(self) -> Self:
         task = self.task
         if (self.dataset == task.folder) != (self.source is not None):
-            raise ValueError("source names a folder of classes, and only that")
+            raise ValueError("source names a folder of classes: give it for such a folder, and only then")
         if self.deviations is not None and list(self.deviations) != sorted(set(self.deviations)):
             raise ValueError("deviations must be sorted, each once")
         if unknown := set(self.deviations or ()) - set(task.deviations):
@@ -48,7 +48,7 @@ class Variant(Frozen):
             names = ", ".join(sorted(unknown))
             raise ValueError(f"{names}: a deviation from {other}'s protocol, not from {task.title}'s")
         if self.weights and not task.takes_weights:
-            raise ValueError(f"weights: {task.title}'s nets start from no files")
+            raise ValueError(f"weights: {task.title}'s nets cannot start from files")
         if self.split not in task.splits:
             other = tasks.titles(lambda each: self.split in each.splits)
             raise ValueError(f"{self.split}: a split of {other}'s training set, not of {task.title}'s")
@@ -56,7 +56,7 @@ class Variant(Frozen):
 
     @property
     def task(self) -> Task:
-        """Whose nets and protocol it is about.
+        """The task that has the dataset.
 
         Raises:
             ValueError: No task has the dataset.
@@ -65,7 +65,7 @@ class Variant(Frozen):
 
     @property
     def stride_3x3(self) -> bool:
-        """Whether a bottleneck's stride is on its 3x3 ("v1.5"), not on the first 1x1."""
+        """Whether a bottleneck's stride is in its 3x3 convolution ("v1.5"), not in the first 1x1."""
         return "stride-3x3" in (self.deviations or ())
 
     @property
@@ -75,7 +75,7 @@ class Variant(Frozen):
 
     @property
     def label(self) -> str:
-        """The variant in words, for titles: empty of nothing that differs from the paper."""
+        """The variant in words, for titles; it mentions everything that differs from the paper."""
         task = self.task
         data = task.title
         if self.dataset != task.dataset:
@@ -94,7 +94,7 @@ class Variant(Frozen):
 
     @property
     def own_label(self) -> str:
-        """The same where the protocol is not the paper's."""
+        """The label of an experiment whose protocol is not the paper's."""
         label = self.label.replace("paper scale", "its whole schedule").replace("of the paper's", "of its own")
         whose = f"not section {self.task.section}'s" if self.task.section else "no paper gives one"
         return f"OWN PROTOCOL, {whose}; {label}"

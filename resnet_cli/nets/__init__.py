@@ -1,1 +1,1 @@
-"""The nets: what they are made of, layer by layer, and how large they are."""
+"""The nets: their layers, their parameters and their multiply-adds."""

@@ -1,6 +1,6 @@
-"""How trained detectors answer better without further training (appendix B): refinement, several scales, ensembles.
+"""Improvements of trained detectors at test time (appendix B): box refinement, several scales, ensembles.
 
-To be read beside `faster_rcnn.py`, whose answer is that of one scale without refinement.
+Read it beside `faster_rcnn.py`, which by default answers at one scale without refinement.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from resnet_cli.nets.regions import Regions
 
-VOTING = 0.5  # overlap from which on a box has a vote about where a kept one lies
-SIDES = (200, 400, 600, 800, 1_000)  # shorter ones, of images whose usual one is 600
-BASE, NEAREST = 600, 224  # the usual shorter side; of a region, the side that classifiers are trained on
+VOTING = 0.5  # least overlap (IoU) of a box that votes on the position of a kept box
+SIDES = (200, 400, 600, 800, 1_000)  # shorter sides of the five scales, for images whose usual shorter side is 600
+BASE, NEAREST = 600, 224  # the usual shorter side; the side of classifiers' training images, for regions
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Way:
     """How a detector answers.
 
     Attributes:
-        refines: Each region's best box is pooled and classified once more; the answers to both are joined, and the
-            boxes that are kept move to the mean of those that overlap them, weighted by their scores.
-        scales: Each region is seen at two of five sizes of the image, and the larger of its features are taken.
+        refines: Each region's best box is pooled and classified a second time, and the answers for both are joined.
+            Each kept box moves to the mean of the boxes that overlap it, weighted by their scores.
+        scales: Each region is pooled at two of five sizes of the image; its features are their elementwise maximum.
     """
 
     refines: bool = False
@@ -43,17 +43,17 @@ class Way:
 PLAIN = Way()
 WAYS = {"refined": Way(refines=True), "multi-scale": Way(refines=True, scales=True)}
 
-Describe = Callable[[Tensor], Tensor]  # regions (R, 4) in pixels of the usual size to their features (R, C)
+Describe = Callable[[Tensor], Tensor]  # maps regions (R, 4), in pixels of the usual size, to their features (R, C)
 
 
 class Look(NamedTuple):
-    """What a detector sees in an image, before it answers.
+    """A detector's intermediate results for an image, before its answer.
 
     Attributes:
-        proposals: Its regions, (R, 4), in pixels of the image as the shared layers take it.
-        classify: Regions (R, 4) to logits (R, classes + 1) and offsets (R, 4 * (classes + 1)).
-        shape: Height and width of that image.
-        size: Of the image as it was.
+        proposals: The proposed regions, (R, 4), in pixels of the resized image.
+        classify: Maps regions (R, 4) to logits (R, classes + 1) and offsets (R, 4 * (classes + 1)).
+        shape: Height and width of the resized image.
+        size: Height and width of the original image.
     """
 
     proposals: Tensor
@@ -63,9 +63,9 @@ class Look(NamedTuple):
 
 
 def joined(looks: Sequence[Look]) -> Look:
-    """Of an ensemble: the union of the proposals, of which every detector classifies all (appendix B).
+    """An ensemble's results: every detector classifies the union of all proposals (appendix B).
 
-    Probabilities and offsets are averaged; the paper does not say what is.
+    Probabilities and offsets are averaged; the paper does not say what it averages.
     """
 
     def classify(boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ def joined(looks: Sequence[Look]) -> Look:
 
 
 def answer(regions: Regions, look: Look, way: Way) -> tuple[Tensor, Tensor, Tensor]:
-    """What is found in an image: boxes (N, 4), labels (N,), scores (N,)."""
+    """The objects found in an image: boxes (N, 4), labels (N,), scores (N,)."""
     proposals, classify, shape, _ = look
     logits, offsets = classify(proposals)
     if way.refines:
@@ -94,7 +94,7 @@ def answer(regions: Regions, look: Look, way: Way) -> tuple[Tensor, Tensor, Tens
 
 
 def voted(boxes: Tensor, labels: Tensor, candidates: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Kept boxes (N, 4), each moved to the mean of the candidates of its class that overlap it, by their scores.
+    """Moves each kept box (N, 4) to the score-weighted mean of the candidates of its class that overlap it.
 
     Args:
         boxes: (N, 4).
@@ -110,7 +110,7 @@ def voted(boxes: Tensor, labels: Tensor, candidates: tuple[Tensor, Tensor, Tenso
 def _candidates(
     regions: Regions, logits: Tensor, offsets: Tensor, proposals: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All boxes that are sure enough to be answered, before any is suppressed: boxes, labels, scores."""
+    """All boxes with a sufficient score, before non-maximum suppression: boxes, labels, scores."""
     moved = clip_boxes_to_image(regions.box_coder.decode(offsets, [proposals]), size)
     scores = logits.softmax(dim=1)
     region, label = (scores[:, 1:] > regions.score_thresh).nonzero().unbind(1)
@@ -118,14 +118,14 @@ def _candidates(
 
 
 def two_scales(boxes: Tensor, factors: Tensor, usual: int) -> Tensor:
-    """For each region which two adjacent sizes of the image see it, (R, 2): those at which its area is nearest 224^2.
+    """The two adjacent sizes of the image at which each region is pooled, (R, 2): those with its area nearest to 224^2.
 
-    As in "networks on conv feature maps" (NoC), which the paper follows; how it chooses is not told in more words.
+    As in "networks on conv feature maps" (NoC), which the paper follows; it does not describe the choice further.
 
     Args:
         boxes: (R, 4), at the usual size.
-        factors: Of the sizes over the usual one, rising, (S,).
-        usual: Shorter side of the usual size; where it is not 600, 224 is another number in proportion.
+        factors: The sizes divided by the usual one, ascending, (S,).
+        usual: Shorter side of the usual size; if it is not 600, the 224 changes in proportion.
     """
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).prod(dim=1).sqrt()[:, None] * factors
     distance = (sides / (NEAREST * usual / BASE)).log().abs()
@@ -134,18 +134,18 @@ def two_scales(boxes: Tensor, factors: Tensor, usual: int) -> Tensor:
 
 
 def seen_at_scales(regions: Regions, trunk: nn.Module, image: Tensor, size: tuple[int, int], usual: int) -> Describe:
-    """What describes regions by two sizes of an image each: the maximum of their features, element by element.
+    """A function that describes regions by the elementwise maximum of their features at two sizes of the image.
 
     Args:
-        regions: Of the detector.
+        regions: The detector's region head.
         trunk: The shared layers.
-        image: As it was, its pixels as the shared layers take them, (3, H, W).
-        size: Its usual height and width, in whose pixels regions are.
+        image: The image at its original size, normalised, (3, H, W).
+        size: Its usual height and width; regions are in pixels of this size.
         usual: Shorter side of the usual size.
     """
     factors = torch.tensor([side / BASE for side in SIDES], device=image.device)
     shapes = [(max(1, round(size[0] * side / BASE)), max(1, round(size[1] * side / BASE))) for side in SIDES]
-    # Sides are rounded to whole pixels, so that the two axes are scaled by slightly different factors.
+    # Sides are rounded to whole pixels, so the two axes have slightly different factors.
     ratios = [factors.new_tensor([width / size[1], height / size[0]] * 2) for height, width in shapes]
     maps = [trunk(functional.interpolate(image[None], shape, mode="bilinear")) for shape in shapes]
 

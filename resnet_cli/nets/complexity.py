@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of a net, counted layer by layer. Imports no torch.
 
-Checked in the tests against the built net, to the digit.
+The tests check that the counts equal those of the built net.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Layer:
 
     Attributes:
         name: Its name in the built net.
-        parameters: Weights and biases; of a convolution with those of the batch normalisation that follows.
+        parameters: Weights and biases; a convolution's include those of the batch normalisation that follows it.
         multiply_adds: Per image. As in the paper, only convolutions and fully connected layers count.
     """
 
@@ -31,8 +31,8 @@ def layers(layout: Layout, side: int) -> list[Layer]:
     """The layers of a net in the order of the forward pass.
 
     Args:
-        layout: What it is made of.
-        side: Pixels a side of its input; a multiple of all its strides.
+        layout: The net's layout.
+        side: Side of its input in pixels; a multiple of the product of its strides.
     """
     inputs, size = layout.stem_width, side // 2 if layout.halves else side
     result = [_convolution("conv1", 3, inputs, layout.kernel, size)]
@@ -64,7 +64,7 @@ def layers(layout: Layout, side: int) -> list[Layer]:
 
 
 def vgg_layers(depth: Literal[16, 19]) -> list[Layer]:
-    """The layers of VGG-16 or VGG-19, which the paper compares with; no batch normalisation. Named as torchvision's."""
+    """The layers of VGG-16 or VGG-19 without batch normalisation, to compare with; named as in torchvision."""
     result, inputs, position = [], 3, 0
     convolutions = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}[depth]
     for count, width, size in zip(convolutions, (64, 128, 256, 512, 512), (224, 112, 56, 28, 14), strict=True):

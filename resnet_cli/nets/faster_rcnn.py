@@ -1,7 +1,7 @@
-"""Faster R-CNN on the paper's nets (section 4.3 and appendix A), to be read beside them. Knows no dataset.
+"""Faster R-CNN on the paper's nets (section 4.3 and appendix A). Independent of datasets.
 
-"Networks on Conv feature maps": conv1 to conv4_x are shared by proposals and detector; RoI pooling comes before
-conv5_x, which, with the average pooling, takes the place of VGG-16's fully connected layers on each region.
+"Networks on Conv feature maps": proposals and detector share conv1 to conv4_x. RoI pooling comes before conv5_x. For
+each region, conv5_x and the average pooling replace VGG-16's fully connected layers.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 LOSSES = ("loss_objectness", "loss_rpn_boxes", "loss_classes", "loss_boxes")
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # filters and 3x3 convolutions of each stage
 VGG_GRID, VGG_WIDTH = 7, 4096
-GRID = 14  # the paper does not say: conv5_x with its stride of 2 then has the map that it had in classification
+GRID = 14  # the paper does not say; conv5_x, with its stride of 2, then has a map as large as in classification
 
 
 class Pixels(NamedTuple):
-    """What is made of a pixel on the scale 0 to 1: less the mean, over the deviation, red, green, blue."""
+    """The normalisation of pixels on the scale 0 to 1: mean and standard deviation of red, green, blue."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -46,8 +46,8 @@ class Pixels(NamedTuple):
 class FixedBatchNorm(FrozenBatchNorm2d):
     """`BatchNorm` as a constant scale and offset: "BN layers are fixed" (appendix A).
 
-    The paper says that each becomes a linear activation with constant offsets and scales. Whether gamma and beta are
-    trained is open; here they are not, as in others' C4 nets.
+    The paper says that each becomes a linear activation with constant offsets and scales. It does not say whether gamma
+    and beta are trained; here they are not, as in other C4 detectors.
     """
 
     def __init__(self, norm: BatchNorm) -> None:
@@ -56,7 +56,7 @@ class FixedBatchNorm(FrozenBatchNorm2d):
         self.relu = norm.relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """(N, channels, H, W), and a shortcut of the same shape, to as many."""
+        """Takes (N, channels, H, W) and a shortcut of the same shape; the result has this shape too."""
         y: Tensor = super().forward(x)
         if shortcut is not None:
             y = y + shortcut
@@ -64,7 +64,7 @@ class FixedBatchNorm(FrozenBatchNorm2d):
 
 
 def fix_norms(net: nn.Module) -> None:
-    """Puts fixed batch normalisations in the place of all that a net has."""
+    """Replaces all batch normalisations of a net by fixed ones."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, BatchNorm):
@@ -101,21 +101,21 @@ class Vgg16(nn.Module):
 
 
 class FasterRCNN(GeneralizedRCNN):
-    """Images to boxes with classes and scores; in training, to four losses.
+    """Maps images to boxes with classes and scores; in training, to four losses.
 
-    torchvision's pads the images of a batch to one size before the shared layers, which then see the padding. Here
-    images of different sizes go through them one by one, so that an image has the same boxes in every batch.
+    torchvision's own class pads the images of a batch to one size before the shared layers, which then see the padding.
+    Here images of different sizes pass them separately, so that an image has the same boxes in every batch.
 
     Args:
         trunk: The shared layers, in stages.
-        head: What each region's features pass; to (R, channels).
-        channels: Of the shared map, and of the head's result.
-        classes: Without the background.
+        head: The layers for each region's pooled features; its output is (R, channels).
+        channels: Channels of the shared map, and of the head's output.
+        classes: Number of classes without the background.
         settings: Sizes and numbers.
-        grid: Places a side to which a region is pooled.
-        pixels: What is made of pixels.
-        generator: For the new layers' weights.
-        context: Whether the whole image is seen beside each region (appendix B).
+        grid: Side of the grid to which a region is pooled.
+        pixels: The normalisation of pixels.
+        generator: Draws the new layers' weights.
+        context: Whether features of the whole image are concatenated to those of each region (appendix B).
     """
 
     def __init__(
@@ -156,19 +156,19 @@ class FasterRCNN(GeneralizedRCNN):
         keys: Tensor | None = None,
         way: Way = PLAIN,
     ) -> tuple[dict[str, Tensor], Tensor] | list[dict[str, Tensor]]:
-        """Images on the scale 0 to 255, each in the upper left corner of (3, H, W).
+        """Detects objects; images are on the scale 0 to 255, each in the upper left corner of (3, H, W).
 
         Args:
             images: (B, 3, H, W) uint8.
             sizes: Their heights and widths, (B, 2).
-            boxes: In training, those of the objects, (B, M, 4).
-            labels: In training, their classes from 1, (B, M); 0 where there is none.
-            keys: In training, what the sampling of each image is drawn from, (B,) int64.
+            boxes: In training, the objects' boxes, (B, M, 4).
+            labels: In training, their classes from 1, (B, M); 0 is padding.
+            keys: In training, the seed of each image's random sampling, (B,) int64.
             way: At test, how to answer.
 
         Returns:
-            In training the losses by name, and the share of the objects' regions that are given a wrong class; else for
-            each image boxes (N, 4) in pixels of the image as it was, labels (N,) from 1 and scores (N,).
+            In training the losses by name, and the share of the objects' regions that get a wrong class; else for each
+            image boxes (N, 4) in pixels of the original image, labels (N,) from 1 and scores (N,).
         """
         if not self.training:
             return [self.found(look, way) for look in self.looks(images, sizes, way)]
@@ -184,26 +184,26 @@ class FasterRCNN(GeneralizedRCNN):
 
     @property
     def shorter_side(self) -> int:
-        """Of an image as the shared layers take it."""
+        """The shorter side of a resized image, pixels."""
         return self.settings.sides[0]
 
     def looks(self, images: Tensor, sizes: Tensor, way: Way) -> Iterator[Look]:
-        """What is seen in each image before it is answered; arguments as of `forward`."""
+        """The intermediate results for each image; arguments as for `forward`."""
         whole = [tuple(size) for size in sizes.tolist()]
         resized = self._resized(images, whole)
         for each in zip(self._maps(resized), resized, whole, images, strict=True):
             yield self._look(*each, way)
 
     def found(self, look: Look, way: Way) -> dict[str, Tensor]:
-        """The answer: boxes in pixels of the image as it was."""
+        """The answer for an image, with boxes in pixels of the original image."""
         boxes, labels, scores = answer(self.roi_heads, look, way)
         return {"boxes": resize_boxes(boxes, list(look.shape), list(look.size)), "labels": labels, "scores": scores}
 
     def _resized(
         self, images: Tensor, sizes: list[tuple[int, ...]], targets: list[dict[str, Tensor]] | None = None
     ) -> list[Tensor]:
-        """Images (3, h, w) as the shared layers take them; what is marked is changed to their pixels in place."""
-        self.transform.eval()  # in training it would draw one of several sides
+        """Images (3, h, w), resized and normalised; `targets` is changed in place to the resized pixels."""
+        self.transform.eval()  # in training mode it would draw one of several sides
         result = []
         for number, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
             normal = self.transform.normalize(image[:, :height, :width].float() / 255)
@@ -214,7 +214,7 @@ class FasterRCNN(GeneralizedRCNN):
         return result
 
     def _maps(self, images: list[Tensor]) -> list[Tensor]:
-        """The shared map of each image, (1, C, h, w); images of a size go through the layers together."""
+        """The shared map of each image, (1, C, h, w); images of equal size go through the layers together."""
         maps: list[Tensor] = [torch.empty(0)] * len(images)
         for shape in dict.fromkeys(each.shape for each in images):
             numbers = [number for number, each in enumerate(images) if each.shape == shape]
@@ -239,7 +239,7 @@ class FasterRCNN(GeneralizedRCNN):
         targets: list[dict[str, Tensor]],
         keys: list[int],
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Joint, approximate training: all losses at once, and no gradient through the boxes of proposals."""
+        """Approximate joint training: all losses at once, without a gradient through the proposals' boxes."""
         sampled: list[Sampled] = []
         losses: list[tuple[Tensor, Tensor]] = []
         with _chances(maps[0].device):
@@ -267,7 +267,7 @@ class FasterRCNN(GeneralizedRCNN):
 
 
 class Together(nn.Module):
-    """Several detectors that answer as one (appendix B); of the same classes, which take images of the same size."""
+    """An ensemble of detectors with the same classes and the same image size (appendix B)."""
 
     def __init__(self, nets: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -285,9 +285,9 @@ def _described(regions: Regions, features: Tensor, shape: tuple[int, int], boxes
 
 
 def padded(maps: list[Tensor]) -> Tensor:
-    """Maps (1, C, h, w) as one tensor (B, C, H, W), with zeros at the right and below.
+    """Maps (1, C, h, w) as one tensor (B, C, H, W), padded with zeros at the right and below.
 
-    A maximum of what a ReLU gave is the same with them.
+    Max pooling after a ReLU gives the same with these zeros.
     """
     height, width = (max(each.shape[axis] for each in maps) for axis in (2, 3))
     return torch.cat([functional.pad(each, (0, width - each.shape[3], 0, height - each.shape[2])) for each in maps])
@@ -295,7 +295,7 @@ def padded(maps: list[Tensor]) -> Tensor:
 
 @contextmanager
 def _chances(device: torch.device) -> Iterator[None]:
-    """Within it torch's generators may be seeded; after it they are as before."""
+    """Restores the state of torch's generators afterwards, so that they may be seeded within."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
 
@@ -324,7 +324,7 @@ def on_vgg16(classes: int, settings: Detector, pixels: Pixels, seed: int) -> Fas
 
 
 def joint_loss(outputs: object, *batch: Tensor) -> tuple[Tensor, ...]:
-    """The sum of the four losses of a batch, how many of its images' worth of objects are misnamed, and the four."""
+    """The sum of a batch's four losses, the share of misclassified objects' regions times its images, and the four."""
     losses, wrong = outputs(*batch)  # type: ignore[operator]
     parts = tuple(losses[name] for name in LOSSES)
     return torch.stack(parts).sum(), wrong * len(batch[0]), *(each.detach() for each in parts)

@@ -1,4 +1,4 @@
-"""What a net of the paper is made of, stage by stage (Table 1, section 4.2). Imports no torch."""
+"""The layout of the paper's nets, stage by stage (Table 1, section 4.2). Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Layout:
 
     Attributes:
         kernel: Side of the stem's convolution.
-        stem_width: Its filters.
-        halves: Whether the stem's convolution has stride 2, and a max pooling of stride 2 follows it.
+        stem_width: Filters of the stem's convolution.
+        halves: Whether the stem's convolution has stride 2 and is followed by a max pooling of stride 2.
         blocks: Blocks in each stage.
         widths: Filters of each stage's 3x3 convolutions.
-        block: Two 3x3 layers, one of them alone (section 3.2), 1x1, 3x3, 1x1 with four times the filters out, or two
-            3x3 layers and a gate (Highway nets).
+        block: `basic` has two 3x3 layers, `single` one (section 3.2), `bottleneck` 1x1, 3x3 and 1x1 with four times as
+            many filters in the last, `highway` two 3x3 layers and a gate.
         shortcut: Option A, B or C; None in a plain net.
-        classes: Outputs.
-        stride_3x3: Where a bottleneck's stride stands: the 3x3 ("v1.5") in place of the first 1x1.
+        classes: Number of outputs.
+        stride_3x3: Whether a bottleneck's stride is in its 3x3 layer ("v1.5") instead of the first 1x1.
     """
 
     kernel: int
@@ -38,5 +38,5 @@ class Layout:
 
     @property
     def expansion(self) -> int:
-        """Channels out of a block, in widths."""
+        """Output channels of a block, as a multiple of its width."""
         return 4 if self.block == "bottleneck" else 1

@@ -1,12 +1,12 @@
-"""Nets that say where the object of a class is (appendix C): a region proposal network per class, and an R-CNN.
+"""Nets that localise objects of a given class (appendix C): a per-class region proposal network, and an R-CNN.
 
-Each is trained to find objects of the class that it is told, and asked for one class at a time. In training their
-`forward` gives losses, since what is learned at which place depends on the boxes.
+Each learns to find objects of a given class, and is asked for one class at a time. In training their `forward` returns
+losses, since the target at each place depends on the boxes.
 
-The paper leaves open, and here is: anchors of 1.75, 3.5 and 7 strides (56, 112 and 224 pixels at stride 32) with
-ratios 1:2, 1:1 and 2:1, on the last map, those across the crop's edge included; losses of the true class only; a 3x3
-layer of 512 filters before the siblings, as Faster R-CNN has with VGG-16; the R-CNN's regions are taken from the
-training crop's own proposals, a region an image, half of them with IoU >= 0.5.
+Choices that the paper leaves open: anchors of 1.75, 3.5 and 7 strides (56, 112 and 224 pixels at stride 32) with
+ratios 1:2, 1:1 and 2:1, on the last map, including those that cross the crop's edge; losses for the true class only; a
+3x3 layer of 512 filters before the siblings, as in Faster R-CNN with VGG-16; the R-CNN trains on one region per image
+from the training crop's own proposals, half of them with IoU >= 0.5.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ if TYPE_CHECKING:
     from resnet_cli.nets.layout import Layout
 
 SIDES = (1.75, 3.5, 7.0)  # of the anchors, in strides
-ANCHORS = len(SIDES) * len(RATIOS)  # of a place
-WIDTH = 512  # of the layer before an RPN's siblings, at most the map's own
+ANCHORS = len(SIDES) * len(RATIOS)  # per place
+WIDTH = 512  # of the layer before an RPN's siblings, but at most the map's
 POSITIVE, NEGATIVE = 0.7, 0.3  # IoU of anchors, Faster R-CNN's
-SAMPLED = 8  # anchors of an image, 1:1 (appendix C)
+SAMPLED = 8  # anchors per image, positive to negative 1:1 (appendix C)
 REGION_IS_POSITIVE = 0.5  # IoU, R-CNN's
 RPN_BETA = 1 / 9  # of the smooth L1 loss; Faster R-CNN's code
-DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # Fast R-CNN's: its offsets are learned in these units
-REGIONS = 200  # of the best boxes an R-CNN looks at (appendix C)
+DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # Fast R-CNN's: offsets are learned in these units
+REGIONS = 200  # number of best boxes that the R-CNN scores (appendix C)
 
 
 class Classifier(ResNet):
-    """A net that says of which class an image is, trained as any other; where, it cannot say."""
+    """A net that classifies an image, trained as any other; it does not localise."""
 
     def forward(self, images: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Logits (N, C) of images; with the rest of a batch, its mean loss and its wrong answers."""
+        """Logits (N, C) of images; if called with a whole batch, its mean loss and the number of wrong answers."""
         if not others:
             return super().forward(images)
         return cross_entropy(super().forward, images, others[0])
 
 
 class PerClass(nn.Module):
-    """A linear layer with outputs of each class's own, worked out for the classes asked for only.
+    """A linear layer with separate outputs for each class; it computes only those of the classes asked for.
 
     Args:
-        classes: How many.
-        inputs: Features.
-        outputs: Of each class.
-        deviation: Of the weights it begins with, normal around 0; biases begin at 0.
+        classes: Number of classes.
+        inputs: Number of features.
+        outputs: Outputs per class.
+        deviation: Standard deviation of the initial weights, normal around 0; biases start at 0.
+        generator: Draws the initial weights.
     """
 
     def __init__(self, classes: int, inputs: int, outputs: int, deviation: float, generator: torch.Generator) -> None:
@@ -70,7 +71,7 @@ class PerClass(nn.Module):
 class Rpn(nn.Module):
     """A region proposal network for each class (appendix C), on a classifier's convolutions.
 
-    The classifier itself stays in it as it is, for it says the classes in a test.
+    It contains the classifier, unchanged, which predicts the classes in a test.
     """
 
     def __init__(self, layout: Layout, generator: torch.Generator) -> None:
@@ -87,7 +88,7 @@ class Rpn(nn.Module):
         self.offsets = PerClass(layout.classes, width, 4 * ANCHORS, 0.01, generator)
 
     def train(self, mode: bool = True) -> Self:
-        """The classifier's statistics stay as they are."""
+        """The classifier stays in evaluation mode, so its statistics do not change."""
         super().train(mode)
         self.classifier.eval()
         return self
@@ -97,10 +98,10 @@ class Rpn(nn.Module):
 
         Args:
             images: (B, 3, H, W).
-            labels: (B,) the class that is looked for.
+            labels: (B,) the class to look for.
 
         Returns:
-            Scores (B, N), before the sigmoid; offsets (B, N, 4) to the boxes; and the anchors (N, 4) they lead from.
+            Scores (B, N), before the sigmoid; offsets (B, N, 4) from the anchors to the boxes; and the anchors (N, 4).
         """
         x = self.conv(self.trunk.features(images)).relu()
         height, width = x.shape[2:]
@@ -110,18 +111,18 @@ class Rpn(nn.Module):
         return scores, by, anchors(height, width, self.stride, tuple(s * self.stride for s in SIDES)).to(images.device)
 
     def boxes(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (B, N, 4) for the class of each image, within the image, and their scores (B, N)."""
+        """Boxes (B, N, 4) for the class of each image, clipped to the image, and their scores (B, N)."""
         scores, by, places = self.proposals(images, labels)
         return clipped(moved(places, by), *images.shape[2:]), scores
 
     def forward(self, images: Tensor, labels: Tensor, truth: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of a batch, and in how many images the best box of the true class has an IoU below 0.5.
+        """Mean loss of a batch, and the number of images whose best box of the true class has an IoU below 0.5.
 
         Args:
             images: (B, 3, H, W).
             labels: (B,).
-            truth: (B, K, 4), the objects' boxes; where there are fewer than K, empty ones.
-            draws: (B, D), uniform in [0, 1), at least as many as anchors.
+            truth: (B, K, 4), the objects' boxes, padded with empty boxes.
+            draws: (B, D) random numbers, uniform in [0, 1); D is at least the number of anchors.
         """
         scores, by, places = self.proposals(images, labels)
         found = overlaps(places.expand(len(images), -1, -1), truth)
@@ -129,7 +130,7 @@ class Rpn(nn.Module):
         targets = offsets(places, nearest(found, truth))
         classified = functional.binary_cross_entropy_with_logits(scores, positive.float(), reduction="none")
         moves = functional.smooth_l1_loss(by, targets, reduction="none", beta=RPN_BETA).sum(dim=2)
-        # Where no anchor was sampled there is no target either: an empty box has no logarithm.
+        # `where` drops anchors that were not sampled, whose targets may be NaN: an empty box has no logarithm.
         chosen = positive | negative
         total = classified.where(chosen, 0).sum(dim=1) / chosen.sum(dim=1).clamp(min=1)
         total = total + moves.where(positive, 0).sum(dim=1) / SAMPLED
@@ -140,9 +141,9 @@ class Rpn(nn.Module):
 
 
 class Rcnn(nn.Module):
-    """An R-CNN (appendix C): the best boxes of an RPN, cut out, warped and scored once more, per class.
+    """An R-CNN (appendix C): cuts out the best boxes of an RPN, warps them, and scores them again, per class.
 
-    The RPN in it stays as it is.
+    It contains the RPN, unchanged.
     """
 
     def __init__(self, layout: Layout, generator: torch.Generator) -> None:
@@ -157,26 +158,26 @@ class Rcnn(nn.Module):
 
     @property
     def classifier(self) -> Classifier:
-        """Its RPN's."""
+        """The RPN's classifier."""
         return self.rpn.classifier
 
     def train(self, mode: bool = True) -> Self:
-        """The RPN's statistics stay as they are."""
+        """The RPN stays in evaluation mode, so its statistics do not change."""
         super().train(mode)
         self.rpn.eval()
         return self
 
     def judged(self, images: Tensor, regions: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """Scores of regions and offsets to better boxes.
+        """Scores of regions, and offsets to better boxes.
 
         Args:
             images: (B, 3, H, W).
-            regions: (B, N, 4), each with an area.
-            labels: (B,) the class that is looked for in each image.
-            side: To which regions are warped, pixels.
+            regions: (B, N, 4), each with a positive area.
+            labels: (B,) the class to look for in each image.
+            side: Side to which regions are warped, pixels.
 
         Returns:
-            Scores (B, N) before the sigmoid, and offsets (B, N, 4) in `deviations`.
+            Scores (B, N) before the sigmoid, and offsets (B, N, 4) in units of `deviations`.
         """
         count = regions.shape[1]
         cut = roi_align(images, list(regions), side, sampling_ratio=2, aligned=True)
@@ -185,9 +186,10 @@ class Rcnn(nn.Module):
         return self.score(x, classes).view(-1, count), self.offsets(x, classes).view(-1, count, 4)
 
     def forward(self, images: Tensor, labels: Tensor, truth: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of a region of each image, and of how many it is judged wrongly whether its IoU is 0.5; see `Rpn`.
+        """Mean loss over one region per image, and how many regions are scored wrongly; arguments as for `Rpn`.
 
-        Half of the regions have it, as far as an image has such among its best boxes.
+        The score says whether the region's IoU is at least 0.5. This is true for half of the regions, as far as an
+        image has such regions among its best boxes.
         """
         with torch.no_grad():
             boxes, scores = self.rpn.boxes(images, labels)
@@ -195,7 +197,7 @@ class Rcnn(nn.Module):
             boxes = boxes.gather(1, best[:, :, None].expand(-1, -1, 4))
             found = overlaps(boxes, truth)
             positive = found.amax(dim=2) >= REGION_IS_POSITIVE
-            wanted = positive == (draws[:, :1] < 0.5)  # noqa: PLR2004  half of the images
+            wanted = positive == (draws[:, :1] < 0.5)  # noqa: PLR2004  for half of the images
             region = draws[:, 1 : 1 + boxes.shape[1]].add(wanted).argmax(dim=1)
             image = torch.arange(len(images), device=images.device)
             boxes, positive = grown(boxes[image, region][:, None]), positive[image, region]
@@ -208,24 +210,25 @@ class Rcnn(nn.Module):
 
 
 def trunk(layout: Layout) -> ResNet:
-    """A classifier's convolutions."""
+    """A classifier's convolutions, without its last layer."""
     net = ResNet(layout)
     net.fc = nn.Identity()  # type: ignore[assignment]
     return net
 
 
 def take_over(to: ResNet, trained: ResNet) -> None:
-    """Gives a trunk the convolutions of a trained classifier, batch normalisation and its statistics included."""
+    """Copies a trained classifier's convolutions, batch normalisation and statistics into a trunk."""
     state = trained.state_dict()
     to.load_state_dict({name: state[name] for name in to.state_dict()})
 
 
 @torch.no_grad()
 def sampled(found: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """The anchors that are learned from, positive and negative ones, (B, N) bool each.
+    """The sampled positive and negative anchors, (B, N) bool each.
 
-    Positive are those with an IoU above 0.7, and an object's best ones; negative those below 0.3 that are none. Up to
-    half of the eight are positive, the others negative, whichever have the lowest draws.
+    An anchor is positive if its IoU with an object is above 0.7 or the greatest for this object, and negative if its
+    IoU is below 0.3 and it is not positive. Of the eight per image up to half are positive, the others negative; those
+    with the lowest draws are taken.
 
     Args:
         found: IoU with the objects, (B, N, K).
@@ -244,23 +247,23 @@ def sampled(found: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest(found: Tensor, truth: Tensor) -> Tensor:
-    """The object of the greatest IoU, (B, N, 4); `found` is (B, N, K), `truth` (B, K, 4)."""
+    """The box of the object with the greatest IoU, (B, N, 4); `found` is (B, N, K), `truth` (B, K, 4)."""
     return truth.gather(1, found.argmax(dim=2)[:, :, None].expand(-1, -1, 4))
 
 
 def misses(boxes: Tensor, truth: Tensor) -> Tensor:
-    """Which boxes (B, 4) have no object of an IoU of 0.5, (B,) bool; none in an image without objects."""
+    """Which boxes (B, 4) have an IoU below 0.5 with every object, (B,) bool; False for images without objects."""
     has_some = (truth[..., 2:] > truth[..., :2]).all(dim=2).any(dim=1)
     return (overlaps(boxes[:, None], truth).amax(dim=(1, 2)) < REGION_IS_POSITIVE) & has_some
 
 
 def layers_of_head(kind: str, layout: Layout, side: int) -> list[Layer]:
-    """What comes behind the trunk, in the order of the forward pass; of one class per image is multiplied.
+    """The layers after the trunk, in the order of the forward pass; multiply-adds are for one class per image.
 
     Args:
         kind: `rpn` or `rcnn`.
-        layout: Of the trunk.
-        side: Pixels a side of the input.
+        layout: The trunk's layout.
+        side: Side of the input in pixels.
     """
     inputs = layout.widths[-1] * layout.expansion
     places, width = 1, inputs
@@ -284,9 +287,9 @@ def build(kind: str, layout: Layout, seed: int) -> Classifier | Rpn | Rcnn:
     """Builds a net on the CPU, with weights that are a pure function of the seed.
 
     Args:
-        kind: `rpn`, `rcnn`, or nothing: the classifier.
-        layout: Of the classifier and the trunk.
-        seed: Of the weights that are not taken over.
+        kind: `rpn`, `rcnn`, or empty for the classifier.
+        layout: The layout of the classifier and the trunk.
+        seed: Seed of the weights that are not copied from a trained net.
     """
     generator = torch.Generator().manual_seed(seed)
     net: Classifier | Rpn | Rcnn = Classifier(layout)

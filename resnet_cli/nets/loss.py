@@ -1,4 +1,4 @@
-"""The loss that an update reduces."""
+"""The loss that an update minimises."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-# Given what computes a net's outputs in fp32, and a batch, each tensor (B, ...): the mean over the batch of what an
-# update makes smaller, what is counted in the batch, and the means of the parts that are logged beside (`Task.parts`);
-# all 0-dim on the device.
+# Arguments: a function that computes a net's outputs in fp32, and a batch of tensors (B, ...). Result: the mean loss
+# over the batch, the count of wrong answers (or what else the task counts), and the means of the loss's logged parts
+# (`Task.parts`); all 0-dimensional, on the device.
 Loss = Callable[..., tuple[Tensor, ...]]
 
 

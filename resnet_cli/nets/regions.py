@@ -1,6 +1,6 @@
-"""Proposals and regions of Faster R-CNN as its authors had them: torchvision's modules, changed where they differ.
+"""Proposals and regions of Faster R-CNN as in its authors' code: torchvision's modules, changed where they differ.
 
-Each class names what it changes. Boxes are left, top, right and bottom edges in pixels, (N, 4).
+Each class says what it changes. Boxes are left, top, right and bottom edges in pixels, (N, 4).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 STRIDE = 16  # of the shared map, conv4_x's or conv5_3's
 RATIOS = (0.5, 1.0, 2.0)  # height over width
-SCORE, OVERLAP, MOST = 0.05, 0.3, 100  # of what is answered: least score, IoU of NMS, boxes an image
+SCORE, OVERLAP, MOST = 0.05, 0.3, 100  # of the answer: least score, IoU of NMS, boxes per image
 
 Targets = dict[str, Tensor]
 
 
 class Anchors(AnchorGenerator):
-    """Centres lie in the middle of the cells; torchvision's in their corners, and its stride follows from the padding.
+    """Anchors centred in the middle of cells. torchvision's are at corners, and its stride depends on the padding.
 
     Args:
-        sides: Of the square anchors.
+        sides: Sides of the square anchors.
     """
 
     def __init__(self, sides: tuple[int, ...]) -> None:
         super().__init__((sides,), (RATIOS,))
 
     def forward(self, images: ImageList, maps: list[Tensor]) -> list[Tensor]:
-        """For each image of the list all anchors of the map, (cells * anchors, 4)."""
+        """All anchors of the map, (cells * anchors, 4), for each image of the list."""
         ((*_, height, width),) = (each.shape for each in maps)
         self.set_cell_anchors(maps[0].dtype, maps[0].device)
         y, x = (STRIDE * (torch.arange(length, device=maps[0].device) + 0.5) for length in (height, width))
@@ -47,7 +47,7 @@ class Anchors(AnchorGenerator):
 
 
 class ProposalHead(RPNHead):
-    """Its results are fp32, whatever the convolutions compute in: eight bits of a box's place are some pixels off."""
+    """A head with fp32 results: in bf16, with its eight bits, a box's position would be some pixels off."""
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Maps (B, C, H, W) to logits and offsets of the anchors at each place, (B, A, H, W) and (B, 4 * A, H, W)."""
@@ -56,11 +56,11 @@ class ProposalHead(RPNHead):
 
 
 class Proposals(RegionProposalNetwork):
-    """Anchors that cross the image's edge are left out of training; proposals are not narrower than a given side.
+    """A region proposal network that trains without anchors that cross the image's edge, and drops narrow proposals.
 
-    torchvision trains on all anchors and drops only proposals that are narrower than a thousandth of a pixel. As with
-    torchvision, an object is scored by one logit in place of a softmax of two, and the 3x3 convolution has as many
-    filters as its input has channels: 512 with VGG-16, as its authors have it.
+    torchvision trains on all anchors and drops only proposals that are narrower than a thousandth of a pixel. As in
+    torchvision, an object is scored by one logit instead of a softmax of two, and the 3x3 convolution has as many
+    filters as its input has channels: 512 with VGG-16, as in the authors' code.
     """
 
     def __init__(self, channels: int, settings: Detector) -> None:
@@ -85,10 +85,10 @@ class Proposals(RegionProposalNetwork):
         """The proposals of one image, (N, 4), and in training the two losses.
 
         Args:
-            image: A list of it alone.
+            image: A list with this image only.
             features: Its map, (1, C, H, W).
-            target: What is marked in it: boxes (M, 4).
-            narrowest: Least side of a proposal.
+            target: Its annotated objects: boxes (M, 4).
+            narrowest: Least side of a proposal, pixels.
         """
         self.min_size = narrowest
         targets = target and [{**target, "size": torch.tensor(image.image_sizes[0])}]
@@ -98,9 +98,9 @@ class Proposals(RegionProposalNetwork):
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[Targets]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Labels of all anchors, -1 for those that are left out, and the boxes that they are to become.
+        """Labels of all anchors, -1 for those that are left out, and their target boxes.
 
-        Where no anchor lies within the image, all count.
+        If no anchor lies within the image, all are used.
         """
         all_labels, all_boxes = [], []
         for each, target in zip(anchors, targets, strict=True):
@@ -115,7 +115,7 @@ class Proposals(RegionProposalNetwork):
 
 
 class Sampled(NamedTuple):
-    """Regions of one image to train on: boxes (R, 4), classes (R,), and what the boxes are to become, (R, 4)."""
+    """Regions of one image to train on: boxes (R, 4), classes (R,), and offsets to their targets (R, 4)."""
 
     boxes: Tensor
     labels: Tensor
@@ -123,9 +123,9 @@ class Sampled(NamedTuple):
 
 
 class Predictor(nn.Module):
-    """The two siblings: classes with the background first, and a box of each; N(0, 0.01) and N(0, 0.001).
+    """The two sibling layers: class scores, the background first, and a box per class.
 
-    torchvision's FastRCNNPredictor has nn.Linear's own initialisation.
+    They are initialised with N(0, 0.01) and N(0, 0.001); torchvision's FastRCNNPredictor has nn.Linear's own.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -139,10 +139,10 @@ class Predictor(nn.Module):
 
 
 class Regions(RoIHeads):
-    """Smooth L1's beta is 1, torchvision's 1/9; RoI pooling, not RoIAlign; a least overlap of what is background.
+    """The region head: RoI pooling, not RoIAlign; smooth L1 with beta 1, not 1/9; a least overlap for background.
 
-    Each region's features come from the shared map by RoI max pooling, and pass `head` before the two siblings. With
-    `context` (appendix B) the whole image's, by the same way, are put beside those of each region.
+    RoI max pooling takes each region's features from the shared map; they pass `head` before the two siblings. With
+    `context` (appendix B) the whole image's features, made in the same way, are concatenated to those of each region.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Regions(RoIHeads):
         self.negatives_from = settings.negatives_from
 
     def describe(self, features: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
-        """What the two siblings see of the regions of all images, (R, channels).
+        """The features of the regions of all images that the two siblings take, (R, channels).
 
         Args:
             features: (B, C, H, W).
@@ -182,24 +182,24 @@ class Regions(RoIHeads):
         return seen
 
     def _pooled(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
-        # In fp32: eight bits of a place would be some pixels off.
+        # In fp32: in bf16, with its eight bits, positions would be some pixels off.
         pooled: Tensor = roi_pool(features.float(), [each.float() for each in boxes], self.grid, 1 / STRIDE)
         return pooled
 
     def siblings(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) of what is seen of regions (R, channels)."""
+        """Logits (R, classes + 1) and offsets (R, 4 * (classes + 1)) from the regions' features (R, channels)."""
         logits, offsets = self.box_predictor(seen)
         return logits.float(), offsets.float()
 
     def sample(self, proposals: Tensor, target: Targets) -> Sampled:
-        """Regions of one image to train on: of the proposals (N, 4) and the objects' own boxes."""
+        """Regions of one image to train on, sampled from the proposals (N, 4) and the objects' own boxes."""
         boxes, _, labels, offsets = self.select_training_samples([proposals], [target])
         return Sampled(boxes[0], labels[0], offsets[0])
 
     def assign_targets_to_proposals(
         self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The object that each region overlaps most, and its class: 0 for the background, -1 for what is left out."""
+        """The object that each region overlaps most, and its class: 0 is the background, -1 means not used."""
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
         if self.negatives_from:
             for boxes, regions, classes in zip(gt_boxes, proposals, labels, strict=True):
@@ -208,7 +208,7 @@ class Regions(RoIHeads):
         return matched, labels
 
     def loss(self, logits: Tensor, offsets: Tensor, sampled: list[Sampled]) -> tuple[dict[str, Tensor], Tensor]:
-        """The two losses, over all regions of all images; and the share of the regions of objects that are misnamed."""
+        """The two losses, over all regions of all images, and the share of objects' regions that are misclassified."""
         labels = torch.cat([each.labels for each in sampled])
         wanted = torch.cat([each.offsets for each in sampled])
         of_object = (labels > 0).nonzero()[:, 0]
@@ -218,5 +218,5 @@ class Regions(RoIHeads):
         return {"loss_classes": functional.cross_entropy(logits, labels), "loss_boxes": boxes}, wrong
 
     def forward(self, *_: Any) -> Any:
-        """Not called: see `describe`, `siblings`, `sample` and `loss`."""
+        """Not used; see `describe`, `siblings`, `sample` and `loss`."""
         raise NotImplementedError

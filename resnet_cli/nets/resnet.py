@@ -1,6 +1,6 @@
-"""The paper's nets, to be read beside sections 3.1 to 4.2. Knows nothing of data, training or experiments.
+"""The paper's nets (sections 3.1 to 4.2). Independent of data, training and experiments.
 
-Modules carry torchvision's names (conv1, bn1, layer1.0.conv1, ..., fc), so that weights go both ways.
+Modules have torchvision's names (conv1, bn1, layer1.0.conv1, ..., fc), so that weights can be exchanged.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 Zeros = Literal["end", "both"]
 
-GATE_BIAS = -2.0  # Srivastava, Greff and Schmidhuber (2015) begin gates at -1 to -3, nearly shut
+GATE_BIAS = -2.0  # Srivastava, Greff and Schmidhuber (2015) initialise gates with -1 to -3, nearly closed
 
 
 class PaddedIdentity(nn.Module):
     """Option A where dimensions change: every second pixel, and zeros for the new channels (section 3.3).
 
-    The zero channels come last. `both` puts half of them first, as some foreign weights expect: a relabelling.
+    The zero channels come last. `both` puts half of them first, as some foreign weights expect; this only permutes the
+    channels.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, zeros: Zeros = "end") -> None:
@@ -34,24 +35,24 @@ class PaddedIdentity(nn.Module):
         self.last = outputs - inputs - self.first
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride); no parameters."""
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride), without parameters."""
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.first, self.last))
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation and what comes after it: the addition of a shortcut, where there is one, and ReLU.
+    """Batch normalisation and what follows it: the addition of a shortcut, if there is one, and ReLU.
 
-    Section 3.4: BN stands right after each convolution and before activation. The three are one module, so that a
-    faster step can make one pass of them; its parameters and buffers are `nn.BatchNorm2d`'s.
+    Section 3.4: BN comes right after each convolution and before activation. The three are one module, so that a
+    faster step can fuse them; its parameters and buffers are those of `nn.BatchNorm2d`.
     """
 
     def __init__(self, channels: int, *, relu: bool = True) -> None:
         super().__init__(channels)
         self.relu = relu
-        self.response = nn.Identity()  # what Figure 7 is about, for a hook to listen to
+        self.response = nn.Identity()  # Figure 7's response, for hooks
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """(N, channels, H, W), and a shortcut of the same shape, to as many."""
+        """Takes (N, channels, H, W) and a shortcut of the same shape; the result has this shape too."""
         y: Tensor = self.response(super().forward(x))
         if shortcut is not None:
             y = y + shortcut
@@ -63,7 +64,7 @@ def make_shortcut(
 ) -> nn.Module | None:
     """The path around a block (section 3.3): A pads, B projects where dimensions change, C projects everywhere.
 
-    None stands for no shortcut at all: a plain net.
+    Option None means no shortcut: a plain net.
     """
     if option is None:
         return None
@@ -107,7 +108,7 @@ class BasicBlock(Block):
 
 
 class SingleLayerBlock(Block):
-    """One 3x3 convolution: y = ReLU(F(x) + x) with a linear F, which showed the paper no advantage (section 3.2)."""
+    """One 3x3 convolution: y = ReLU(F(x) + x) with a linear F; the paper saw no advantage in it (section 3.2)."""
 
     def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
         super().__init__(inputs, width, stride, option, zeros)
@@ -121,10 +122,10 @@ class SingleLayerBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1, 3x3, 1x1 convolutions, Figure 5 right; four times as many channels out.
+    """1x1, 3x3 and 1x1 convolutions, Figure 5 right; the last has four times as many filters.
 
-    The first 1x1 has the stride, as in the paper and its authors' released nets; with `stride_3x3` ("v1.5") the 3x3,
-    as in fb.resnet.torch and torchvision, which see all of the map.
+    The first 1x1 has the stride, as in the paper and its authors' released nets. With `stride_3x3` ("v1.5") the 3x3 has
+    it, as in fb.resnet.torch and torchvision, so that the block uses every pixel of the map.
     """
 
     def __init__(
@@ -156,16 +157,16 @@ class Bottleneck(Block):
 
 
 class HighwayBlock(BasicBlock):
-    """Two 3x3 convolutions and a gate: y = H(x) T(x) + x (1 - T(x)), section 2's "Highway" shortcut, which may close.
+    """Two 3x3 convolutions and a gate: y = H(x) T(x) + x (1 - T(x)), the gated shortcut of Highway nets (section 2).
 
-    H is a plain block with its ReLU, T the sigmoid of a 1x1 convolution with a bias. An open gate (T = 1) makes it the
-    plain block, a shut one (T = 0) the shortcut: the identity, or option A where dimensions change.
+    H is a plain block with its ReLU, T the sigmoid of a 1x1 convolution with a bias. With an open gate (T = 1) it is
+    the plain block, with a closed one (T = 0) the shortcut: the identity, or option A where dimensions change.
     """
 
     def __init__(self, inputs: int, width: int, stride: int, option: Shortcut | None, zeros: Zeros = "end") -> None:
         super().__init__(inputs, width, stride, option, zeros)
         self.gate = nn.Conv2d(inputs, width, 1, stride)
-        self.openness = nn.Identity()  # T(x), for a hook to listen to
+        self.openness = nn.Identity()  # T(x), for hooks
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, width, H/stride, W/stride)."""
@@ -180,8 +181,8 @@ class ResNet(nn.Module):
     """A stem, stages of blocks, global average pooling and a classifier (section 3.3).
 
     Args:
-        layout: Of what.
-        zeros: Where option A's zero channels stand.
+        layout: The net's layout.
+        zeros: The position of option A's zero channels.
     """
 
     def __init__(self, layout: Layout, zeros: Zeros = "end") -> None:
@@ -217,13 +218,13 @@ class ResNet(nn.Module):
     def dense(self, images: Tensor, window: int) -> Tensor:
         """The fully convolutional form for images of any size (section 3.4, testing).
 
-        The last map is pooled over each `window` x `window` (7 for a crop of 224) at stride 1, every place is
+        The last map is average-pooled over each `window` x `window` (7 for a crop of 224) at stride 1, every place is
         classified, and the logits are averaged over the places. The classifier is linear, so the average may come
         first.
 
         Args:
             images: (N, 3, H, W).
-            window: Side of the map that an image of the training's size has.
+            window: Side of the last map for an image of the training's size.
 
         Returns:
             (N, classes).
@@ -236,7 +237,7 @@ class ResNet(nn.Module):
     def initialize(self, generator: torch.Generator) -> None:
         """He initialisation (section 3.4): normal, variance 2 / fan-in, biases 0; BN scales 1, shifts 0; gates near 0.
 
-        Fan-in is Caffe's default and an assumption: fan-out differs by a factor that BN takes out again.
+        Fan-in is an assumption (Caffe's default). Fan-out differs by a factor that BN removes.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""torchvision's own Faster and Mask R-CNN, tested as ours are. They were trained on COCO, with a feature pyramid."""
+"""torchvision's own Faster and Mask R-CNN, to be tested like ours. They have feature pyramids; trained on COCO."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from resnet_cli.nets.answers import Way
 
-# fasterrcnn_resnet50_fpn's and maskrcnn_resnet50_fpn's first weights were trained without an epsilon. torchvision's
-# builders know that, the files do not say it; these are the first digits of their SHA-256.
+# The first weights of fasterrcnn_resnet50_fpn and maskrcnn_resnet50_fpn were trained with epsilon 0. torchvision's
+# builders know this, but the files do not say it; these are the first digits of their SHA-256.
 WITHOUT_EPSILON = ("258fb6c6", "bf2d0c1e")
 COCO_IDS = 90  # torchvision's labels are COCO's ids, up to this one
 
 
 def names() -> list[str]:
-    """Those of torchvision's detectors that are R-CNNs with boxes of several classes."""
+    """The names of torchvision's detectors that are R-CNNs for several classes."""
     found: list[str] = list_models(module=theirs, include=["fasterrcnn*", "maskrcnn*"])
     return found
 
@@ -39,13 +39,13 @@ def epsilon_of(path: Path) -> float | None:
 
 
 class Theirs(nn.Module):
-    """One of torchvision's detectors behind the signature of `FasterRCNN`, at test.
+    """One of torchvision's detectors, with the signature of `FasterRCNN` at test.
 
     Args:
         name: One of `names`.
-        outputs: Classes that it tells apart, with the background.
-        ids: What the dataset's classes are called in torchvision's labels, label 1 first.
-        epsilon: Of batch normalisation; None: torchvision's.
+        outputs: Number of its classes, with the background.
+        ids: torchvision's label of each of the dataset's classes; label 1 comes first.
+        epsilon: The epsilon of batch normalisation; None: torchvision's.
     """
 
     def __init__(self, name: str, outputs: int, ids: Sequence[int], epsilon: float | None = None) -> None:
@@ -61,16 +61,16 @@ class Theirs(nn.Module):
 
     @property
     def shorter_side(self) -> int:
-        """Of an image as the shared layers take it."""
+        """The shorter side of a resized image, pixels."""
         side: int = self.net.transform.min_size[0]
         return side
 
     def leave_outlines(self) -> None:
-        """Has Mask R-CNN answer without outlines, which are not judged; to be called once its weights are loaded."""
+        """Switches off Mask R-CNN's masks, which are not evaluated; call it after its weights are loaded."""
         self.net.roi_heads.mask_roi_pool = None
 
     def forward(self, images: Tensor, sizes: Tensor, way: Way = PLAIN) -> list[dict[str, Tensor]]:
-        """Images (B, 3, H, W) uint8, each in the upper left corner, and their heights and widths (B, 2), to boxes."""
+        """Boxes for images (B, 3, H, W) uint8, each in the upper left corner, of heights and widths `sizes` (B, 2)."""
         assert way == PLAIN
         whole = [
             image[:, :height, :width].float() / 255

@@ -1,8 +1,8 @@
-"""Wide residual BLSTM nets (Heymann, Drude and Haeb-Umbach, 2016): a wide ResNet over the spectrogram under two BLSTMs.
+"""Wide residual BLSTM nets (Heymann, Drude and Haeb-Umbach, 2016): a wide ResNet on spectrograms, then two BLSTMs.
 
-Read beside figure 3 of the paper: blocks are pre-activation with ELU, frequency is strided and time never is, and every
-norm takes the statistics of one utterance. Maps are (B, channels, frequency, T); frames behind an utterance's end are
-padding, which no valid frame sees.
+See figure 3 of that paper: blocks are pre-activation with ELU, strides are in frequency but never in time, and every
+norm uses the statistics of one utterance. Maps are (B, channels, frequency, T). Frames after an utterance's end are
+padding and do not affect valid frames.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ KERNEL = 3
 
 
 class UtteranceNorm(nn.Module):
-    """Normalises each channel over one utterance's frames, and rows if there are any; learned scale and shift.
+    """Normalises each channel over one utterance's frames and rows (if it has rows); learns scale and shift.
 
-    The same in training and in test: there are no running statistics. Padding comes out as zeros.
+    It has no running statistics, so it is the same in training and at test. Padding becomes zeros.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -36,7 +36,7 @@ class UtteranceNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """Maps (B, channels, ..., T) and which frames are valid, (B, T) of 0 and 1, to as many; None: all are."""
+        """Takes maps (B, channels, ..., T) and valid frames (B, T) as 0 and 1 (None: all); keeps the maps' shape."""
         if valid is None:
             return functional.group_norm(x, len(self.weight), self.weight, self.bias, self.eps)
         over, ones = tuple(range(2, x.ndim)), (1,) * (x.ndim - 2)
@@ -55,12 +55,12 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, (stride, 1), padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, F, T) to (B, outputs, F / stride, T), not channels last: norms over a channel want its maps."""
+        """(B, inputs, F, T) to (B, outputs, F / stride, T); not channels last, since norms read whole channels."""
         return functional.conv2d(x, self.weight.contiguous(), None, self.stride, self.padding)
 
 
 class PreActivationBlock(nn.Module):
-    """Norm, ELU, 3x3, norm, ELU, 3x3, and the shortcut: where channels change, a projection of what is activated."""
+    """Norm, ELU, 3x3, norm, ELU, 3x3, and a shortcut: where channels change, a projection of the first ELU's output."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, has_shortcut: bool) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class PreActivationBlock(nn.Module):
 
 
 class BLSTM(nn.Module):
-    """A bidirectional LSTM whose input product is normalised over the utterance, the recurrent one is not.
+    """A bidirectional LSTM that normalises the input product over the utterance, but not the recurrent one.
 
-    The product W x is made and normalised for all frames at once; the recurrence takes it as its input by an identity,
-    so that torch's own LSTM runs it. The shift of the norm is the LSTM's bias.
+    The product W x is computed and normalised for all frames at once. torch's own LSTM then takes it as its input, with
+    an identity as input weights. The shift of the norm is the LSTM's bias.
     """
 
     def __init__(self, inputs: int, units: int, *, adds: bool) -> None:
@@ -96,8 +96,8 @@ class BLSTM(nn.Module):
         self.recurrent = nn.ParameterList(nn.Parameter(torch.empty(4 * units, units)) for _ in range(2))
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """Frames (B, T, inputs) to (B, T, units) where directions are added, else (B, T, 2 units)."""
-        dtype = self.recurrent[0].dtype  # that of the products may be less, where precision is mixed
+        """Frames (B, T, inputs) to (B, T, units) if the directions are added, else to (B, T, 2 units)."""
+        dtype = self.recurrent[0].dtype  # in mixed precision the products have a lower one
         identity = torch.eye(4 * self.units, dtype=dtype, device=x.device)
         start = torch.zeros(1, len(x), self.units, dtype=dtype, device=x.device)
         outputs = []
@@ -117,7 +117,7 @@ class BLSTM(nn.Module):
 
 
 def _reversed(x: Tensor, valid: Tensor | None) -> Tensor:
-    """Frames (B, T, ...) of each utterance in reverse; its padding stays behind them."""
+    """Frames (B, T, ...) of each utterance in reverse; its padding stays at the end."""
     if valid is None:
         return x.flip(1)
     lengths = valid.sum(dim=1, dtype=torch.int64)[:, None]
@@ -127,7 +127,7 @@ def _reversed(x: Tensor, valid: Tensor | None) -> Tensor:
 
 
 class WRBN(nn.Module):
-    """The acoustic model: from features to the logits of each frame's phone."""
+    """The acoustic model: maps features to the logits of each frame's phone."""
 
     def __init__(self, layout: SpeechLayout) -> None:
         super().__init__()
@@ -152,11 +152,11 @@ class WRBN(nn.Module):
         """Logits of each frame.
 
         Args:
-            features: (B, 3, mels, T): statics, deltas and delta-deltas; zeros behind an utterance's end.
-            lengths: Valid frames of each, (B,) int64; None if all of them are.
+            features: (B, 3, mels, T): statics, deltas and delta-deltas; zeros after an utterance's end.
+            lengths: Number of valid frames of each utterance, (B,) int64; None: all frames are valid.
 
         Returns:
-            (B, T, classes); behind an utterance's end they mean nothing.
+            (B, T, classes); meaningless after an utterance's end.
         """
         valid = None
         if lengths is not None and bool((lengths < features.shape[-1]).any()):
@@ -174,7 +174,7 @@ class WRBN(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """He initialisation by fan-in; recurrent weights uniform, the bias of forget gates 1."""
+        """He initialisation by fan-in; recurrent weights are uniform, biases of forget gates 1."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.weight.normal_(0, math.sqrt(2 / module.weight[0].numel()), generator=generator)

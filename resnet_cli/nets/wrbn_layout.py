@@ -1,6 +1,6 @@
-"""What a wide residual BLSTM net is made of, and its layers; see `nets.wrbn`. Imports no torch.
+"""The layout of wide residual BLSTM nets, and their layers; see `nets.wrbn`. Imports no torch.
 
-The layers are checked in the tests against the built net, to the digit.
+The tests check that the layers equal those of the built net.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from resnet_cli.nets.complexity import Layer
 STEM_WIDTH = 16
 GROUPS = (16, 32, 64)  # channels of the three groups, times the width
 STATICS_AND_DELTAS = 3  # channels of the input
-GATES = 4  # of an LSTM
+GATES = 4  # per LSTM
 
 
 @dataclass(frozen=True)
 class SpeechLayout:
-    """What a net is made of.
+    """The layout of a net.
 
     Attributes:
-        blocks: In each of the three groups (N).
-        width: Times 16, 32 and 64 channels (k).
-        has_shortcuts: False of a plain net, which has the same layers but the projections.
-        has_blstm: Two BLSTM layers and a dense one under the output; else the output alone.
+        blocks: Blocks in each of the three groups (N).
+        width: The factor on the groups' 16, 32 and 64 channels (k).
+        has_shortcuts: False for a plain net, which has the same layers except the projections.
+        has_blstm: Whether two BLSTM layers and a dense one come before the output layer.
         mels: Rows of the input, a multiple of 8.
-        classes: Phones.
+        classes: Number of phones.
     """
 
     blocks: int
@@ -38,26 +38,26 @@ class SpeechLayout:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the first convolution and of each group."""
+        """Channels of the first convolution and of each group."""
         return STEM_WIDTH, *(self.width * each for each in GROUPS)
 
     @property
     def rows(self) -> int:
-        """Of the last map: the first convolution and the second and third group halve the frequency."""
+        """Rows of the last map: the first convolution and the second and third group halve the frequency."""
         return self.mels // 8
 
     @property
     def units(self) -> int:
-        """Of the BLSTM in a direction: the least power of two from the last group's channels on, the paper's 512."""
+        """Units of the BLSTM per direction: the least power of two >= the last group's channels (paper: 512)."""
         return 1 << (self.channels[-1] - 1).bit_length()
 
 
 def layers(layout: SpeechLayout, frames: int) -> list[Layer]:
-    """The layers of a net in the order of the forward pass; each with the norm before it, a BLSTM with those in it.
+    """The layers of a net in the order of the forward pass; each includes the norm before it, a BLSTM its own norms.
 
     Args:
-        layout: What it is made of.
-        frames: Of an utterance, for the multiply-adds.
+        layout: The net's layout.
+        frames: Frames of an utterance, for the multiply-adds.
     """
     rows, last = layout.mels // 2, layout.channels[-1]
     places = rows * frames
@@ -85,5 +85,5 @@ def layers(layout: SpeechLayout, frames: int) -> list[Layer]:
 
 
 def _layer(name: str, weights: int, places: int, others: int = 0) -> Layer:
-    """A layer whose weights are used at so many places; others are parameters that are no weights."""
+    """A layer whose weights are used at `places` places; `others` are parameters without multiply-adds."""
     return Layer(name, weights + others, weights * places)

@@ -1,1 +1,1 @@
-"""What the runs say: numbers, tables, figures, verdicts on claims, a page with all of it. Never imports torch."""
+"""Results of runs: numbers, tables, figures, and a page with all of them. Never imports torch."""

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Task
 
 STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
-SIZES = (112, 56, 28, 14, 7)  # of the maps of conv1 and of these, for images of 224x224
-FULLY_CONNECTED = ("fc", "classifier")  # how the layers' names begin
+SIZES = (112, 56, 28, 14, 7)  # of the output maps of conv1 and STAGES, for images of 224x224
+FULLY_CONNECTED = ("fc", "classifier")  # prefixes of the layers' names
 
 
 def describe(experiment: Experiment) -> pd.DataFrame:
-    """One row an architecture.
+    """One row per architecture.
 
-    Columns label, net, conv1 to conv5_x (their layers in words; None where Table 1 does not have the net), layers,
-    parameters, multiply_adds, convolution_multiply_adds (of these, those of convolutions), paper_multiply_adds, and
-    difference_percent of ours to the paper's.
+    Columns: label, net, conv1 to conv5_x (their layers in words; None if Table 1 does not have the net), layers,
+    parameters, multiply_adds, convolution_multiply_adds (the convolutions' part of these), paper_multiply_adds, and
+    difference_percent (of ours from the paper's).
     """
     return pd.DataFrame([_record(each, experiment.task) for each in experiment.architectures])
 
 
 def in_words(frame: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
-    """The layers as the paper lays them out, a column a depth; then the counts, a row a net. Empty for no nets."""
+    """The layers as in the paper, one column per depth; then the counts, one row per net. Empty without nets."""
     if frame.empty:
         return ()
     counts = pd.DataFrame(
@@ -56,23 +56,23 @@ def in_words(frame: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
 
 
 def notes(experiment: Experiment) -> tuple[str, ...]:
-    """What is counted, and what makes a count the paper's; nothing that the counts do not show."""
+    """What is counted, and why counts agree with the paper's or differ."""
     if not experiment.architectures:
         return ()
-    result = ["multiply-adds: of one image's convolutions and fully connected layers, which the paper calls FLOPs."]
+    result = ["multiply-adds: of the convolutions and fully connected layers, for one image; the paper's FLOPs."]
     nets = [(each.label, each.net) for each in experiment.architectures if isinstance(each.net, Net)]
     task = experiment.task
     assert isinstance(task, Classification)
     layouts = {label: task.layout(net) for label, net in nets}
     if any(layout.halves for layout in layouts.values()):
         result.append(
-            "conv1 has stride 2; conv2_x opens with a 3x3 max pooling of stride 2, each later stage with a block of "
+            "conv1 has stride 2; conv2_x begins with a 3x3 max pooling of stride 2, each later stage with a block of "
             "stride 2; average pooling and a fully connected layer follow. A plain net has the same layers."
         )
     rows = describe(experiment).to_dict(orient="records")
     agree = [row["label"] for row in rows if _billions(row["multiply_adds"]) == _billions(row["paper_multiply_adds"])]
     if agree:
-        result.append(f"Rounded to the paper's digits, the same: {', '.join(agree)}.")
+        result.append(f"Equal to the paper's count, rounded as there: {', '.join(agree)}.")
     result += [_difference(row) for row in rows if row["label"] not in agree]
     otherwise = [
         f"{label} {_billions(task.multiply_adds(net, stride_3x3=True), 3)}"
@@ -80,7 +80,9 @@ def notes(experiment: Experiment) -> tuple[str, ...]:
         if layouts[label].block == "bottleneck"
     ]
     if otherwise:
-        result.append(f"A bottleneck's stride is in its first 1x1; were it in its 3x3: {', '.join(otherwise)}.")
+        result.append(
+            f"A bottleneck's stride is in its first 1x1 convolution; with it in the 3x3: {', '.join(otherwise)}."
+        )
     return tuple(result)
 
 
@@ -88,10 +90,10 @@ def _difference(row: dict[Any, Any]) -> str:
     """Why a count is not the paper's."""
     label, count, paper = row["label"], row["multiply_adds"], _billions(row["paper_multiply_adds"])
     if _billions(floor(count / 1e8) * 1e8) == paper:
-        return f"{label}: {_billions(count, 3)} is the paper's {paper} if it is cut off, not rounded."
+        return f"{label}: {_billions(count, 3)} is the paper's {paper} if it is truncated, not rounded."
     convolutions = row["convolution_multiply_adds"]
     if _billions(convolutions) == paper:
-        return f"{label}: without its fully connected layers {_billions(convolutions, 3)}, the paper's {paper}."
+        return f"{label}: {_billions(convolutions, 3)} without its fully connected layers is the paper's {paper}."
     return f"{label}: {_billions(count, 3)} is not the paper's {paper}."
 
 
@@ -119,7 +121,7 @@ def _record(architecture: Architecture, task: Task) -> dict[str, Any]:
 
 
 def _stages(layout: Layout) -> dict[str, str]:
-    """The layers of a net of Table 1: `[3x3, 64; 3x3, 64] x 2`, kernel and filters of a block's layers, and blocks."""
+    """The stages of a net of Table 1, as `[3x3, 64; 3x3, 64] x 2`: kernel and filters per layer, number of blocks."""
     if len(layout.blocks) != len(STAGES):
         return {}
     result = {"conv1": f"{layout.kernel}x{layout.kernel}, {layout.stem_width}"}

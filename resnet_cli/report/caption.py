@@ -1,4 +1,4 @@
-"""What stands below a figure."""
+"""The caption below a figure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
-    """What the lines of a figure are, over how many runs, and what is missing.
+    """The caption: what the lines of a figure are, how many runs they show, and what is missing.
 
     Args:
-        summary: Of its runs.
-        plots: Its panels that have data.
-        mark: What shows each of several runs against depth.
+        summary: The numbers of the experiment's runs.
+        plots: The figure's panels that have data.
+        mark: The marks that show single runs in a plot against depth: `dots`, say.
     """
     experiment, metric, trained = summary.experiment, summary.task.metric, _capital(summary.task.trained.heading)
     if not (plots and experiment.figure):
@@ -38,9 +38,9 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
     begun = {*counts, *partial, *(name for name, _ in summary.unfinished)}
     missing = ", ".join(net.name for net in nets if net.name not in begun)
     updates, mean = window_in_words(summary, nets), "Mean over n runs" if several else "One run each"
-    band = ", the band from the lowest to the highest" if several else ""
+    band = "; the band is from the lowest to the highest run" if several else ""
     crop = "of the centre crop, " if experiment.protocol.photos else ""
-    runs = f"; {mark} are runs" if any(line.runs for _, line in lines) else ""
+    runs = f"; {mark} are single runs" if any(line.runs for _, line in lines) else ""
     layers = analysis_of(experiment.analysis).definition if experiment.analysis else ""
     training = f"{trained} (dashed): running, on augmented batches, trailing mean over {updates}."
     final = (
@@ -63,18 +63,18 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
 
 
 def _capital(heading: str) -> str:
-    """With a capital first letter; the others stay, as in `mAP@.5`."""
+    """A heading with a capital first letter; the other letters stay as they are (`mAP@.5`)."""
     return heading[:1].upper() + heading[1:]
 
 
 def _evaluations(lines: Sequence[tuple[str, Line]]) -> str:
-    """At which evaluations the test curves were measured, and by which statistics of batch normalisation.
+    """When the test curves were measured, and with which statistics of batch normalisation.
 
-    The statistics are left unsaid where all are running ones.
+    Statistics are not mentioned if all curves use running ones.
     """
     tests = [line for kind, line in lines if kind == "curves" and line.shown == "test"]
     running = dict.fromkeys(line.name for line in tests if not line.is_averaged)
     if all(line.name in running for line in tests):
         return "at each evaluation"
-    others = f" ({', '.join(running)}: with running ones)" if running else ""
+    others = f" ({', '.join(running)}: running statistics)" if running else ""
     return f"at each evaluation with averaged statistics of batch normalisation{others}"

@@ -1,4 +1,4 @@
-"""A table's cells as every format for people shows them."""
+"""A table's cells as text, the same in every format for people."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.metric import Metric
     from resnet_cli.tasks.task import Task
 
-NOT_RUN = "–"  # noqa: RUF001  a dash, no minus
+NOT_RUN = "–"  # noqa: RUF001  a dash, not a minus
 MINUS = "−"  # noqa: RUF001  a minus sign, as wide as the plus above it
 RUNNING = "running"
 DIFFERENCE = f"ours {MINUS} paper"
 
 
 def has_others(experiment: Experiment) -> bool:
-    """Whether there is more to show than the metric that leads: top-5 errors, say."""
+    """Whether the table shows other metrics besides the task's first one: top-5 errors, say."""
     return len(shown(experiment)) > 1
 
 
 def shown(experiment: Experiment) -> list[Metric]:
-    """The metric that leads, and those of which the paper's table has numbers; else those that claims speak of."""
+    """The task's first metric, and those with numbers in the paper's table; without any, those of the claims."""
     lead, *others = experiment.task.metrics
     of_paper = [metric for metric in others if any(row.paper(metric) is not None for row in experiment.rows)]
     claimed = [metric for metric in others if any(claim.metric == metric.key for claim in experiment.claims)]
@@ -40,9 +40,9 @@ def shown(experiment: Experiment) -> list[Metric]:
 
 
 def compared(experiment: Experiment) -> Metric:
-    """The metric whose difference from the paper a table with several shows: the first that the paper has of our nets.
+    """The metric whose difference from the paper a table with several metrics shows.
 
-    Else the second.
+    It is the first metric if the paper has it for one of our nets, else the second.
     """
     lead, second, *_ = experiment.task.metrics
     ours = [row for row in experiment.rows if row.net or row.ensemble]
@@ -50,29 +50,30 @@ def compared(experiment: Experiment) -> Metric:
 
 
 def header_of(metric: Metric, whose: str) -> str:
-    """Of a metric's column where a table has several."""
+    """The header of a metric's column in a table with several metrics."""
     short = {"error": "top-1", "top5": "top-5"}.get(metric.row or "", metric.header or metric.heading)
     return f"{whose} {short}"
 
 
 def shows_both(frame: pd.DataFrame, task: Task) -> bool:
-    """Whether some net was tested with averaged statistics, so that its table has errors with running ones too."""
+    """Whether a net was tested with averaged statistics; the table then also has errors with running statistics."""
     key = task.metric.averaged.key
     return key in frame and bool(frame[key].notna().any())
 
 
 def shows_best(frame: pd.DataFrame, experiment: Experiment) -> bool:
-    """Whether the best of all evaluations stands beside the last.
+    """Whether a column shows the best of all evaluations beside the last one.
 
-    Beside a test over many views the best centre crop says nothing, and beside what an experiment is about little. Of
-    tests with averaged statistics there are too few, and in a terminal there is no room for both.
+    It does not where tests average many views, since evaluations in training have one view; nor beside the columns of
+    `extra_metrics`, which matter more; nor with averaged statistics, since such evaluations are few, and a terminal has
+    no room for both columns.
     """
     is_usual = experiment.test == experiment.task.views[0] and not extra_metrics(experiment)
     return is_usual and not shows_both(frame, experiment.task)
 
 
 def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
-    """The cells of a table's frame (`ResultTable.frame`) under their headers, without columns that say nothing."""
+    """The cells of a table's frame (`ResultTable.frame`) with their headers, without empty columns."""
     ours, task = frame["net"].notna(), summary.task
     both = shows_both(frame, task)
     lead, trained = task.metric, task.trained
@@ -140,7 +141,7 @@ def in_words(frame: pd.DataFrame, summary: Summary) -> pd.DataFrame:
 
 
 def extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """What an experiment looks at besides the errors: a column's header, the metric in it, and its format."""
+    """The columns besides the errors: header to metric and number format."""
     metrics: dict[str, tuple[str, str]] = {}
     if experiment.reach is not None:
         metrics[f"updates to {experiment.reach:g}%"] = REACH, ",.0f"
@@ -151,7 +152,7 @@ def extra_metrics(experiment: Experiment) -> dict[str, tuple[str, str]]:
 
 
 def mean_in_words(mean: float, std: float = float("nan"), form: str = ".2f") -> str:
-    """A mean and its standard deviation, where there is one; a dash where there is no mean."""
+    """A mean and, if known, its standard deviation; a dash if there is no mean."""
     if pd.isna(mean):
         return NOT_RUN
     return f"{mean:{form}}" if pd.isna(std) else f"{mean:{form}} ± {std:{form}}"
@@ -164,21 +165,21 @@ def _paper(error: float, mean: float = float("nan"), std: float = float("nan")) 
 
 
 def signed(difference: float) -> str:
-    """A difference with its sign; a dash where there is none."""
+    """A difference with its sign; a dash if there is none."""
     if pd.isna(difference):
         return NOT_RUN
     return f"{round(difference, 2) + 0.0:+.2f}".replace("-", MINUS)  # + 0.0: no minus before a zero
 
 
 def grid(cells: pd.DataFrame, texts: int = 1, prose: Collection[int] = ()) -> Grid:
-    """A table for a terminal; the first columns, so many, are texts, and some are prose."""
+    """A table for a terminal; the first `texts` columns are left-aligned, and lines may break in those of `prose`."""
     # Without these spaces a full table fits into 80 columns.
     rows = cells.map(lambda cell: cell.replace(" ± ", "±")).to_numpy().tolist()
     return Grid(list(cells.columns), rows, range(texts), prose)
 
 
 def pipes(cells: pd.DataFrame, texts: int = 1) -> str:
-    """A table in Markdown; the first columns, so many, are texts."""
+    """A table in Markdown; the first `texts` columns are left-aligned."""
     cells = cells.map(lambda cell: cell.replace("|", "\\|"))
     align = ["left"] * texts + ["right"] * (len(cells.columns) - texts)
     rows, headers = cells.to_numpy().tolist(), list(cells.columns)

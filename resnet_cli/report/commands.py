@@ -1,4 +1,4 @@
-"""Command lines that ask for what is shown."""
+"""The options that reproduce what is shown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def flags(variant: Variant, default: str, dataset_root: str = "DIR") -> list[str]:
-    """The words of the options that ask for this variant of an experiment.
+    """The command-line options that select this variant of an experiment.
 
     Args:
         variant: The variant.
         default: The experiment's own dataset.
-        dataset_root: Where a folder of classes lies.
+        dataset_root: The path of a folder of classes.
     """
-    if variant.weights:  # they are named by no option but the run's
+    if variant.weights:  # only `resnet run` has an option for them
         return ["--at", variant.slug.removeprefix("-")]
     words = ["--tiny"] if variant.tiny else []
     if not variant.tiny and variant.source:

@@ -1,4 +1,4 @@
-"""Two results folders beside each other: errors and their differences, where logs part, what else was different."""
+"""Compares two results folders: errors and their differences, where logs diverge, and what else differs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.metric import Metric
 
-OF_NO_RESULT = ("started", "resumed")  # entries of an environment that are no part of it
+OF_NO_RESULT = ("started", "resumed")  # entries of an environment that do not describe it
 MOST_NAMED = 8
 
 COLUMNS = [
@@ -44,25 +44,25 @@ COLUMNS = [
     "run_b",
 ]
 
-Groups = dict[RunSpec, list[RunSpec]]  # finished runs that differ in the seed only, by the one with seed 0
+Groups = dict[RunSpec, list[RunSpec]]  # finished runs that differ only in the seed, keyed by the spec with seed 0
 
 
 @dataclass(frozen=True)
 class FolderComparison:
-    """What two results folders, A and B, have in common, and what they have not.
+    """What two results folders, A and B, have in common, and where they differ.
 
     Attributes:
-        frame: One row a net and metric, columns `COLUMNS`; errors in percent. A standard deviation is the sample's, NaN
-            for a single run; `difference` is B's mean less A's, `low` and `high` its 95% interval (Welch), NaN where a
-            side has one run or both have the same errors, seed by seed. `run_a` and `run_b` are the runs' ids without
-            the seed.
-        logs: One row a seed that both have run: net, scale, seed, and `differs_from`, the first update at which the
-            logs (train.csv and eval.csv) differ; NA where they are the same.
-        environments: What was not the same in both: field, and A's and B's values, a tuple each.
-        metrics: What `frame` tells of a test, each task's once.
-        trained: The keys of the metrics that are counted in training.
-        only_a: The nets that only A has finished runs of, in words.
-        only_b: Those that only B has.
+        frame: One row per net and metric, columns `COLUMNS`; errors in percent. Standard deviations are the sample's,
+            NaN for a single run. `difference` is B's mean minus A's; `low` and `high` are its 95% interval (Welch), NaN
+            if a side has one run or both have the same errors, seed by seed. `run_a` and `run_b` are the runs' ids
+            without the seed.
+        logs: One row per seed that both have run: net, scale, seed, and `differs_from`, the first update at which the
+            logs (train.csv and eval.csv) differ; NA if they are the same.
+        environments: The fields that differ: field, and A's and B's values, a tuple each.
+        metrics: The test metrics in `frame`, each once.
+        trained: The keys of the metrics that are measured in training.
+        only_a: The nets of which only A has finished runs, in words.
+        only_b: The same for B.
     """
 
     frame: pd.DataFrame
@@ -75,33 +75,33 @@ class FolderComparison:
 
     @property
     def intervals(self) -> int:
-        """The differences that have an interval."""
+        """The number of differences that have an interval."""
         return int(self.frame["low"].notna().sum())
 
     @property
     def excluding_zero(self) -> int:
-        """The intervals that exclude 0."""
+        """The number of intervals that exclude 0."""
         return int(self.frame["excludes_zero"].sum())
 
     @property
     def expected_by_chance(self) -> float:
-        """The intervals that would exclude 0 on average, were there no difference anywhere."""
+        """The number of intervals that would exclude 0 on average if there were no difference anywhere."""
         return (1 - CONFIDENCE) * self.intervals
 
 
 def compare(
     a: Store, b: Store, experiment: Experiment | None = None, *, any_precision: bool = False
 ) -> FolderComparison:
-    """Compares the nets that both stores have finished runs of.
+    """Compares the nets of which both stores have finished runs.
 
     Args:
         a: One store.
         b: The other.
-        experiment: Only its runs, tested as it says; else every run, by its last evaluation.
-        any_precision: Runs match though their arithmetic differs.
+        experiment: Compare only its runs, tested as it says; None: every run, by its last evaluation.
+        any_precision: Also compare runs of different precision.
 
     Raises:
-        BadInputError: They have none in common, or a finished run's files are not whole.
+        BadInputError: They have no net in common, or a finished run's files are incomplete.
     """
     in_a, in_b = _finished(a, experiment), _finished(b, experiment)
     pairs = [
@@ -178,7 +178,7 @@ def _id(group: RunSpec) -> str:
 
 
 def _names(pairs: Sequence[tuple[RunSpec, RunSpec]]) -> list[str]:
-    """The nets' names, with the hash of the spec where two pairs differ in their protocol only."""
+    """The nets' names, with the hash of the spec if two pairs differ only in their protocol."""
     heads = [(one.net, _scale(one, other)) for one, other in pairs]
     return [
         one.variant.task.short_name(one.net) + (f" ({one.hash8})" if heads.count(head) > 1 else "")
@@ -191,7 +191,7 @@ def _in_words(group: RunSpec, runs: Sequence[RunSpec]) -> str:
 
 
 def _nothing_in_common(a: Store, b: Store, in_a: Groups, in_b: Groups) -> str:
-    """What is to be said where nothing can be compared."""
+    """The message if nothing can be compared."""
     for store, groups in ((a, in_a), (b, in_b)):
         if not groups:
             return f"{store.root}: has no finished run to compare"
@@ -204,13 +204,13 @@ def _nothing_in_common(a: Store, b: Store, in_a: Groups, in_b: Groups) -> str:
 
 def _errors(store: Store, run: RunSpec, experiment: Experiment | None) -> dict[str, float]:
     record = measure(store, run, read_logs(store, run), experiment)
-    if record is None:  # its test was taken away since it was counted
-        raise BadInputError(f"{store.folder(run)}: has no whole test; run it again")
+    if record is None:  # its test was deleted after `_finished` counted it
+        raise BadInputError(f"{store.folder(run)}: its test is incomplete; run it again")
     return {metric: float(str(record[metric])) for metric in (run.task.metric.key, run.task.trained.key)}
 
 
 def _difference(values_a: dict[int, float], values_b: dict[int, float]) -> dict[str, Any]:
-    """Means, standard deviations, and the difference with its interval, of errors by seed."""
+    """Means, standard deviations, and the difference with its interval; the arguments are errors by seed."""
     a, b = (pd.Series(list(values.values()), dtype=float) for values in (values_a, values_b))
     samples = Sample.of("A", list(a)), Sample.of("B", list(b))
     low, high = (math.nan, math.nan) if values_a == values_b else _interval(*samples)
@@ -229,7 +229,7 @@ def _difference(values_a: dict[int, float], values_b: dict[int, float]) -> dict[
 
 
 def _interval(a: Sample, b: Sample) -> tuple[float, float]:
-    """The 95% interval of B's mean less A's (Welch's); NaN where a side has no variance, or neither has any."""
+    """The 95% interval of B's mean minus A's (Welch's); NaN if a side has one run, or neither side varies."""
     if a.std is None or b.std is None or not (a.std or b.std):
         return math.nan, math.nan
     return Difference.between(b, a).interval
@@ -238,20 +238,20 @@ def _interval(a: Sample, b: Sample) -> tuple[float, float]:
 def _first_difference(a: Store, run: RunSpec, b: Store, other: RunSpec) -> int | None:
     """The first update at which the logs of two runs differ; None if they are the same.
 
-    A log has as many digits as give back a float32 exactly, so what is the same in it was the same to the bit.
+    Logs have enough digits to restore a float32 exactly, so equal entries were equal to the bit.
     """
     updates = []
     for one, another in ((a.train_log(run), b.train_log(other)), (a.eval_log(run), b.eval_log(other))):
-        columns = one.columns.intersection(another.columns)  # a log from before has no averaged statistics
-        # Any update of either.
+        columns = one.columns.intersection(another.columns)  # older logs have no averaged statistics
+        # All updates that either log has.
         left, right = one[columns].set_index("iteration").align(another[columns].set_index("iteration"))
-        same = (left == right) | (left.isna() & right.isna())  # a loss may be no number
+        same = (left == right) | (left.isna() & right.isna())  # a loss may be NaN
         updates += [int(update) for update in same.index[~same.all(axis=1)][:1]]
     return min(updates, default=None)
 
 
 def _environments(of_a: Sequence[dict[str, Any]], of_b: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The fields in which the two sides' environments have not the same values."""
+    """The fields in which the two sides' environments differ."""
     known: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for values, environments in zip(known, (of_a, of_b), strict=True):
         for environment in itertools.chain.from_iterable(map(_parts, environments)):
@@ -267,7 +267,7 @@ def _environments(of_a: Sequence[dict[str, Any]], of_b: Sequence[dict[str, Any]]
 
 
 def _parts(environment: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A run's environment, and those in which it went on."""
+    """A run's environment, and those in which it was resumed."""
     resumed = environment.get("resumed")
     for each in [environment, *(resumed if isinstance(resumed, list) else [])]:
         if isinstance(each, dict):

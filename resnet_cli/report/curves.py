@@ -24,8 +24,8 @@ class LearningCurves:
         test: Test error at each evaluation; columns mean, low, high; indexed by iteration.
         train: Running training error, trailing mean over `averaging_window` updates; same columns and index.
         n: Runs behind them.
-        unfinished: Whether these runs have not ended; they are shown only where no finished run is.
-        averaged: Whether `test` is of tests with averaged statistics of batch normalisation, which all these runs have.
+        unfinished: Whether these runs have not ended; they are shown only if the net has no finished run.
+        averaged: Whether `test` was measured with averaged statistics of batch normalisation, as all these runs were.
     """
 
     test: pd.DataFrame
@@ -36,7 +36,7 @@ class LearningCurves:
 
 
 def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
-    """The learning curves of a net: of its finished runs, else of the others as far as all of them got.
+    """The learning curves of a net's finished runs; without any, of its other runs, up to the update that all reached.
 
     Returns:
         None if no run of this net has logged anything.
@@ -54,7 +54,7 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     train = _spread([log.rolling(window).mean() for log in updates])
     if test.empty and train.empty:
         return None
-    # Neighbours of a trailing mean hardly differ: so many points are enough, and the last is always one of them.
+    # Neighbouring values of a trailing mean hardly differ, so few points are enough. The last is always among them.
     step = max(1, protocol.iterations // POINTS_PER_CURVE)
     points = train.iloc[(len(train) - 1) % step :: step]
     return LearningCurves(test, points, len(updates), unfinished=not done, averaged=averaged)

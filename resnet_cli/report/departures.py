@@ -1,4 +1,4 @@
-"""Where runs deviate from the paper, each time with the expected effect."""
+"""Where runs deviate from the paper, and the expected effect of each deviation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Departure:
-    """Something that runs do otherwise than the paper, and what to expect of it."""
+    """A difference between our runs and the paper, and its expected effect."""
 
     here: str
     effect: str
 
 
-# Of what is asked for by name, and of a precision below fp32.
+# Those that the user asks for by name, and those of a precision below fp32.
 DEPARTURES: dict[Deviation | Precision, Departure] = {
     "channel-mean": Departure("The mean is subtracted per channel, not per pixel.", "None known."),
     "fixed-steps": Departure(
-        f"The rate falls after {', '.join(f'{step:,}' for step in FIXED_STEPS)} updates, not at plateaus.",
-        "Small; in which direction is not known.",
+        f"The learning rate falls after {', '.join(f'{step:,}' for step in FIXED_STEPS)} updates, not at plateaus.",
+        "Small; the direction is not known.",
     ),
     "random-resized-crop": Departure(
         "Training crops are fb.resnet.torch's: 8 to 100% of the area, aspect 3:4 to 4:3.",
@@ -34,9 +34,9 @@ DEPARTURES: dict[Deviation | Precision, Departure] = {
     ),
     "stride-3x3": Departure(
         'A bottleneck\'s stride is in its 3x3, not in its first 1x1 ("v1.5").',
-        "A lower error, by what others report, for more multiply-adds. Nets of basic blocks are the same.",
+        "A lower error, as others report, for more multiply-adds. Nets of basic blocks do not change.",
     ),
-    "tf32": Departure("Matrix products in TF32, all else in fp32.", "None known; not measured here."),
+    "tf32": Departure("Matrix products in TF32, everything else in fp32.", "None known; not measured here."),
     "bf16": Departure(
         "The forward pass in mixed precision (bf16); weights and statistics in fp32.",
         "Within the noise of three seeds where it was measured: ResNet-20, a fiftieth of the schedule (docs/speed.md). "
@@ -46,7 +46,7 @@ DEPARTURES: dict[Deviation | Precision, Departure] = {
 
 
 def departures(experiment: Experiment, variant: Variant) -> list[Departure]:
-    """What an experiment's runs at this variant do otherwise than the paper."""
+    """The differences between an experiment's runs at this variant and the paper."""
     data = experiment.task.title
     scale_and_data = (
         (
@@ -56,10 +56,10 @@ def departures(experiment: Experiment, variant: Variant) -> list[Departure]:
         ),
         (
             variant.schedule < 1 and not variant.tiny,
-            f"{variant.schedule:g} of the schedule, the steps of the rate moved in proportion.",
+            f"{variant.schedule:g} of the schedule; the steps of the learning rate move in proportion.",
             (
-                "Higher errors than the paper's. Nets that learn slowly, deep plain ones first, lose most, so the "
-                "order of two nets can be another than after the whole schedule."
+                "Higher errors than the paper's. Nets that learn slowly lose most, above all deep plain ones, so the "
+                "order of two nets can differ from that after the whole schedule."
             ),
         ),
         (
@@ -70,7 +70,7 @@ def departures(experiment: Experiment, variant: Variant) -> list[Departure]:
         (
             variant.source,
             f"The classes of {variant.source}, not {data}.",
-            "Errors cannot be compared with the paper's; the order of nets may be another.",
+            "Errors cannot be compared with the paper's; the order of nets may differ.",
         ),
         (
             variant.dataset != variant.task.dataset and not variant.source,
@@ -84,14 +84,14 @@ def departures(experiment: Experiment, variant: Variant) -> list[Departure]:
         ),
         (
             variant.split == "45k-5k",
-            "Trained on 45,000 of the training images, the error is on the 5,000 held out.",
-            "A slightly higher error: a tenth of the training images is missing. The paper chose its schedule so.",
+            "Trained on 45,000 of the training images; the error is that on the 5,000 held out.",
+            "A slightly higher error: a tenth of the training images is missing. The paper set its schedule this way.",
         ),
     )
     found = [Departure(here, effect) for holds, here, effect in scale_and_data if holds]
     found += [DEPARTURES[deviation] for deviation in variant.deviations or ()]
     if variant.accumulate:
-        parts = f"Each batch in {variant.accumulate} parts; batch normalisation sees a part at a time."
+        parts = f"Each batch in {variant.accumulate} parts; batch normalisation sees one part at a time."
         found.append(Departure(parts, "Small: noisier statistics, as on each of the paper's GPUs."))
     if variant.precision != "fp32":
         found.append(DEPARTURES[variant.precision])

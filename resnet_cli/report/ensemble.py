@@ -1,4 +1,4 @@
-"""What several nets answer together: of their saved scores, averaged, or as they were tested as one net."""
+"""Ensembles: several nets' saved scores, averaged, or nets that were tested as one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Ensemble:
     """Several runs together (Tables 5 and 9).
 
     Attributes:
-        nets: Whose; one named twice is there with two seeds.
-        missing: What it waits for, in words; empty if all is there.
+        nets: The members' nets; a net named twice takes part with two seeds.
+        missing: What is missing, in words; empty if nothing is.
         members: A name for each run, `resnet-50-B s0`; empty while one is missing.
-        numbers: The ensemble's, in percent, by the key of a run's.
-        wrong: By metric, which images are answered wrongly: (members + 1, images) bool, the ensemble's own row last.
-            Empty where there is no right and wrong for each image; then there is `by_class`.
-        by_class: By metric, each class's value, (members + 1, classes), the ensemble's own row last.
+        numbers: The ensemble's metrics in percent, by key.
+        wrong: By metric, which images are answered wrongly: (members + 1, images) bool; the ensemble is the last row.
+            Empty if the task does not judge single images; then there is `by_class`.
+        by_class: By metric, the value for each class: (members + 1, classes); the ensemble is the last row.
     """
 
     nets: tuple[Net, ...]
@@ -45,7 +45,7 @@ class Ensemble:
     by_class: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def against_best(self, metric: str, sign: int) -> tuple[SignTest, float, tuple[str, float]]:
-        """Compares it with the best of its members by what is seen image by image, or class by class.
+        """Compares the ensemble with the best of its members image by image, or class by class.
 
         Args:
             metric: One of `numbers`.
@@ -72,9 +72,9 @@ def make_ensemble(
     nets: tuple[Net, ...],
     finished: Mapping[Net, Sequence[RunSpec]],
 ) -> Ensemble:
-    """The ensemble of these nets: of each its first finished seeds, as many as it needs.
+    """The ensemble of these nets: of each net its first finished seeds, as many as the ensemble needs.
 
-    Nets that are tested as one are those of the first seeds.
+    An ensemble that is tested as one net takes the first seeds, finished or not.
 
     Raises:
         BadInputError: Saved scores are damaged, or two runs were tested on different images.
@@ -95,8 +95,8 @@ def make_ensemble(
     for run, own in zip(runs, labels, strict=True):
         if not np.array_equal(own, labels[0]):
             raise BadInputError(
-                f"{store.folder(run) / run_folder.scores_file(views)}: of other images than {runs[0].run_id}'s; test "
-                "both again"
+                f"{store.folder(run) / run_folder.scores_file(views)}: not of the same images as {runs[0].run_id}'s; "
+                "test both again"
             )
     everyone = (*answers, scores.average(answers))
     wrong = {
@@ -114,7 +114,7 @@ def _tested_as_one(
         return Ensemble(nets, ", ".join(_names(missing)))
     result = store.ensemble_result(ensemble)
     if result is None:
-        return Ensemble(nets, "its test, which 'resnet run' makes in one process")
+        return Ensemble(nets, "its test; 'resnet run' with one rank does it")
     by_class = {key: np.array(values, float) for key, values in result.by_class.items()}
     return Ensemble(nets, "", _names(ensemble.members), result.numbers, by_class=by_class)
 

@@ -1,4 +1,4 @@
-"""The paper's figures from our runs, for a screen or a paper."""
+"""The paper's figures from our runs, by matplotlib."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.4,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
-    # A dollar sign in an experiment's title is a dollar sign.
+    # A dollar sign in an experiment's title does not start a formula.
     "text.parse_math": False,
-    # Same numbers, same file: ids in an SVG come from this and not from chance.
+    # The same numbers give the same file: ids in an SVG derive from this salt instead of being random.
     "svg.hashsalt": "resnet",
     "pdf.fonttype": 42,
 }
@@ -66,9 +66,9 @@ def draw(store: Store, summary: Summary) -> Figure | None:
 
 
 def draw_plots(summary: Summary, plots: Sequence[Plot]) -> Figure | None:
-    """The experiment's figure, panel by panel, with its variant in the title and its definitions below.
+    """The experiment's figure, panel by panel, with its variant in the title and definitions below.
 
-    A panel without data is left out; the footnote names its nets as not run.
+    A panel without data is left out; the footnote lists its nets as not run.
 
     Returns:
         None if no panel has data.
@@ -126,7 +126,7 @@ def _fill_panels(figure: Figure, plots: Sequence[Plot]) -> None:
 
 
 def _unit(iterations: int) -> tuple[float, str]:
-    """In which iterations are counted, and how it is told."""
+    """The unit of the axis of iterations, and its label."""
     return next(
         (unit, label)
         for least, unit, label in ((20_000, 1e4, " (1e4)"), (2_000, 1e3, " (1e3)"), (0, 1, ""))
@@ -135,7 +135,7 @@ def _unit(iterations: int) -> tuple[float, str]:
 
 
 def _draw_curves(axes: Axes, plot: Plot) -> None:
-    """Draws learning curves: training dashed, test bold, between lowest and highest run a band."""
+    """Draws learning curves: training dashed, test bold, and a band from the lowest to the highest run."""
     unit, label = _unit(plot.iterations)
     axes.set_xlabel(f"{plot.x_label}{label}")
     axes.set_xlim(0, 1.01 * plot.iterations / unit)  # room for the last point's marker
@@ -148,18 +148,18 @@ def _draw_curves(axes: Axes, plot: Plot) -> None:
 
 
 def _label_ends(axes: Axes, plot: Plot) -> None:
-    """Names each net in the right margin, beside the end of its (bold, if there are two) line.
+    """Writes each net's name in the right margin, at the end of its line (of two lines, the bold one).
 
-    Where lines end together the names are pushed apart, by the panel's height, so its layout must be known; an arrow
-    marks a line that ends above or below the panel.
+    Names of lines that end close together are moved apart. The distance depends on the panel's height, so the layout
+    must be known. An arrow marks a line that ends above or below the panel.
     """
     low, high = axes.get_ylim()
-    # Of a net's two lines the test's is the last, so it is the one that stays.
+    # A net's test curve comes after its training curve, so the dict keeps the test curve.
     lines = {line.name: line for line in plot.lines}
     ends = {name: float(line.points["mean"].iloc[-1]) for name, line in lines.items()}
     points = axes.get_window_extent().height * 72 / axes.figure.dpi
     spacing = 1.3 * LABEL_SIZE / points * (high - low)
-    # The places nearest to the ends that keep the names' order and distance: an isotonic regression.
+    # Isotonic regression: the positions nearest to the lines' ends that keep the names' order and distance.
     names = sorted(ends, key=ends.__getitem__)
     steps = spacing * np.arange(len(names))
     nearest = isotonic_regression([ends[name] for name in names] - steps).x
@@ -180,7 +180,7 @@ def _label_ends(axes: Axes, plot: Plot) -> None:
 
 
 def _draw_depth(axes: Axes, plot: Plot) -> None:
-    """Draws final numbers against depth, each of several runs as a dot, and the paper's numbers as open squares."""
+    """Draws final metrics against depth: means, single runs as dots, and the paper's numbers as open squares."""
     for line in plot.lines:
         axes.errorbar(
             line.points.index,
@@ -193,7 +193,7 @@ def _draw_depth(axes: Axes, plot: Plot) -> None:
             label=f"{line.name} {line.shown}",
             **STYLES[line.shown],
         )
-        # Beside the mean, which would cover them.
+        # Shifted to the side, or the marker of the mean would cover them.
         beside = axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
         if line.runs:
             depths, values = zip(*line.runs, strict=True)
@@ -209,7 +209,7 @@ def _draw_depth(axes: Axes, plot: Plot) -> None:
 
 
 def _draw_layers(axes: Axes, plot: Plot) -> None:
-    """Draws a line a net: plain nets dashed."""
+    """Draws one line per net, plain nets dashed."""
     for line in plot.lines:
         style: dict[str, Any] = {"linestyle": "--"} if line.is_dashed else {"marker": ".", "markersize": 3}
         points = line.points["mean"]

@@ -1,4 +1,4 @@
-"""A figure's panels for a browser, by Plotly: to hover, zoom and hide."""
+"""A figure's panels for a browser, by Plotly: lines can be hovered, zoomed and hidden."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two
 
-INK = "#000000"  # the page's script puts the text's colour in its place, or it would not be seen on a dark page
+INK = "#000000"  # the page's script replaces it by the text's colour, so that it is visible on a dark page
 WIDTHS = {"train": 1.2, "test": 2.4, "": 1.5}
 
 
@@ -28,8 +28,8 @@ class InteractivePanel:
     """A panel of a figure.
 
     Attributes:
-        title: The file's, as it is; escaping it is for the page.
-        figure: Plotly's data and layout as JSON that can stand in an HTML element: it holds no `<`.
+        title: The title in the experiment's file; the page escapes it.
+        figure: Plotly's data and layout as JSON that is safe in an HTML element: it contains no `<`.
     """
 
     title: str
@@ -66,7 +66,7 @@ def _panel(plot: Plot) -> InteractivePanel:
         figure.update_yaxes(**({"rangemode": "tozero"} if high is None else {"range": [low, high]}))
     add_lines = {"curves": _add_curves, "depth": _add_depth}.get(plot.panel.kind, _add_layers)
     add_lines(figure, plot)
-    # The module of the standard library, whatever else is installed: the same numbers, the same bytes.
+    # The standard library's json module, whatever else is installed: the same numbers give the same bytes.
     return InteractivePanel(plot.panel.title, figure.to_json(engine="json"))
 
 
@@ -75,7 +75,7 @@ def _style(line: Line) -> dict[str, Any]:
 
 
 def _add_curves(figure: go.Figure, plot: Plot) -> None:
-    """Adds learning curves: training dashed, test bold, between lowest and highest run a band; a net is one group."""
+    """Adds learning curves: training dashed, test bold, a band from lowest to highest run; one group per net."""
     last = {line.name: line for line in plot.lines}
     for line in plot.lines:
         x = [int(iteration) for iteration in line.points.index]
@@ -112,7 +112,7 @@ def _add_curves(figure: go.Figure, plot: Plot) -> None:
 
 
 def _add_depth(figure: go.Figure, plot: Plot) -> None:
-    """Adds final numbers against depth, each of several runs as a dash, and the paper's numbers as open squares."""
+    """Adds final metrics against depth: means, single runs as dashes, and the paper's numbers as open squares."""
     for line in plot.lines:
         spread, counts = _rounded(line.points["std"]), [int(n) for n in line.points["n"]]
         told = f"<b>{line.name}</b>, %{{x}} layers, {line.shown}"
@@ -136,7 +136,7 @@ def _add_depth(figure: go.Figure, plot: Plot) -> None:
                 x=[depth for depth, _ in line.runs],
                 y=[round(value, DIGITS) for _, value in line.runs],
                 mode="markers",
-                # As wide as to be seen, and touched, on both sides of the mean.
+                # Wide enough to be visible, and touchable, on both sides of the mean's marker.
                 marker={"symbol": "line-ew-open", "size": 16, "color": line.colour, "line": {"width": 1}},
                 name=f"{line.name}, {line.shown}, each run",
                 showlegend=False,

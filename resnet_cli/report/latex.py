@@ -1,4 +1,4 @@
-"""The table for a paper: LaTeX with booktabs and graphicx, numbers aligned at their points, notes below."""
+"""The table in LaTeX, for a paper: booktabs and graphicx, numbers aligned at the decimal point, notes below."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.report.tables import ResultTable
 
-# In OT1, still LaTeX's default, a bar is printed as a dash; a true minus pdflatex does not know at all.
+# In OT1, still LaTeX's default encoding, a bar is printed as a dash. pdflatex does not know U+2212, the minus sign.
 ESCAPES = {
     **LATEX_ESCAPE_RULES,
     "^": "\\textasciicircum{}",
@@ -28,17 +28,17 @@ ESCAPES = {
     "\N{EN DASH}": "\\textendash{}",
     "\N{MULTIPLICATION SIGN}": "$\\times$",
 }
-SPREAD = re.compile(r"([^ ]+) ([±(].*)")  # a number, and what stands behind it: ± 0.28, or (7.72 ± 0.16)
+SPREAD = re.compile(r"([^ ]+) ([±(].*)")  # a number, and what follows it: ± 0.28, or (7.72 ± 0.16)
 LAYERS = re.compile(r"\[((?:\d+x\d+, \d+(?:; )?)+)\] x (\d+)")  # Table 1's blocks: [3x3, 64; 3x3, 64] x 2
 PAPERS = re.compile(r"((?:Table|Figure) \d+)\. (.*)")
-COLUMN_WIDTH = 240  # points, of a paper's two columns; what needs more stands across both
+COLUMN_WIDTH = 240  # points, in a two-column paper; wider tables span both columns
 CHARACTER_WIDTH, COLUMN_SEPARATION = 4.6, 12  # points: a digit at \small, and twice \tabcolsep
 
 
 def latex(table: ResultTable) -> str:
-    """A float that needs booktabs and graphicx; it shrinks to the line where that is narrower, and is never enlarged.
+    """A float that needs booktabs and graphicx. It is scaled down to the line's width, but never up.
 
-    ASCII but for letters of the user's own.
+    The text is ASCII, except for other letters in the user's own texts.
     """
     title = PAPERS.fullmatch(table.title)
     caption = f"{_escape(title[2] if title else table.title)}. {_escape(table.scale[:1].upper() + table.scale[1:])}."
@@ -71,7 +71,7 @@ def latex(table: ResultTable) -> str:
 
 
 def _tabular(cells: pd.DataFrame, ours: Sequence[bool]) -> str:
-    """One part of the table; a rule between rows from the literature and ours, where `ours` says which are which."""
+    """One part of the table; `ours` says which rows are ours, and a rule separates them from the literature's."""
     columns = [cells[header].tolist() for header in cells.columns]
     is_split = [position > 0 and any(map(SPREAD.fullmatch, column)) for position, column in enumerate(columns)]
     has_layers = any(LAYERS.fullmatch(cell) for column in columns for cell in column)
@@ -89,7 +89,7 @@ def _tabular(cells: pd.DataFrame, ours: Sequence[bool]) -> str:
 
 
 def _headers(headers: Sequence[str], is_split: Sequence[bool]) -> list[str]:
-    """The headers; those that are `paper top-1` and `paper top-5` under a common `paper`."""
+    """The headers; `paper top-1` and `paper top-5` stand under a common `paper`."""
     widths = [1 + split for split in is_split]
     groups = [header.rpartition(" top-")[0] for header in headers]
     lines = []
@@ -120,7 +120,7 @@ def _header(header: str) -> str:
 
 
 def _first(label: str) -> str:
-    """A row's label; LaTeX would take [ and * for an argument of what ends the row before it."""
+    """A row's label; without {} LaTeX would read [ or * as an argument of the previous row's end."""
     return ("{}" if label.lstrip().startswith(("[", "*")) else "") + _escape(label)
 
 
@@ -137,13 +137,13 @@ def _cell(cell: str, *, split: bool) -> str:
 
 
 def _note(note: str) -> str:
-    """A note as a sentence of its own; the header that it explains is set off."""
+    """A note as a paragraph; the header that it explains is emphasised."""
     term, colon, rest = note.partition(": ")
     return f"\\emph{{{_escape(term)}}}: {_escape(rest)}" if colon and len(term.split()) <= 3 else _escape(note)  # noqa: PLR2004
 
 
 def _escape(text: str) -> str:
-    """A text on one line, in which no character means anything to LaTeX."""
+    """A text on one line, escaped for LaTeX."""
     printable = "".join(each for each in " ".join(text.split()) if each.isprintable())
     escaped = "".join(ESCAPES.get(each, each) for each in printable)
     escaped = re.sub(r"-(?=-)", "-{}", escaped)  # two hyphens would become a dash

@@ -1,4 +1,4 @@
-"""A run's logs, read and looked through for what no run writes."""
+"""Reads a run's logs and checks them for impossible values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Logs:
-    """A run's evaluations and updates, as far as it got; `Store.eval_log` and `Store.train_log`."""
+    """A run's evaluations and updates so far; see `Store.eval_log` and `Store.train_log`."""
 
     evaluations: pd.DataFrame
     updates: pd.DataFrame
@@ -27,10 +27,11 @@ class Logs:
 
 
 def read_logs(store: Store, run: RunSpec, *, is_done: bool = True) -> Logs:
-    """A run's logs, looked through for what no run writes.
+    """A run's logs, checked by `check_log`.
 
     Raises:
-        BadInputError: They are not whole, which only those of a run in progress may be: it may have half a line.
+        BadInputError: They are incomplete or wrong, though the run is done. Those of a run in progress may end in half
+            a line.
     """
 
     def read(name: str) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def read_logs(store: Store, run: RunSpec, *, is_done: bool = True) -> Logs:
 
 
 def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
-    """Looks for what no run writes: an iteration that does not rise, an error of 4,000%, a negative loss.
+    """Looks for impossible values: an iteration that does not rise, an error of 4,000%, a negative loss.
 
     Raises:
         BadInputError: There is such a value; the message names file, row and column.
@@ -63,18 +64,18 @@ def check_log(log: pd.DataFrame, path: Path, run: RunSpec) -> None:
         values = log[column]
         if column in percentages:
             right[column] = values.between(0, 100)
-        elif column in averaged:  # empty where such a test was not due
+        elif column in averaged:  # empty at evaluations without averaged statistics
             right[column] = values.between(0, 100) | values.isna()
         elif column in signed:
             right[column] = values.notna()
         elif column == "images":
             right[column] = (values >= 1) & (values % 1 == 0)
-        else:  # a loss may be too great for a number, or none
+        else:  # a loss may be infinite or NaN
             right[column] = ~(values < 0)
     for column, each in right.items():
         if not each.all():
             row = int((~each).to_numpy().argmax())
             raise BadInputError(
-                f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes that; restore the file, or "
+                f"{path}: row {row + 1}: {column} {log[column].iloc[row]:g}: no run writes this; restore the file, or "
                 "remove the run's folder and run it again"
             )

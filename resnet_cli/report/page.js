@@ -1,16 +1,16 @@
 "use strict";
-// Draws each figure's panels in the page's own colours, and again when these change. If anything fails, the static
-// figure, which stands there from the start, stays.
+// Draws each figure's panels in the page's colours, and redraws them when the colours change. If anything fails, the
+// static figure, which is there from the start, stays.
 (() => {
-  const INK = "#000000"; // interactive.py's
+  const INK = "#000000"; // as in interactive.py
   const FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Liberation Sans', sans-serif";
-  // A finger that moves over a plot scrolls the page; to zoom, the buttons above the plot are always there.
+  // On a touch screen dragging scrolls the page, so the zoom buttons above the plot are always visible.
   const touched = matchMedia("(pointer: coarse)").matches;
   const config = {
     responsive: true,
     displaylogo: false,
     displayModeBar: touched ? true : "hover",
-    // Named one by one: among the library's own is one that sends the data to its makers.
+    // Listed one by one: the library's default buttons include one that sends the data to its makers.
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
     showSendToCloud: false,
     plotlyServerURL: "",
@@ -44,7 +44,7 @@
   const draw = async (figure) => {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    figure.classList.add("drawn"); // before drawing: a plot takes the width of a place that is shown
+    figure.classList.add("drawn"); // before drawing: a plot takes the width of its visible element
     try {
       for (const place of figure.querySelectorAll(".plot")) {
         const { data, layout } = JSON.parse(place.nextElementSibling.textContent.replaceAll(INK, colour("text")));
@@ -56,7 +56,7 @@
     }
   };
 
-  // After a tap browsers send a mouse's events too, and at these a plot would take its answer away again.
+  // After a tap browsers also send mouse events, which would make the plot hide its hover label again.
   const endTap = (event) => {
     if (event.cancelable && event.target.closest(".nsewdrag")) event.preventDefault();
   };

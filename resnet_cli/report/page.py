@@ -1,4 +1,4 @@
-"""One HTML page with everything the runs say: self-contained, interactive, made to be mailed, put online or printed."""
+"""One HTML page with all results: self-contained and interactive, to be mailed, put online or printed."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Section:
 
     Attributes:
         parts: The table's cells; Table 1 has two parts.
-        figure: An SVG as a data URL, empty if the experiment has none: as images, figures cannot mix up their ids.
+        figure: An SVG as a data URL, empty if the experiment has none. As images, several SVGs cannot mix up their ids.
         interactive: The same figure for a browser that runs scripts.
-        pictures: Of some of its runs; see `draw_all`.
-        commands: Each with what it does.
-        departures: What the runs do otherwise than the paper.
+        pictures: Pictures of some of its runs; see `draw_all`.
+        commands: Each command with its purpose.
+        departures: Where the runs differ from the paper.
         environments: What the runs were trained with, each once, with the number of runs.
-        days: On which the runs were started, as they recorded it.
+        days: The days on which the runs were started, from their records.
     """
 
     experiment: Experiment
@@ -69,7 +69,7 @@ class Section:
 
 
 def make_section(store: Store, summary: Summary, data_dir: Path | None = None) -> Section:
-    """Draws an experiment's figure and gathers what stands beside it; datasets, for pictures, are in `data_dir`."""
+    """Draws an experiment's figure and collects the rest of its section; pictures take datasets from `data_dir`."""
     table = make_table(summary)
     plots = make_plots(store, summary)
     figure = draw_plots(summary, plots)
@@ -93,9 +93,9 @@ def make_section(store: Store, summary: Summary, data_dir: Path | None = None) -
 
 
 def render_page(sections: list[Section]) -> str:
-    """The page as HTML; the same for the same runs, so it says when they were made and not when it was.
+    """The page as HTML. The same runs give the same page, so it has the dates of the runs but not its own.
 
-    Its content security policy lets it load nothing, and run no script but the two whose hashes it names.
+    Its content security policy allows it to load nothing, and to run only the two scripts whose hashes it lists.
     """
     folder = Path(__file__).parent
     environment = Environment(
@@ -107,7 +107,7 @@ def render_page(sections: list[Section]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["base64"] = _base64
-    # Without figures there is nothing to run.
+    # Without figures no script is needed.
     has_figures = any(section.interactive.panels for section in sections)
     scripts = [get_plotlyjs(), (folder / "page.js").read_text(encoding="utf-8")] if has_figures else []
     verdicts = Counter(judgement.verdict for section in sections for judgement in section.judgements)
@@ -129,7 +129,7 @@ def _base64(content: bytes) -> str:
 
 
 def _commands(summary: Summary) -> list[tuple[str, str]]:
-    """What makes these runs again, trains what is missing, and shows the rest; each with its purpose."""
+    """Commands that repeat these runs, train what is missing, and show the results; each with its purpose."""
     experiment, variant = summary.experiment, summary.variant
     swept = ["--depths", ",".join(map(str, experiment.depths))] if experiment.depths else []
     same = [experiment.name, *swept, *([] if summary.only_describes else flags(variant, experiment.dataset))]
@@ -141,15 +141,15 @@ def _commands(summary: Summary) -> list[tuple[str, str]]:
     here = {net: int(seeds[net.name]) for net in planned if net.name in seeds.index}
     found = []
     if here == planned:
-        found.append(("make these runs again", command("run", *same)))
+        found.append(("repeat these runs", command("run", *same)))
     else:
         if here.keys() == planned.keys() and len(counts := set(here.values())) == 1:
-            found.append(("make these runs again", command("run", *same, "--seeds", counts.pop())))
+            found.append(("repeat these runs", command("run", *same, "--seeds", counts.pop())))
         else:
             for net, count in here.items():
                 name = experiment.task.short_name(net)
-                found.append((f"make {name} again", command("run", *same, "--only", name, "--seeds", count)))
-        found.append(("make all that it asks for", command("run", *same)))
+                found.append((f"repeat the runs of {name}", command("run", *same, "--only", name, "--seeds", count)))
+        found.append(("train all runs of the experiment", command("run", *same)))
     if experiment.figure:
         found.append(("the figure for a paper", command("plot", *same, "--format", "pdf")))
     found.append(("the table for a paper", table))
@@ -165,13 +165,13 @@ def _environments(store: Store, summary: Summary) -> list[dict[str, Any]]:
 
 
 def _day(started: object) -> str:
-    """The date of a moment as runs record it; empty of anything else."""
+    """The date of a time stamp as runs record it; empty if it is not one."""
     match = re.match(r"\d{4}-\d\d-\d\d", started) if isinstance(started, str) else None
     return match[0] if match else ""
 
 
 def _text(environment: dict[str, Any]) -> str:
-    """All that may change a result, so not when the run was started; then where it went on, if it did."""
+    """Everything that may change a result, so not the start time; then the environments in which it was resumed."""
     left_out = ("started", "resumed")
     known = [f"{name} {value}" for name, value in environment.items() if name not in left_out and value is not None]
     resumed = environment.get("resumed")

@@ -1,4 +1,4 @@
-"""Two nets that were trained once, compared image by image by what they saved."""
+"""Compares two nets of one run each image by image, from their saved answers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Pair:
     """One run of each of two nets, on the same images.
 
     Attributes:
-        nets: Whose; a claim says that the first errs less.
-        test: None if there is nothing to compare.
-        problem: Why; empty if there is.
+        nets: The two nets; a claim says that the first has the lower error.
+        test: None if they cannot be compared.
+        problem: Why they cannot be compared; empty if they can.
     """
 
     nets: tuple[Net, Net]
@@ -36,8 +36,8 @@ class Pair:
 
 
 def single_pairs(experiment: Experiment, finished: Mapping[Net, Sequence[RunSpec]]) -> list[tuple[Net, Net]]:
-    """The pairs of nets, each once, of which a claim about the test error compares a single run with one or more."""
-    is_counted = experiment.task.metric.key in scores.TOP  # else there is no right and wrong for each image
+    """The pairs of nets that a claim about the test error compares while one of them has a single run; each once."""
+    is_counted = experiment.task.metric.key in scores.TOP  # else single images are not judged
     claims = [claim for claim in experiment.claims if is_counted and claim.metric == experiment.task.metric.key]
     sides = dict.fromkeys(pair for claim in claims for pair in claim.pairs())
     pairs = [(left, right) for left, right in sides if isinstance(left, Net) and isinstance(right, Net)]
@@ -45,9 +45,9 @@ def single_pairs(experiment: Experiment, finished: Mapping[Net, Sequence[RunSpec
 
 
 def make_pair(store: Store, nets: tuple[Net, Net], finished: Mapping[Net, Sequence[RunSpec]], views: str) -> Pair:
-    """Compares the two runs of the lowest seed that both nets have, else of the lowest of each.
+    """Compares the two runs with the lowest seed that both nets have; without one, those with each net's lowest seed.
 
-    It decides no verdict, so that damaged answers are named and stop nothing else.
+    The comparison decides no verdict, so damaged answers are reported as a problem and are not an error.
     """
     seeds = [{run.seed for run in finished[net]} for net in nets]
     common = seeds[0] & seeds[1]

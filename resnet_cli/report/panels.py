@@ -1,4 +1,4 @@
-"""What a figure's panels show, whatever draws them: lines, colours and axes."""
+"""What a figure's panels show, independent of the plotting library: lines, colours and axes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; of depths that a task gives none.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; for depths without a colour from the task.
 OTHER_COLOURS = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#000000", "#CC79A7")
 SERIES_COLOURS = {
     "plain": "#D55E00",
@@ -33,8 +33,8 @@ SERIES_COLOURS = {
     "highway": "#E69F00",
 }
 FEW_POINTS = 10
-WIDE_SPAN = 20  # deepest to shallowest; from here on a linear axis would press the shallow nets together
-WIDE = 10  # greatest to least number of a layer; the paper's, all between 0 and 3, stand on a linear axis
+WIDE_SPAN = 20  # deepest to shallowest; beyond this ratio a linear axis would press the shallow nets together
+WIDE = 10  # greatest to least value of a layer; the paper's values, all between 0 and 3, are on a linear axis
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Line:
     """A line of a panel.
 
     Attributes:
-        name: Of a net; against depth, of a family of nets.
+        name: The net's; against depth, that of a family of nets.
         colour: As #rrggbb.
-        points: Column mean. Of learning curves also low and high, indexed by iteration; against depth std and n, by
-            depth; of layers the layer's number, by its place from 1.
-        is_dashed: Training, and among layers a plain net.
-        shown: `train` or `test`; empty of layers.
+        points: Column mean. Learning curves: also low and high, indexed by iteration. Against depth: also std and n,
+            indexed by depth. Layers: also the layer's number, indexed by its position from 1.
+        is_dashed: True for training curves, and for plain nets in panels of layers.
+        shown: `train` or `test`; empty in panels of layers.
         n: Runs behind a learning curve.
         is_unfinished: Whether these runs have not ended.
-        is_averaged: Whether a test curve is of tests with averaged statistics of batch normalisation.
-        runs: Depth and value of each run, where a net has several.
+        is_averaged: Whether a test curve was measured with averaged statistics of batch normalisation.
+        runs: Depth and value of each run, for nets with several runs.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Line:
 
     @property
     def needs_markers(self) -> bool:
-        """Whether it has so few points that each is to be seen."""
+        """Whether it has so few points that each needs a marker."""
         return len(self.points) < FEW_POINTS
 
 
@@ -76,16 +76,16 @@ class Plot:
 
     Attributes:
         panel: As the experiment describes it.
-        lines: In the order of its nets; of each the training before the test, which lies above it.
-        x_label: What its width is.
-        y_label: What its height is.
-        unit: Of the height.
-        part: What of a net has a number, where layers are shown: a layer, or a block.
-        limits: Of the height: both, the lower one alone, or none, where the numbers decide.
+        lines: In the order of the panel's nets; a net's training curve comes before its test curve, which covers it.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        unit: Of the y axis.
+        part: In panels of layers, what each value belongs to: a layer, or a block.
+        limits: Of the y axis: both, only the lower one, or None, where the values decide.
         iterations: Of learning curves, the updates of the longest runs.
-        depths: At the axis, if it is one of depth.
-        papers: Depth and the paper's mean, else its best run, of the nets.
-        is_log: Whether depths, or layers' numbers, differ so much that only a logarithmic axis shows them all.
+        depths: The ticks of an axis of depth.
+        papers: Depth and the paper's mean (or its best run, if it gives no mean) of each net.
+        is_log: Whether depths, or layers' values, differ so much that the axis must be logarithmic.
     """
 
     panel: Panel
@@ -104,7 +104,7 @@ class Plot:
 def make_plots(store: Store, summary: Summary) -> list[Plot]:
     """The panels of the experiment's figure that have something to show, in the file's order."""
     panels = panels_of(summary.experiment)
-    # Of all panels, with or without data, so that a net keeps its colour when others have been trained.
+    # From all panels, with or without data, so that a net keeps its colour when others have been trained.
     colours = net_colours([panel for panel in panels if panel.kind != "depth"], summary.task)
     of_curves = dict.fromkeys(net for panel in panels if panel.kind == "curves" for net in panel.nets)
     of_layers = dict.fromkeys(net for panel in panels if panel.shows_layers for net in panel.nets)
@@ -125,16 +125,16 @@ def make_plots(store: Store, summary: Summary) -> list[Plot]:
 
 
 def panels_of(experiment: Experiment) -> list[Panel]:
-    """The panels of an experiment's figure, if it has one; a panel that names no nets shows all."""
+    """The panels of an experiment's figure, if it has one; a panel without nets shows all nets."""
     panels = experiment.figure.panels if experiment.figure else ()
     return [panel.model_copy(update={"nets": panel.nets or experiment.nets}) for panel in panels]
 
 
 def net_colours(panels: Sequence[Panel], task: Task) -> dict[Net, str]:
-    """A colour for each net: by depth, so that plain-20 and resnet-20 agree; by shortcut if a panel has one depth.
+    """A colour for each net: by depth, so that plain-20 and resnet-20 have the same, or else by shortcut.
 
-    Where neither tells the nets of each panel apart, each net has its own. In panels of layers the line's style tells
-    plain and residual nets apart too.
+    If neither distinguishes the nets of each panel, each net has its own colour. In panels of layers the line's style
+    also distinguishes plain and residual nets.
     """
     nets = list(dict.fromkeys(net for panel in panels for net in panel.nets))
     others = cycle(OTHER_COLOURS)
@@ -173,7 +173,7 @@ def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves]
 
 
 def _depth(panel: Panel, summary: Summary) -> Plot:
-    """The final metrics against depth, a line for each family of nets."""
+    """The final metrics against depth, one line per family of nets."""
     lines, metric = [], summary.task.metric
     for shown, key in (("train", summary.task.trained.key), ("test", metric.key)):
         for series in dict.fromkeys(map(_series, panel.nets)):
@@ -203,7 +203,7 @@ def _depth(panel: Panel, summary: Summary) -> Plot:
 
 
 def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], colours: Mapping[Net, str]) -> Plot:
-    """What the analysis found in each layer, in the order of the forward pass or of its size, or at each ratio."""
+    """The analysis's value for each layer, in forward order or by size, or for each signal-to-noise ratio."""
     lines = []
     for net in panel.nets:
         if net in layers:
@@ -222,11 +222,11 @@ def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], 
 
 
 def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:
-    """What the experiment's analysis found in each layer of a net, averaged over its finished runs.
+    """The value of the experiment's analysis for each layer of a net, averaged over its finished runs.
 
     Returns:
-        Columns start and end, or end alone, indexed by the layer's number, or what else the analysis goes along; None
-        if no run has it.
+        Columns start and end, or only end, indexed by the analysis's column `along`: the layer's number, say. None if
+        no run has the analysis.
     """
     runs = summary.finished.get(net, ())
     if not (runs and summary.experiment.analysis in summary.task.analyses_of(net)):
@@ -239,7 +239,7 @@ def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | Non
 
 
 def is_wide(values: Iterable[pd.DataFrame]) -> bool:
-    """Whether the layers' numbers differ so much that only a logarithmic scale shows them all."""
+    """Whether the layers' values differ so much that the scale must be logarithmic."""
     numbers = np.concatenate([np.ravel(each) for each in values])
     return bool(0 < WIDE * numbers.min() < numbers.max())
 
@@ -250,7 +250,7 @@ def _metric_label(summary: Summary) -> str:
 
 
 def _limits(summary: Summary, plots: Sequence[Plot]) -> tuple[float, float]:
-    """At paper scale the paper's own limits; of a shorter run all but its first tenth, which would hide the rest."""
+    """At paper scale the paper's limits; else those of all values but the first tenth's, which would dwarf the rest."""
     if summary.is_paper and summary.experiment.figure:
         return summary.experiment.figure.y_min, summary.experiment.figure.y_max
     late = [line.points["high"][line.points.index > plot.iterations / 10] for plot in plots for line in plot.lines]
@@ -258,7 +258,7 @@ def _limits(summary: Summary, plots: Sequence[Plot]) -> tuple[float, float]:
 
 
 def _series(net: Net) -> str:
-    """The family of nets that a net belongs to where depth is an axis."""
+    """The line that a net belongs to where depth is an axis."""
     if net.family != "resnet":
         return net.family
     if net.single:

@@ -1,4 +1,4 @@
-"""What a task draws of finished runs: for `resnet plot NAME RUN`, and for the page."""
+"""The pictures that tasks draw of finished runs, for `resnet plot NAME RUN` and for the page."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Drawn:
     """A picture of a run on the page.
 
     Attributes:
-        name: The picture's.
-        run: Whose it is, by its id.
+        name: The picture's name.
+        run: The run's id.
         caption: What it shows.
-        webp: The picture, a fifth as large as a PNG of photographs would be; empty where it could not be drawn.
-        obstacle: Why.
+        webp: The picture, for photographs a fifth as large as a PNG; empty if it could not be drawn.
+        obstacle: Why it could not be drawn; empty if it could.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which of the variants that were run is shown where none is asked for. Imports no pandas."""
+"""Which variant is shown if the user asks for none. Imports no pandas."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def variant_to_show(store: Store, experiment: Experiment) -> Variant:
     """The variant of an experiment with the most to show.
 
-    Finished runs that are no smoke runs, on the experiment's own data, come first; of these the paper's scale if
-    most nets have one there, then a variant in which every net has one, then the longest schedule. Paper scale if
-    there is nothing at all.
+    The criteria, in this order: it has finished runs; they are no smoke runs; they use the experiment's own data; it is
+    the paper's schedule, and more than half of the nets have a run; every net has a run; the longest schedule; the most
+    nets with a run. Paper scale if there are no runs.
     """
 
     def worth(variant: Variant) -> tuple[bool, bool, bool, bool, bool, float, int]:

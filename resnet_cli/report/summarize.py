@@ -47,7 +47,7 @@ def run_columns(task: Task) -> list[str]:
 
 
 def averaged(task: Task) -> list[str]:
-    """Those of which there are a mean and a standard deviation over runs."""
+    """The metrics that have a mean and a standard deviation over runs."""
     looked_at = [number.key for analysis in analyses_for(task) for number in analysis.numbers]
     metrics = (*task.metrics, *task.averaged_metrics, task.trained)
     return [*(metric.key for metric in metrics), REACH, *looked_at]
@@ -58,17 +58,17 @@ class Summary:
     """What an experiment's runs measured, at one variant.
 
     Attributes:
-        experiment: What was asked.
-        variant: At which scale, with which data and precision.
-        runs: One row a finished run, columns `run_columns`. Besides the experiment's own nets it holds those that only
-            a claim, a row or a panel names, for they may have run under another name. The final metrics are of the
-            experiment's test, the best and the early one of the evaluations during the training.
+        experiment: The experiment.
+        variant: Scale, data and precision.
+        runs: One row per finished run, columns `run_columns`. Besides the experiment's own nets it has those that only
+            a claim, a row or a panel names, since another experiment may have run them. The final metrics are those of
+            the experiment's test; the best and the early ones are from the evaluations during training.
         unfinished: Net name and state of every run that was started and has no result.
-        left_out: Folders that hold such runs and are not counted: renamed, copied or damaged ones.
-        ensembles: One for each that a row or a claim names.
+        left_out: Folders with such runs that are not counted, because they were renamed, copied or damaged.
+        ensembles: One for each ensemble that a row or a claim names.
         pairs: One for each two nets whose test errors a claim compares while one of them has a single run.
-        finished: The runs of `runs`, by net and seed.
-        logs: Of each run that has any.
+        finished: The runs of `runs`, by net, ordered by seed.
+        logs: The logs of each run that has any.
     """
 
     experiment: Experiment
@@ -98,7 +98,7 @@ class Summary:
 
     @property
     def scale(self) -> str:
-        """Scale, data and precision in words; stands on everything made of it."""
+        """Scale, data and precision in words; stated on every table and figure."""
         return COUNTED if self.only_describes else self.experiment.scale(self.variant)
 
     @property
@@ -117,21 +117,21 @@ class Summary:
 
     @property
     def axis(self) -> str:
-        """What the task's metrics are all about, without the set: `error`."""
+        """The last word of the metric's heading, without the name of the set: `error`."""
         return self.task.metric.heading.split()[-1]
 
     def sign(self, key: str) -> int:
-        """1 for a metric that is better if it is lower, -1 for one that is better if it is higher."""
+        """1 if a lower value of the metric is better, -1 if a higher one is."""
         looked_at = (number for analysis in analyses_for(self.task) for number in analysis.numbers)
         is_higher = any(number.key == key and number.higher_is_better for number in looked_at)
         return -1 if is_higher or self.task.is_higher_better(key) else 1
 
     @cached_property
     def by_net(self) -> pd.DataFrame:
-        """Over the finished runs of each net: their number, means and standard deviations. Indexed by net name.
+        """The number of finished runs of each net, means and standard deviations. Indexed by net name.
 
-        Columns n, the best of all evaluations of all runs, and of each of `averaged` the mean and, with `_std` behind
-        its name, the standard deviation: the sample's (n-1), NaN for a single run.
+        Columns: n, the best of all evaluations of all runs, and for each metric of `averaged` the mean and, with the
+        suffix `_std`, the standard deviation of the sample (n-1), NaN for a single run.
         """
         groups = self.runs.groupby("net", sort=False)
         best = f"best_{self.task.metric.key}"
@@ -144,18 +144,18 @@ class Summary:
         return pd.DataFrame(columns)
 
     def values(self, net: Net, metric: str) -> list[float]:
-        """One metric of a net's finished runs that have it, by seed. Percent."""
+        """One metric of a net's finished runs that have it, ordered by seed; in the metric's unit."""
         return [float(value) for value in self.runs.loc[self.runs["net"] == net.name, metric].dropna()]
 
     def nobody_reached(self, metric: str, nets: Sequence[Net]) -> bool:
-        """Whether updates are counted to an error that no run of these nets got to: then nothing was measured."""
+        """Whether the metric counts updates to an error that no run of these nets reached: nothing was measured."""
         if metric != REACH:
             return False
         ends = {net: self.planned[net].protocol.iterations for net in nets}
         return not any(min(self.values(net, REACH), default=end) < end for net, end in ends.items())
 
     def ensemble(self, nets: Sequence[Net]) -> Ensemble:
-        """The ensemble of these nets, which a row or a claim names."""
+        """The ensemble of these nets; a row or a claim must name it."""
         return next(ensemble for ensemble in self.ensembles if ensemble.nets == tuple(nets))
 
     @property
@@ -179,14 +179,14 @@ def planned(experiment: Experiment, variant: Variant) -> dict[Net, RunSpec]:
 def averaging_window(protocol: Protocol, images: int) -> int:
     """Updates over which a running training metric is averaged: one epoch, or a tenth of the run if that is fewer.
 
-    One epoch is that of the paper's training set, 391 updates of 128 of 50,000 images. The tenth keeps a short run's
-    average to its end.
+    An epoch is one of the paper's training set: 391 updates of 128 of 50,000 images. The limit of a tenth
+    keeps a short run's average near its end.
     """
     return max(1, min(math.ceil(images / protocol.batch_size), protocol.iterations // 10))
 
 
 def window_in_words(summary: Summary, nets: Iterable[Net]) -> str:
-    """`averaging_window` of these nets' runs, as titles and notes say it; where it differs, the first net's first."""
+    """`averaging_window` of these nets' runs, for captions and notes; if it differs, the first net's comes first."""
     windows: dict[str, list[str]] = {}
     for net in nets:
         window = averaging_window(summary.planned[net].protocol, summary.task.training_images)
@@ -196,12 +196,12 @@ def window_in_words(summary: Summary, nets: Iterable[Net]) -> str:
 
 
 def summarize(store: Store, experiment: Experiment, variant: Variant) -> Summary:
-    """Gathers what the store holds of an experiment: all replicates of each net, however many were asked for.
+    """Collects what the store has of an experiment: all replicates of each net, however many were asked for.
 
     A run that was trained but not tested over the experiment's views has no result.
 
     Raises:
-        BadInputError: A finished run's files are not whole.
+        BadInputError: A finished run's files are incomplete.
     """
     measured: dict[Net, dict[RunSpec, dict[str, object]]] = {}
     unfinished, logs, ids = [], {}, set()
@@ -283,14 +283,14 @@ def measure(store: Store, run: RunSpec, logs: Logs, experiment: Experiment | Non
 
 
 def final_value(log: pd.Series[float], window: int) -> float:
-    """What a run's training came to: the mean over its last updates, on augmented batches."""
+    """The final value of a metric of training: the mean over the last updates, on augmented batches."""
     return float(log.iloc[-window:].mean())
 
 
 def updates_to_reach(errors: pd.Series[float], window: int, error: float | None) -> float | None:
-    """Updates until a run's training error, the trailing mean over this window, is at most this (percent).
+    """Updates until a run's training error (trailing mean over `window` updates) is at most `error` (percent).
 
-    A run that never gets there counts with all its updates: it takes that many at least.
+    A run that never reaches it counts with all its updates: it needs at least that many.
     """
     if error is None:
         return None
@@ -299,10 +299,10 @@ def updates_to_reach(errors: pd.Series[float], window: int, error: float | None)
 
 
 def _analysed(store: Store, run: RunSpec, analysis: Analysis) -> dict[str, float]:
-    """The numbers in which an analysis of a run's net is summed up.
+    """The numbers that sum up an analysis of a run's net.
 
     Raises:
-        BadInputError: There is something that no analysis writes: other weights or layers than the run has, say.
+        BadInputError: The file cannot be this analysis's: it has weights or layers that the run does not have, say.
     """
     table = store.analysis(run, analysis)
     if not analysis.is_right(table, run):

@@ -51,7 +51,7 @@ TextFormat = Literal["csv", "md", "latex", "json"]
 
 
 def numbers_of(task: Task) -> list[str]:
-    """The columns of a table's frame that hold numbers, the paper's first."""
+    """The columns of a table's frame that hold numbers; the paper's come first."""
     lead, *others = task.metrics
     papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std"]
     ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([*task.averaged_metrics, task.trained])]
@@ -60,7 +60,7 @@ def numbers_of(task: Task) -> list[str]:
 
 
 def looked_at(task: Task) -> list[Metric]:
-    """The numbers of analyses that a task's tables have."""
+    """The analyses' numbers that a task's tables show."""
     return [number for analysis in analyses_for(task) for number in analysis.numbers]
 
 
@@ -73,11 +73,12 @@ class ResultTable:
     """An experiment's table.
 
     Attributes:
-        summary: Where its numbers are from.
-        frame: One row a row of the paper's table, at full precision: label, net (None in a row from the literature,
-            an ensemble's joined by +), layers, params (the paper's), parameters (ours, counted), `numbers_of`,
-            and n, the finished runs, or 1 for an ensemble that is complete. Table 1's: `architecture.describe`.
-        parts: Its cells as every format for people shows them, under their headers; Table 1 has two parts.
+        summary: The numbers that it shows.
+        frame: One row per row of the paper's table, at full precision. Columns: label, net (None in a row from the
+            literature; an ensemble's nets are joined by +), layers, params (the paper's), parameters (ours, counted),
+            `numbers_of`, and n (the finished runs, or 1 for a complete ensemble). For Table 1 see
+            `architecture.describe`.
+        parts: The cells with their headers, as formats for people show them; Table 1 has two parts.
         notes: What a reader must know to read it.
     """
 
@@ -98,9 +99,9 @@ class ResultTable:
 
 
 def make_table(summary: Summary) -> ResultTable:
-    """The paper's rows in the file's order, then nets of the experiment that no row names; and its architectures.
+    """The paper's rows in the file's order, then nets that no row names, then the experiment's architectures.
 
-    The frame is of the architectures where there is nothing else.
+    If the experiment has only architectures, the frame describes these.
     """
     experiment = summary.experiment
     described = architecture.describe(experiment)
@@ -115,7 +116,7 @@ def make_table(summary: Summary) -> ResultTable:
 
 
 def render(table: ResultTable, form: TextFormat) -> str:
-    """The table as text that ends with a newline; the variant stands in each form, in csv as the column `scale`."""
+    """The table as text that ends with a newline. Each format states the variant; in csv it is the column `scale`."""
     match form:
         case "csv":
             return table.frame.assign(scale=table.scale).to_csv(index=False, lineterminator="\n")
@@ -128,7 +129,7 @@ def render(table: ResultTable, form: TextFormat) -> str:
 
 
 def rich_table(table: ResultTable) -> RenderableType:
-    """The table for a terminal: title, variant, rows, notes. In a narrow one its rows are paragraphs."""
+    """The table for a terminal: title, variant, rows, notes. In a narrow terminal each row is a paragraph."""
     others = [header_of(metric, "ours") for metric in shown(table.summary.experiment)[1:]]
     grids = [renderable for part in table.parts for renderable in (_grid(part, others), Text())]
     scale = Text(table.scale, style="" if table.summary.is_paper else "bold red")
@@ -138,7 +139,7 @@ def rich_table(table: ResultTable) -> RenderableType:
 
 def _grid(part: pd.DataFrame, others: Iterable[str]) -> Grid:
     cells = part.copy()
-    # Without the deviations of all but the error a full table fits into 80 columns.
+    # Only the first metric keeps its standard deviation, so that a full table fits into 80 columns.
     for column in cells.columns.intersection(["train", RUNNING, *others]):
         cells[column] = [cell.partition(" ± ")[0] for cell in cells[column]]
     cells.iloc[:, 1:] = cells.iloc[:, 1:].map(lambda cell: cell.replace("; ", ";\n").replace("] ", "]\n"))
@@ -151,7 +152,7 @@ def _in_two_lines(header: str) -> str:
 
 
 def as_json(table: ResultTable) -> dict[str, Any]:
-    """The table as plain values at full precision; what is not known is None."""
+    """The table as plain values at full precision; unknown values are None."""
     summary = table.summary
     rows = table.frame.astype(object).where(table.frame.notna(), None).to_dict(orient="records")
     return {
@@ -185,7 +186,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
         "paper_std": row.std,
         "n": 0,
     }
-    if not net and not row.ensemble:  # what the literature has of the numbers of analyses
+    if not net and not row.ensemble:  # the analyses' numbers that the literature gives
         record |= {each.key: row.told(each) for each in looked_at(task)}
     if net and net.name in summary.by_net.index:
         record.update({str(column): value for column, value in summary.by_net.loc[net.name].items()})
@@ -216,45 +217,45 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     else:
         if shows_best(frame, experiment):
             on, end = task.metric.heading.split()[0], "highest" if task.metric.higher_is_better else "lowest"
-            notes.append(f"best: the {end} of all evaluations, chosen on the {on} set, so only shown beside it.")
+            notes.append(f"best: the {end} of all evaluations, for comparison only: it is chosen on the {on} set.")
         notes.append(f"train: running {trained} on augmented batches, mean over the last {updates}.")
     notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
-        notes.append("paper: best run (mean ± standard deviation); the difference is to the mean where there is one.")
+        notes.append("paper: best run (mean ± standard deviation); the difference is from the mean, if there is one.")
     if summary.is_paper:
         notes += _chance(experiment)
     notes += [_together(row, summary) for row in experiment.rows if row.ensemble]
     if protocol.photos and isinstance(task, Classification) and summary.variant.dataset != task.dataset:
-        notes.append(f"params: with {task.title}'s {task.classes:,} classes.")
+        notes.append(f"params: counted with {task.title}'s {task.classes:,} classes.")
     if summary.unfinished:
-        notes.append(f"Runs without a result, in no number here: {summary.unfinished_text}.")
+        notes.append(f"Runs without a result, not counted here: {summary.unfinished_text}.")
     return (*notes, *_left_out(summary))
 
 
 def _ours(lead: str, frame: pd.DataFrame, task: Task) -> list[str]:
-    """What the errors are, and of which nets some runs are from before statistics were averaged."""
+    """What our errors are, and the nets with runs that predate averaged statistics, whose errors use running ones."""
     spread = "mean ± standard deviation over n runs."
     if not shows_both(frame, task):
         return [f"ours: {lead} after the last update, {spread}"]
     running = frame["net"][(frame["n"] > 0) & frame[task.metric.averaged.key].isna()]
-    others = f" ({', '.join(running)}: with running ones)" if len(running) else ""
+    others = f" ({', '.join(running)}: running statistics)" if len(running) else ""
     return [
         f"ours: {lead} after the last update with averaged statistics of batch normalisation{others}, {spread}",
-        f"{RUNNING}: the same with running statistics, of which the verdicts are.",
+        f"{RUNNING}: the same with running statistics; the verdicts use these.",
     ]
 
 
 def _difference(experiment: Experiment) -> list[str]:
-    """Of which of several metrics the difference from the paper is; none where the paper has no numbers."""
+    """Which of several metrics the difference from the paper is about; no note where the paper has no numbers."""
     if all(row.paper(each) is None for row in experiment.rows for each in experiment.task.metrics):
         return []
     metric = compared(experiment)
-    which = {"error": "the top-1 error", "top5": "the top-5 error"}.get(metric.row or "", metric.heading)
-    return [f"ours {MINUS} paper: of {which}."]
+    which = {"error": "top-1 error", "top5": "top-5 error"}.get(metric.row or "", metric.heading)
+    return [f"ours {MINUS} paper: the difference in {which}."]
 
 
 def _together(row: Row, summary: Summary) -> str:
-    """What an ensemble is of, and what it waits for."""
+    """Which nets an ensemble combines and how, and what is missing."""
     task, waits = summary.task, summary.ensemble(row.ensemble).missing
     counted = {task.short_name(net): count for net, count in Counter(row.ensemble).items()}
     if task.joins_nets:
@@ -264,28 +265,28 @@ def _together(row: Row, summary: Summary) -> str:
     names = ", ".join(f"{count} runs of {name}" if count > 1 else name for name, count in counted.items())
     how = f"the probabilities of {names}, averaged"
     if task.joins_nets:
-        how = f"{names} together: each classifies all proposals; their probabilities and box offsets are averaged"
-    return f"{row.label}: {how}." + (f" Waits for {waits}." if waits else "")
+        how = f"{names} as an ensemble: each classifies all proposals; their probabilities and box offsets are averaged"
+    return f"{row.label}: {how}." + (f" Missing: {waits}." if waits else "")
 
 
 def _left_out(summary: Summary) -> list[str]:
-    """Which folders hold runs of these nets and are not counted."""
+    """The folders with runs of these nets that are not counted."""
     folders = ", ".join(printable(each.path.name) for each in summary.left_out)
-    why = "Left out, for these folders were renamed, copied or damaged ('resnet doctor' says what to do)"
+    why = "Left out, because these folders were renamed, copied or damaged ('resnet doctor' says what to do)"
     return [f"{why}: {folders}."] if folders else []
 
 
 def _chance(experiment: Experiment) -> list[str]:
-    """What a difference of a single run from the paper's can be without meaning anything."""
+    """How far a single run can differ from the paper's by chance."""
     notes = []
     for row in experiment.rows:
         runs = max((group.seeds for group in experiment.runs if row.net in group.nets), default=0)
         if row.net and row.std and runs > 1:
             difference = special.stdtrit(runs - 1, 0.975) * math.sqrt(2) * row.std
-            spread = f"the paper's {runs} runs of {row.label}-{row.layers} ({row.std:g}; Student's t)"
+            spread = f"that of the paper's {runs} runs of {row.label}-{row.layers} ({row.std:g}; Student's t)"
             notes.append(
                 f"chance: a run of ours and one of the paper's differ by less than {difference:.2f} in 95 of 100 "
-                f"cases, if nets spread as {spread}."
+                f"cases, if the standard deviation over a net's runs is {spread}."
             )
     return notes
 
@@ -295,8 +296,8 @@ def _definitions(experiment: Experiment, updates: str) -> list[str]:
     notes = []
     if experiment.reach is not None:
         notes.append(
-            f"updates to {experiment.reach:g}%: until the running training error, trailing mean over {updates}, is no "
-            "more; a run that never gets there counts with all its updates."
+            f"updates to {experiment.reach:g}%: until the running training error, trailing mean over {updates}, is at "
+            "most this; a run that never reaches it counts with all its updates."
         )
     if experiment.analysis:
         notes.append(analysis_of(experiment.analysis).note)

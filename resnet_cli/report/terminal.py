@@ -1,4 +1,4 @@
-"""A table for a terminal of any width: its numbers and names stay whole."""
+"""A table for a terminal of any width; numbers and names are never broken."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType
 
-FILE_WIDTH = 100  # characters, of what is written to a file
-UNBROKEN = "\xa0"  # a space at which no line ends
+FILE_WIDTH = 100  # characters, of a table that is written to a file
+UNBROKEN = "\xa0"  # a space at which lines are not broken
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Grid:
     """Rows under headers. Where they do not fit side by side, each row is a paragraph of its own.
 
     Attributes:
-        headers: One a column.
-        rows: Texts, one a column; a cell may have several lines.
-        left: Columns that stand at the left; others are numbers.
+        headers: One per column.
+        rows: Texts, one per column; a cell may have several lines.
+        left: Left-aligned columns; the others are numbers, right-aligned.
         prose: Columns whose cells may be broken between words.
-        spare: Columns that go, the first first, where the others then fit.
-        title: Above it all.
+        spare: Columns that may be dropped, in this order, until the others fit.
+        title: Above the table.
     """
 
     headers: Sequence[str]
@@ -65,14 +65,14 @@ class Grid:
             yield from self._paragraph(headers, row, options.max_width)
 
     def _narrowest(self, place: int, header: str, rows: list[list[str]]) -> int:
-        """The width of a column whose header, and its cells if they are prose, are broken between all words."""
+        """The least width of a column: its header, and its cells if they are prose, are broken between all words."""
         cells = [row[place] for row in rows]
         if place in self.prose:
             cells = [word for cell in cells for word in cell.split()]
         return _width([*header.split(), *cells])
 
     def _shrink(self, widths: dict[int, int], narrowest: list[int], room: int) -> bool:
-        """Takes width from columns of prose, the widest first, until all fit; whether they do."""
+        """Narrows columns of prose, the widest first, until all columns fit; returns whether they do."""
         while sum(widths.values()) > room:
             able = [place for place in self.prose if widths[place] > narrowest[place]]
             if not able:
@@ -112,7 +112,7 @@ class Grid:
 
 
 def as_text(renderable: RenderableType) -> str:
-    """What a terminal of `FILE_WIDTH` without colours would show."""
+    """The text as a terminal of `FILE_WIDTH` without colours shows it."""
     console = Console(file=io.StringIO(), width=FILE_WIDTH, color_system=None)
     with console.capture() as capture:
         console.print(renderable)
@@ -128,5 +128,5 @@ def _lines(text: str, width: int) -> list[str]:
 
 
 def _unbroken(lines: Iterator[str] | list[str], style: str = "") -> Iterator[Text]:
-    """Lines as they are: a word that is wider than the terminal is left to it."""
+    """Lines that are not broken again: the terminal itself wraps a word that is too wide."""
     return (Text(line, style=style, no_wrap=True, overflow="ignore") for line in lines)

@@ -25,11 +25,11 @@ class Measured(Frozen):
     """An update of 128 images of 32x32 as `resnet bench` measured it.
 
     Attributes:
-        net: Its name.
+        net: The net's name.
         precision: Of the step.
         step: compiled, captured or plain.
         device_name: Of the GPU.
-        torch: Its version.
+        torch: The version of torch.
         milliseconds: The median.
     """
 
@@ -42,12 +42,12 @@ class Measured(Frozen):
 
 
 def has_tensor_cores(device: torch.device) -> bool:
-    """Whether precision is worth a line here: on CUDA, from the cores that multiply bf16 on."""
+    """Whether the device is a GPU whose tensor cores multiply bf16, so that advice about precision applies."""
     return device.type == "cuda" and has_bf16(device)
 
 
 def note(measured: Measured, store: Store) -> None:
-    """Keeps a measurement beside the results, in place of an earlier one of the same.
+    """Saves a measurement beside the results, in place of an earlier one of the same kind.
 
     Raises:
         OSError: The note cannot be written.
@@ -60,12 +60,12 @@ def note(measured: Measured, store: Store) -> None:
 
 
 def about_precision(runs: Sequence[RunSpec], device: torch.device, store: Store) -> str | None:
-    """That tensor cores lie idle in fp32, and the gain, or what measures it; None where there are none or they work.
+    """A line that fp32 leaves the tensor cores idle, with the gain of others or how to measure it; None if it does not.
 
     Args:
-        runs: To be trained.
-        device: On which.
-        store: Where `resnet bench` has noted what it measured.
+        runs: The runs to train.
+        device: The device to train on.
+        store: The results folder, where `resnet bench` saves its measurements.
     """
     import torch
 
@@ -77,20 +77,23 @@ def about_precision(runs: Sequence[RunSpec], device: torch.device, store: Store)
         gain = (
             "--precision bf16 or tf32 is faster; 'resnet bench --precision fp32', then bf16 and tf32, measure it here"
         )
-    return f"fp32 leaves the tensor cores of {name} idle. {gain}. Precision is part of a run: another makes other runs"
+    return (
+        f"fp32 leaves the tensor cores of {name} idle. {gain}. "
+        "Precision is part of a run's identity: another precision trains new runs"
+    )
 
 
 def _gain(wanted: set[str], device_name: str, version: str, store: Store) -> str | None:
-    """What bf16 and tf32 made of an update of one net here, of these if it was measured; None if none was in both."""
+    """Times of one net's update in fp32, bf16 and tf32 here, of a wanted net if possible; None without two times."""
     times: dict[tuple[str, str], dict[str, float]] = {}
     for path in sorted(store.speeds.glob("*.json")):
         try:
             each = Measured.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
-            continue  # a note that is damaged, or of a later version, is none
+            continue  # ignores a note that is damaged, or of a later version
         if (each.device_name, each.torch) == (device_name, version):
             times.setdefault((each.net, each.step), {})[each.precision] = each.milliseconds
-    # Like beside like: the same net by the same step.
+    # Compares the same net with the same step only.
     both = {key: found for key, found in times.items() if "fp32" in found and len(found) > 1}
     if not both:
         return None
@@ -101,4 +104,4 @@ def _gain(wanted: set[str], device_name: str, version: str, store: Store) -> str
         for precision in ("bf16", "tf32")
         if precision in found
     )
-    return f"An update of {net} took {found['fp32']:.3g} ms here by 'resnet bench', in {others}"
+    return f"'resnet bench' measured {found['fp32']:.3g} ms per update of {net} here in fp32; in {others}"

@@ -1,4 +1,4 @@
-"""How long runs take here, judged by the runs that were made here. Imports no torch."""
+"""Estimates how long runs take here, from the runs that were made here. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from resnet_cli.storage.store import Store
     from resnet_cli.tasks.task import Task
 
-# Below both, start-up drowns the speed; an update of a large net may take seconds.
+# Below both, start-up dominates the measured speed; an update of a large net may take seconds.
 FEWEST_UPDATES = 50
 FEWEST_SECONDS = 30.0
-AVERAGED_TEST = 1.7  # tests, in whose time one with averaged statistics is made: 1.67 of plain-20 in bf16 on a CPU
+AVERAGED_TEST = 1.7  # time of a test with averaged statistics, in tests: 1.67 for plain-20 in bf16 on a CPU
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Speed:
     """How fast a net is trained and tested here, in seconds.
 
     Attributes:
-        update: Of an update, its batch made.
-        test: Of a test over the dataset's test set.
-        first: Of the first update, compiling included.
-        again: Of the first update of a later run of the same net, for which less is compiled anew.
-        is_compiled: By the compiled step, or by the plain one.
+        update: An update, making its batch included.
+        test: A test over the dataset's test set.
+        first: The first update, compiling included.
+        again: The first update of a later run of the same net, for which less is compiled anew.
+        is_compiled: Whether by the compiled step, else by the plain one.
     """
 
     net: Net
@@ -46,7 +46,7 @@ class PastSpeed:
     """How fast runs were made here.
 
     Attributes:
-        speed: Multiply-adds of forward passes a second, evaluation included.
+        speed: Multiply-adds of forward passes per second, evaluation included.
         basis: What was measured, and on which machine, in words.
     """
 
@@ -65,7 +65,7 @@ def measured_speed(store: Store, variant: Variant) -> PastSpeed | None:
         seconds = status.train_seconds + status.evaluate_seconds
         too_short = status.iteration < FEWEST_UPDATES and seconds < FEWEST_SECONDS
         alike = (run.variant.precision, run.task) == (variant.precision, variant.task)
-        shared = "ranks" in store.environment(run)  # several processes say nothing of one
+        shared = "ranks" in store.environment(run)  # the speed of several processes says nothing about one
         if not alike or shared or run.variant.tiny or too_short or not seconds or not status.iteration:
             continue
         done = run.task.work(run) * status.iteration // run.protocol.iterations
@@ -79,10 +79,10 @@ def measured_speed(store: Store, variant: Variant) -> PastSpeed | None:
 
 
 def speed_of(task: Task, net: Net, speeds: Sequence[Speed]) -> tuple[Speed, float]:
-    """The measured net that is nearest in size, of the same family if there is one; and how much larger.
+    """The speed of the measured net that is nearest in size, of the same family if there is one.
 
     Returns:
-        Its speed, and this net's multiply-adds over its own.
+        That net's speed, and the ratio of this net's multiply-adds to that net's.
     """
 
     def ratio(other: Net) -> float:
@@ -96,7 +96,7 @@ def speed_of(task: Task, net: Net, speeds: Sequence[Speed]) -> tuple[Speed, floa
 
 
 def training_seconds(run: RunSpec, speeds: Sequence[Speed], train_images: int, test_images: int) -> float:
-    """Seconds of all updates and tests of a run, judged by the nets that were measured (`speed_of`)."""
+    """Seconds of all updates and tests of a run, estimated from the nets that were measured (`speed_of`)."""
     speed, times = speed_of(run.task, run.net, speeds)
     epochs = run.protocol.iterations * run.protocol.batch_size / train_images
     tests = epochs // epochs_between_tests(epochs, train_images, test_images) + 1
@@ -116,10 +116,10 @@ def seconds_left(runs: Iterable[RunSpec], store: Store, speed: float) -> float:
 
 
 def bytes_needed(runs: Iterable[RunSpec], jobs: int = 1) -> int:
-    """Bytes on disk that these runs leave behind, and take while `jobs` of them train; a little more than less.
+    """Bytes on disk that these runs leave behind, and need while `jobs` of them train; slightly overestimated.
 
-    A run leaves weights, what its test keeps, and rows of some 60 bytes. While it trains there are two
-    checkpoints of weights and momentum, and a third is written.
+    A run leaves weights, what its test keeps, and log rows of some 60 bytes. While it trains, there are two
+    checkpoints of weights and momentum, and a third is being written.
     """
     left, checkpoints = 0, [0]
     for run in runs:
@@ -130,7 +130,7 @@ def bytes_needed(runs: Iterable[RunSpec], jobs: int = 1) -> int:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h, 2.1 days, 3.5 years."""
+    """A duration in a readable unit: 40 s, 12 min, 3.5 h, 2.1 days, 3.5 years."""
     if seconds < 90:  # noqa: PLR2004
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

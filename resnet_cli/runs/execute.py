@@ -1,4 +1,4 @@
-"""Makes up the difference between the plan and the store: trains what is missing, one run or several at a time."""
+"""Trains the runs that the plan has and the store lacks, one or several at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: Monitor) -> Report:
     """Trains these runs and tests or analyses them; one that fails does not keep the others from running.
 
-    Of several ranks it is the first that calls this; the others `follow`. Among them, one that fails ends all.
+    Of several ranks, the first calls this, and the others `follow`. With several ranks, a run that fails ends them all.
 
     Raises:
         BadInputError: The device, the data or the results folder cannot be used, or has no room, or the ranks cannot be
@@ -42,7 +42,7 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
     if settings.decode == "cuda":
         if device.type != "cuda":
             raise BadInputError("--decode cuda: needs a CUDA device to train on")
-        importlib.import_module("torchvision")  # one that does not fit torch is told before anything is begun
+        importlib.import_module("torchvision")  # an incompatible one is reported before anything begins
     for precision in {run.variant.precision for run in runs}:
         check_precision(device, precision)
     settings.check_data(runs)
@@ -53,14 +53,14 @@ def execute(runs: Sequence[RunSpec], store: Store, settings: Settings, monitor: 
         raise BadInputError(
             f"{store.root}: {free:,} bytes free, {needed:,} needed; free some space or choose --results-dir"
         )
-    ranks.connect(device)  # while signals still end it: other ranks may not come
+    ranks.connect(device)  # while signals still end the process: other ranks may never come
     with StopSignals() as signals:
         train_them = _one_by_one if settings.jobs == 1 else side_by_side
         endings = train_them(runs, store, settings, monitor, signals)
         if not any(ending in FAILED for ending in endings.values()):  # else other ranks wait for what will never come
             send_order(ranks)
             ranks.disconnect()
-    # Of several ranks, another may have had the signal.
+    # With several ranks, another may have received the signal.
     stopped_by = signals.received or (signal.SIGTERM if "interrupted" in endings.values() else None)
     return Report(endings, stopped_by)
 
@@ -70,13 +70,13 @@ def follow(settings: Settings) -> None:
 
     Raises:
         BadInputError: This rank's device or data cannot be used, or the ranks cannot be connected.
-        Exception: Whatever else went wrong; `is_loss` says whether another rank is to blame, which then tells it.
+        Exception: Any other error; `is_loss` says whether another rank caused it, which then reports it.
     """
     ranks, datasets = settings.ranks, Datasets(settings)
     ranks.connect(settings.place)
     with StopSignals() as signals:
         while order := send_order(ranks):
-            with contextlib.suppress(StoppedError, DivergedError):  # which all ranks have, and the first tells
+            with contextlib.suppress(StoppedError, DivergedError):  # all ranks get these, and the first reports them
                 train(
                     order.run,
                     Path(os.devnull),  # only the first writes

@@ -1,4 +1,4 @@
-"""The longest schedule by which an experiment fits into a time. Pure: it measures nothing. Imports no torch."""
+"""The longest schedule with which an experiment fits into a time. Pure: it measures nothing. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.task import Task
 
 LADDER = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-# The whole takes so many times what was estimated where something else uses the machine for a part of the time.
+# The estimate is multiplied by this, since other programs may use the machine for a part of the time.
 MARGIN = 1.3
-# Seconds for what is not measured: loading torch, compiling a trifle, the table and the figure.
+# Seconds for what is not measured: loading torch, compiling a small function, the table and the figure.
 BESIDE_SECONDS = 15.0
-FARTHEST = 4.0  # times the multiply-adds of a family's smallest net; larger nets are judged in proportion
-# So many times faster than the plain step the compiled one may be; a guess that decides only whether it is measured.
+FARTHEST = 4.0  # times the multiply-adds of a family's smallest net; larger nets are estimated in proportion
+# At most so many times as fast as the plain step is the compiled one; a guess that decides only if it is measured.
 MOST_GAIN = {"cpu": 2.0, "cuda": 10.0}
-# What is made of a trained net, in tests of the test set. Analyses compute in fp32 by the plain step, hence the double.
+# Analyses compute in fp32 by the plain step, which is assumed to take so many times as long.
 FP32 = 2.0
 
 
 @dataclass(frozen=True)
 class Due:
-    """What is still to be made of a run.
+    """What remains to be done for a run.
 
     Attributes:
-        left: The share of its updates.
-        is_compiled: Whether it takes the compiled step.
-        after: What is made of its trained net; 1-crop is part of the training.
+        left: The share of its updates that is left, 0 to 1.
+        is_compiled: Whether it uses the compiled step.
+        after: The test or analysis of its trained net; 1-crop is part of the training.
     """
 
     run: RunSpec
@@ -48,7 +48,7 @@ class Measured:
     """What was measured here, by one process or the slowest of several.
 
     Attributes:
-        speeds: Of each net, by one step or by both.
+        speeds: Speeds of each net, by one step or by both.
         start: Seconds until a process has loaded torch and its data.
         train_images: In an epoch.
         test_images: In a test.
@@ -60,18 +60,18 @@ class Measured:
     test_images: int
 
     def of_step(self, *, is_compiled: bool) -> tuple[Speed, ...]:
-        """The speeds of this step; the plain step's where the compiled one was not measured, or cannot be compiled."""
+        """The speeds of this step; the plain step's if the compiled one was not measured, or cannot be compiled."""
         return tuple(each for each in self.speeds if each.is_compiled == is_compiled) or self.speeds
 
     def at_best(self, gain: float) -> Measured:
-        """With a compiled step that is so many times faster than the plain one, and takes no time to compile."""
+        """The same with an assumed compiled step, `gain` times as fast as the plain one and compiled in no time."""
         plain = self.of_step(is_compiled=False)
         best = (Speed(each.net, each.update / gain, each.test / gain, is_compiled=True) for each in plain)
         return replace(self, speeds=(*plain, *best))
 
 
 def nets_to_measure(task: Task, nets: Iterable[Net]) -> tuple[Net, ...]:
-    """Of each family the smallest net and the largest that takes no more than some times as long, smallest first."""
+    """Of each family, the smallest net and the largest one within `FARTHEST` times its size, smallest first."""
     chosen, nets = [], tuple(nets)
     for family in ("plain", "resnet"):
         sizes = {task.multiply_adds(net): net for net in nets if net.family == family}
@@ -110,10 +110,10 @@ def _seconds(due: Due, measured: Measured, *, is_first: bool) -> float:
 
 
 def choose(seconds: Mapping[float, float], limit: float) -> float | None:
-    """The longest schedule that fits into `limit` seconds with a margin, by what each needs; None if none does."""
+    """The longest schedule that fits into `limit` seconds with a margin, given each one's time; None if none does."""
     return max((schedule for schedule, needed in seconds.items() if needed * MARGIN <= limit), default=None)
 
 
 def next_longer(schedule: float) -> float | None:
-    """The next longer schedule of the ladder; None of the paper's own."""
+    """The next longer schedule of the ladder; None for the paper's own."""
     return min((each for each in LADDER if each > schedule), default=None)

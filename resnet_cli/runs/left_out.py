@@ -27,7 +27,7 @@ class LeftOut:
 
     Attributes:
         path: The folder.
-        run_id: Of which run it is by its spec, or else by its name.
+        run_id: The run that it belongs to by its spec, or else by its name.
         why: What is wrong, in a few words.
         advice: What can be done.
     """
@@ -39,14 +39,14 @@ class LeftOut:
 
 
 def left_out(store: Store) -> list[LeftOut]:
-    """Those in a results folder, by name: renamed or copied, or with a spec or a status that cannot be read."""
+    """The folders left out, sorted by name: renamed or copied ones, and ones with an unreadable spec or status."""
     folders = sorted(path for path in (store.root / "runs").glob("*") if path.is_dir())
     return [found for path in folders if (found := _judged(path))]
 
 
 def _judged(path: Path) -> LeftOut | None:
     if not any((path / each).exists() for each in OF_A_RUN):
-        return None  # of something else, or about to become a run's
+        return None  # not a run's folder, or not yet
     again = "restore the file, or remove the folder and run it again"
     try:
         run_id = RunSpec.model_validate_json((path / run_folder.SPEC).read_bytes()).run_id

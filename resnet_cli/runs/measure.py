@@ -1,4 +1,4 @@
-"""Measures how fast nets are trained here, by as many processes side by side as runs are to be."""
+"""Measures how fast nets train here, in as many processes side by side as runs will train side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from resnet_cli.runs.settings import Settings
     from resnet_cli.spec import Net
 
-ROUND = {"cuda": 20}  # updates before one waits for the device; elsewhere each is waited for anyway
+ROUND = {"cuda": 20}  # updates between two waits for the device; other devices are waited for after each update anyway
 
 
 def measure(nets: Sequence[Net], like: RunSpec, settings: Settings, *, is_compiled: bool) -> Measured:
@@ -31,18 +31,18 @@ def measure(nets: Sequence[Net], like: RunSpec, settings: Settings, *, is_compil
     A step that cannot be compiled here has no speeds.
 
     Args:
-        nets: Of the run's task.
-        like: A run whose data, precision and protocol are taken.
+        nets: Nets of the run's task.
+        like: A run whose data, precision and protocol are used.
         settings: Device, data and number of jobs.
-        is_compiled: The compiled step, or the plain one.
+        is_compiled: Whether to measure the compiled step, else the plain one.
 
     Raises:
-        BadInputError: A process ended, for want of memory say, or its device or data cannot be used.
+        BadInputError: A process ended, for example for lack of memory, or its device or data cannot be used.
     """
     launched = time.time()
     each = [(place, tuple(nets), like, settings, is_compiled, launched) for place in range(settings.jobs)]
     answers = in_processes(
-        _found, each, "--minutes: a process that measures", "say --schedule instead, or lower --jobs"
+        _found, each, "--minutes: a process that measures", "give --schedule instead, or lower --jobs"
     )
     speeds = (_slowest(together) for together in zip(*(answer.speeds for answer in answers), strict=True))
     return replace(answers[0], speeds=tuple(speeds), start=max(answer.start for answer in answers))
@@ -61,7 +61,7 @@ def _found(
     is_compiled: bool,
     launched: float,
 ) -> Measured:
-    """What a process finds; `launched` is when it was started, in Unix time."""
+    """What one process measures; `launched` is when it was started, in Unix time."""
     take_place(place, settings)
     dataset = open_run_dataset(like, settings, lambda _news: None, lambda: False)
     assert isinstance(dataset, Dataset)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from resnet_cli.train.graph_step import StepName
 
 NOTICE_SECONDS = 10.0
-LOCK_SECONDS = 1.0  # who only looks at a run, or writes its spec, has its lock for a moment
+LOCK_SECONDS = 1.0  # a process that only checks a run, or writes its spec, holds its lock for a moment
 
 
 def train_one(
@@ -47,7 +47,7 @@ def train_one(
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
 ) -> tuple[Ending, str]:
-    """Trains and tests one run under its lock; whatever goes wrong with it is its ending, not the program's."""
+    """Trains and tests one run under its lock; an error ends the run, not the program."""
     folder = store.folder(run)
     ending: Literal["failed", "bad input", "diverged"] = "failed"
     try:
@@ -100,11 +100,11 @@ def _source(run: RunSpec, store: Store, settings: Settings) -> Path | None:
 
     Raises:
         _WaitingError: That run is not done.
-        BadInputError: The others were given files.
+        BadInputError: Other nets were given files, but this one was not.
     """
     if run.source is None:
         if run.variant.weights and run.net.name not in settings.weights:
-            raise BadInputError(f"--weights: none for {run.net.name}; give one, or leave it out by --only")
+            raise BadInputError(f"--weights: none for {run.net.name}; give one, or leave out the net with --only")
         return settings.weights.get(run.net.name)
     if not store.is_done(run.source):
         raise _WaitingError(f"starts from the net of {run.source.run_id}, which is not done; run it again when it is")
@@ -112,7 +112,10 @@ def _source(run: RunSpec, store: Store, settings: Settings) -> Path | None:
 
 
 def wants_compiled(run: RunSpec, folder: Path, device: torch.device, settings: Settings) -> bool:
-    """Whether a run takes the compiled step: if its task can, as asked, else as it began, else if it is long enough."""
+    """Whether a run uses the compiled step: as asked for, else as the run began, else if it is long enough.
+
+    A task that cannot compile its updates never uses it.
+    """
     if not run.task.compiles:
         return False
     if settings.compiled is not None:
@@ -131,7 +134,7 @@ def _step(
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
 ) -> StepName:
-    """The step to take: the fast one if it is wanted and was seen to make the plain one's updates here; see `proof`.
+    """The step to use: the fast one if it is wanted and agrees with the plain one here; see `proof`.
 
     Raises:
         StoppedError: `should_stop` said so.
@@ -140,7 +143,7 @@ def _step(
     if not wants_compiled(run, folder, dataset.device, settings):
         return "plain"
     if settings.ranks.count > 1 and run.variant.accumulate is None:
-        report(Notice("the plain step, which is slower: batch normalisation is synchronised"))
+        report(Notice("uses the plain step, which is slower: batch normalisation is synchronised"))
         return "plain"
 
     def check() -> None:
@@ -161,7 +164,7 @@ def _finish(
     report: Callable[[Status | Notice], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """What is made of the trained net, and of the ensembles for which it was the last."""
+    """Tests or analyses the trained net, and tests the ensembles whose last net it was."""
     if settings.after and not store.is_complete(run, settings.after):
         source, told = _source(run, store, settings), _teller(settings.after, report, should_stop)
         _test(run, store.folder(run), open_its_dataset(), settings.after, source, told)
@@ -179,9 +182,9 @@ def _finish(
 def _teller(
     what: str, report: Callable[[Status | Notice], None], should_stop: Callable[[], bool]
 ) -> Callable[[int], None]:
-    """What a test calls with the number of images done: it tells now and then how far the test is.
+    """The progress function of a test, called with the number of images done: it reports progress now and then.
 
-    It raises StoppedError when `should_stop` says so; the test begins anew next time.
+    It raises StoppedError if `should_stop` says so; the test is then repeated from its beginning next time.
     """
     told = time.monotonic()
 
@@ -239,12 +242,12 @@ def _number(value: float) -> float | None:
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:
-    """The line for a full memory; None if the error is another. On the CPU torch raises a plain RuntimeError."""
+    """The message if memory ran out; None if the error is another. On the CPU torch raises a plain RuntimeError."""
     if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
         return None
     return (
-        f"out of memory at batch size {run.protocol.batch_size}, which is part of the experiment and stays; "
-        "free memory, lower --jobs, take the batch in parts (--accumulate 2), or use another device"
+        f"out of memory at batch size {run.protocol.batch_size}, which is fixed by the experiment; "
+        "free memory, lower --jobs, split the batch into parts (--accumulate 2), or use another device"
     )
 
 
@@ -260,12 +263,12 @@ def note_ending(folder: Path, ending: Literal["failed", "diverged"], message: st
     try:
         run_folder.write_status(folder, status)
     except OSError:
-        return  # the disk that failed the run may fail its status too; the ending is told all the same
+        return  # the disk that failed the run may fail its status too; the ending is reported all the same
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the first rank tells the others: to train this run with this step; and what `Data.prepare` gave it."""
+    """What the first rank sends the others: the run to train, the step, and what `Data.prepare` gave it."""
 
     run: RunSpec
     step: StepName
@@ -279,7 +282,7 @@ def send_order(ranks: Ranks, order: Order | None = None) -> Order | None:
 
 @dataclass
 class Datasets:
-    """Opens the datasets of runs. One is kept: the runs of a table share theirs."""
+    """Opens the datasets of runs. The last one is kept open: the runs of a table share it."""
 
     settings: Settings
     kept: tuple[tuple[Variant, Photos | None], Data] | None = None
@@ -306,7 +309,7 @@ def open_run_dataset(
     should_stop: Callable[[], bool],
     known: object = None,
 ) -> Data:
-    """Opens a run's dataset on the device; what a pass over it must make, unless it is known, is part of that."""
+    """Opens a run's dataset on the device and prepares it, which may take a pass over it unless the result is known."""
     prepare(settings.place, run.variant.precision)
 
     def told(text: str) -> None:

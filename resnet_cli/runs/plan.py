@@ -27,8 +27,8 @@ def plan(
         experiment: What is asked.
         variant: Dataset, scale and precision of every run.
         only: A glob over net names, with or without the option: `*-20`, `resnet-*`, `resnet-20-A`.
-        seeds: Replicates of every net, in place of the file's numbers. A smoke run makes one unless told otherwise, or
-            unless an ensemble has the net more than once.
+        seeds: Replicates of every net, in place of the file's numbers. A smoke run makes one, unless this is given
+            or an ensemble has the net more than once.
 
     Raises:
         BadInputError: No net matches.
@@ -56,13 +56,13 @@ def plan_ensembles(experiment: Experiment, runs: Sequence[RunSpec]) -> tuple[Ens
     """The ensembles of an experiment whose nets must be tested as one, and are all among these runs."""
     if not experiment.task.joins_nets:
         return ()
-    variants = {run.variant for run in runs if run.net in experiment.nets}  # a source has another task's
+    variants = {run.variant for run in runs if run.net in experiment.nets}  # a source run may have another task's
     found = (ensemble_of(experiment, variant, nets) for variant in variants for nets in experiment.ensembles)
     return tuple(ensemble for ensemble in found if set(ensemble.members) <= set(runs))
 
 
 def ensemble_of(experiment: Experiment, variant: Variant, nets: Sequence[Net]) -> EnsembleSpec:
-    """The ensemble of these nets: of each the runs with seeds from 0, as many as it needs."""
+    """The ensemble of these nets: of each net the runs with seeds from 0, as many as the ensemble needs."""
     members = [
         RunSpec.of(net, variant, experiment.protocol, seed)
         for net, count in Counter(nets).items()
@@ -73,7 +73,7 @@ def ensemble_of(experiment: Experiment, variant: Variant, nets: Sequence[Net]) -
 
 
 def runs_needed(experiment: Experiment, count: int, *, tiny: bool) -> int:
-    """Runs of a net that an ensemble names so often. A smoke run's ensemble of detectors has two of each at most."""
+    """Runs needed of a net that an ensemble has `count` times. A smoke run's ensemble has at most two of a detector."""
     return min(2, count) if tiny and experiment.task.joins_nets else count
 
 

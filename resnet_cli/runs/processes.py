@@ -18,16 +18,16 @@ T = TypeVar("T")
 def in_processes(
     function: Callable[..., T], arguments: Sequence[tuple[object, ...]], name: str, advice: str
 ) -> list[T]:
-    """What a function returns for each of these arguments, each in a fresh process of its own, all at once.
+    """The results of a function for each of these arguments, each call in its own fresh process, all at once.
 
     Args:
-        function: Of a module.
-        arguments: Of each call.
-        name: Of a process, for the message if one dies.
-        advice: What to do then.
+        function: A function of a module.
+        arguments: The arguments of each call.
+        name: What messages call a process that dies.
+        advice: What the user can do if one dies.
 
     Raises:
-        BadInputError: The function raised it, or a process died, for want of memory say.
+        BadInputError: The function raised it, or a process died, for example for lack of memory.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
@@ -47,7 +47,7 @@ def in_processes(
                 process.join()
                 code = process.exitcode
                 raise BadInputError(
-                    f"{name} ended with exit code {code}, -9 often means out of memory; {advice}"
+                    f"{name} ended with exit code {code} (-9 often means out of memory); {advice}"
                 ) from None
             if isinstance(answer, BadInputError):
                 raise answer

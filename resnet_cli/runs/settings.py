@@ -26,7 +26,7 @@ FAILED: tuple[Ending, ...] = ("failed", "bad input")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; nothing in here may change a result beyond the last bits.
+    """How to train; no setting may change a result beyond the last bits.
 
     Attributes:
         device: cuda, mps, cpu or auto.
@@ -34,14 +34,14 @@ class Settings:
         dataset_root: A folder of classes in place of the paper's photographs, or their own folder.
         workers: Threads of each run that read photographs.
         decode: What decodes JPEGs for training; CUDA's decoder differs from the CPU's in the last bits of a pixel.
-        jobs: Runs side by side, each in a process of its own; several GPUs take turns. CPU threads are shared out
-            among as many, even if fewer runs are left: the last one resumed must have the threads it began with, to end
+        jobs: Runs side by side, each in its own process, distributed over the GPUs in turn. CPU threads are divided by
+            this number even if fewer runs are left: a resumed run must have as many threads as it began with, to end
             with the same bits.
         checkpoint_seconds: Time between checkpoints.
-        after: What is made of each trained net, of the experiment's test or analysis; None: no more than of every net.
+        after: The experiment's test or analysis of each trained net; None for the test of every net only.
         ensembles: Those that are tested once all their nets are trained.
-        compiled: Take the compiled step, or the plain one; None leaves it to the length of the run.
-        weights: The file that each net starts from, by its name, where `Variant.weights` says that there are.
+        compiled: Whether to use the compiled step, else the plain one; None decides by the length of the run.
+        weights: The file that each net starts from, by the net's name, if `Variant.weights` is set.
         ranks: This process among those that train one net together.
     """
 
@@ -60,20 +60,20 @@ class Settings:
 
     @cached_property
     def place(self) -> torch.device:
-        """The device as it was found here; processes that are started with these settings are told it.
+        """The device that was found here; processes that are started with these settings use it too.
 
         Raises:
-            BadInputError: It is not here, or torch is too old.
+            BadInputError: It is not available, or torch is too old.
         """
         from resnet_cli.device.torch_device import choose_device
 
         return choose_device(self.device)
 
     def check_data(self, runs: Iterable[RunSpec]) -> None:
-        """That the data of these runs is here.
+        """Checks that the data of these runs is here.
 
         Raises:
-            BadInputError: It is not, or is damaged.
+            BadInputError: It is missing or damaged.
         """
         for variant in {run.variant for run in runs}:
             in_the_way = obstacle(variant, self.data_dir, self.dataset_root)
@@ -83,22 +83,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to say of a run beside its status: a pass over its data, or a test, and how far it is."""
+    """A message about a run besides its status: a pass over its data, or a test, and its progress."""
 
     text: str
 
 
 class Monitor(Protocol):
-    """Who watches. Called in the main process, in the order of events."""
+    """An observer of runs. Its methods are called in the main process, in the order of events."""
 
     def progressed(self, run: RunSpec, status: Status) -> None:
-        """A run has started or moved on."""
+        """A run has started or made progress."""
 
     def noticed(self, run: RunSpec, notice: Notice) -> None:
-        """A run is busy with something else than its updates."""
+        """A run is busy with something other than its updates."""
 
     def ended(self, run: RunSpec, ending: Ending, message: str) -> None:
-        """A run is over; `message` says why, in one line, if it is not done."""
+        """A run has ended; if it is not done, `message` says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ class Report:
     stopped_by: signal.Signals | None
 
     def count(self, ending: Ending) -> int:
-        """Runs that ended so."""
+        """The number of runs with this ending."""
         return sum(each == ending for each in self.endings.values())
 
 
 def pass_on(monitor: Monitor, run: RunSpec, news: Status | Notice) -> None:
-    """Tells a monitor how far a run is, or what it is busy with."""
+    """Tells a monitor a run's progress, or what it is busy with."""
     if isinstance(news, Status):
         monitor.progressed(run, news)
     else:

@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 FOLDER = "slurm"  # in the results folder: what submitit writes, and the jobs' logs
 DEFAULT_TIME = "1:00:00"
 OURS = {"array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
-# With these sbatch says no job's number, makes no job, or says nothing for hours.
+# With these, sbatch prints no job number, makes no job, or does not return for hours.
 NOT_HERE = {"parsable", "test-only", "wait"}
 ELSEWHERE = {"clusters", "cluster-constraint"}  # which squeue would have to be asked about
-# Of a user's defaults, and of a job that this launcher may run in, what would change the script's own lines.
+# Variables from a user's defaults, or from a job that this launcher runs in, that would override the script's lines.
 NOT_FOR_SBATCH = re.compile(
     r"SBATCH_(JOB_NAME|ARRAY_INX|CLUSTERS|SIGNAL|OPEN_MODE|REQUEUE|NO_REQUEUE|WAIT)|SLURM_CLUSTERS|SLURM_ARRAY_.*"
 )
 LOCK_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
-GRACE_SECONDS = 90.0  # what a job wrote last may be seen so late over NFS, which caches for up to a minute
-# To wait for; others may be for ever.
+GRACE_SECONDS = 90.0  # a job's last writes may appear so late over NFS, which caches for up to a minute
+# Reasons for waiting that will pass; others may never pass.
 USUAL_REASONS = {
     *("None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit"),
     *("QOSMaxJobsPerUserLimit", "AssocMaxJobsLimit", "QOSGrpGRES", "AssocGrpGRES"),
@@ -55,7 +55,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
     """`partition=gpu,nodelist=a,b` as sbatch's long options; `exclusive=` is one that takes no value.
 
     Raises:
-        BadInputError: A part is no option, or one that is not the user's to choose.
+        BadInputError: A part is not an option, or is one that the user may not choose.
     """
     options: dict[str, str | bool] = {}
     for text in texts:
@@ -75,7 +75,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str | bool]:
 
 
 def check_installed() -> None:
-    """That jobs can be submitted from here.
+    """Checks that jobs can be submitted from here.
 
     Raises:
         BadInputError: submitit or SLURM's commands are missing.
@@ -98,15 +98,15 @@ def launch(
     monitor: Monitor,
     tell: Callable[[str], None],
 ) -> Report:
-    """Submits those of these runs that no job has, and watches all until they have ended. Signals end the watching.
+    """Submits the runs that no job has, and watches all of them until they have ended, or until a signal comes.
 
     Args:
-        runs: What is missing.
+        runs: The missing runs.
         store: The results folder, on a file system that the nodes share.
         task: What a job does.
-        options: sbatch's.
-        monitor: Who watches.
-        tell: Says a line about the whole.
+        options: Options for sbatch.
+        monitor: Is told of each run's progress.
+        tell: Prints a line about the whole.
 
     Raises:
         BadInputError: The data or the results folder cannot be used, or SLURM does not take the jobs.
@@ -124,7 +124,7 @@ def _submit_missing(
     options: Mapping[str, str | bool],
     tell: Callable[[str], None],
 ) -> dict[str, str]:
-    """Submits the runs that no job in the queue has; the ids of their jobs, by the runs'."""
+    """Submits the runs that no job in the queue has; returns the ids of the jobs by the ids of the runs."""
     import filelock
 
     task.settings.check_data(runs)
@@ -172,16 +172,16 @@ def _submit(
     for place, run in enumerate(runs):
         run_folder.write_job(store.folder(run), Job(name=name, task=place))
     executor = submitit.SlurmExecutor(folder)
-    requeue = {} if "no-requeue" in options else {"requeue": True}  # clusters differ in what they do unasked
+    requeue = {} if "no-requeue" in options else {"requeue": True}  # clusters differ in the default
     executor.update_parameters(
         job_name=name,
         ntasks_per_node=1,  # or srun would start one for each of the CPUs that the job happens to get
-        # submitit counts the time limits that a job meets by this figure, and gives up; a long run meets many. What
-        # sbatch gets is among the additional parameters.
+        # By this figure submitit counts the time limits that a job has reached, and gives up after some; a long run
+        # reaches many. The limit that sbatch gets is among the additional parameters.
         time=math.inf,
         wckey=None,
         stderr_to_stdout=True,
-        # Since 22.05 srun does not ask sbatch for the first; without the second, --export=NONE would be for srun too.
+        # Since 22.05, srun does not take the first from sbatch; the second keeps --export=NONE from affecting srun.
         setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"', "export SLURM_EXPORT_ENV=ALL"],
         additional_parameters={"time": DEFAULT_TIME, **requeue, **options},
     )
@@ -192,7 +192,7 @@ def _submit(
         for run in runs:
             (store.folder(run) / run_folder.JOB).unlink(missing_ok=True)
         for path in [*folder.glob(f"{'[0-9a-f]' * 32}.pkl"), *folder.glob(".submission_file_*")]:
-            if not path.is_symlink():  # those of jobs that were taken are links
+            if not path.is_symlink():  # those of accepted jobs are links
                 path.unlink()
         raise BadInputError(f"--launcher slurm: {error}") from error
     number = jobs[0].job_id.partition("_")[0]
@@ -203,7 +203,7 @@ def _submit(
 
 @contextlib.contextmanager
 def _clean_environment() -> Iterator[None]:
-    """While jobs are submitted, an environment without what would turn sbatch from its script."""
+    """While jobs are submitted, removes the environment's variables that would override the script for sbatch."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if NOT_FOR_SBATCH.fullmatch(name)}
     try:
         yield
@@ -219,7 +219,7 @@ def _follow(
     after: str | None,
     ids: dict[str, str],
 ) -> dict[str, Ending]:
-    """Watches status and queue until every run has ended or a signal comes; how those that did ended."""
+    """Watches status and queue until every run has ended or a signal comes; returns how the ended ones ended."""
     endings: dict[str, Ending] = {}
     waiting = list(runs)
     seen: dict[str, Status] = {}
@@ -227,7 +227,7 @@ def _follow(
     gone_since: dict[str, float] = {}
     pause = FIRST_PAUSE
     while True:
-        # A cluster whose controller is being restarted says nothing for a while; its jobs go on.
+        # A cluster whose controller is being restarted does not answer for a while; its jobs continue.
         with contextlib.suppress(NoAnswerError):
             now = queued(waiting, store)
             _tell_changes(waiting, jobs, now, monitor)
@@ -261,7 +261,7 @@ def _follow(
 def _tell_changes(
     runs: Sequence[RunSpec], before: Mapping[str, Queued], now: Mapping[str, Queued], monitor: Monitor
 ) -> None:
-    """Says which jobs have begun, which are back in the queue, and which wait for a reason that may not pass."""
+    """Reports which jobs have begun, which are back in the queue, and which wait for a reason that may not pass."""
     for run in runs:
         old, new = before.get(run.run_id), now.get(run.run_id)
         if new is None or new == old:
@@ -277,11 +277,11 @@ def _ending(
     """How a run has ended; None if it has not.
 
     Args:
-        run: Which.
+        run: The run.
         store: Where its files are.
-        after: What is made of the trained net.
-        gone_since: When its job was missed in the queue.
-        job_id: Its job's, if that is known.
+        after: The test or analysis of the trained net.
+        gone_since: When its job was first missing from the queue.
+        job_id: The id of its job, if known.
     """
     if store.is_complete(run, after):
         return "done", ""
@@ -295,7 +295,7 @@ def _ending(
         return None
     log = store.root / (job.log if job and job.log else f"{FOLDER}/{job_id}_0_log.out")  # there before any note
     if job and job.ending == "done":
-        message = "its job says that it is done, but its files are not seen here; the same command looks again"
+        message = "its job says that it is done, but its files are not visible here; the same command looks again"
     elif log.exists() or (job and job.log):
         message = f"its job ended without a message; see {log}; the same command continues from its checkpoint"
     else:

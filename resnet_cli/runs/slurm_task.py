@@ -1,4 +1,4 @@
-"""What a job of the cluster does: one run, as the local launcher would, and how it hears that it must stop.
+"""What a job of the cluster does: it trains one run, as the local launcher would, and stops at SLURM's signals.
 
 Imports neither torch nor submitit until they are needed: a task has to be ready for signals before that.
 """
@@ -44,8 +44,8 @@ class SlurmTask:
     Attributes:
         store: The results folder.
         settings: How to train.
-        watch: Makes who watches, for the job's log; a function of a module, of the experiment's title and the run.
-        title: The experiment's.
+        watch: Makes the monitor for the job's log from the experiment's title and the run; a function of a module.
+        title: The experiment's title.
         workers: Threads that read photographs; None: as many as the job has CPUs.
     """
 
@@ -56,7 +56,7 @@ class SlurmTask:
     workers: int | None
 
     def __call__(self, run: RunSpec) -> None:
-        """Trains and tests the run, or goes on with it; the process's exit code says how it ended."""
+        """Trains and tests the run, or continues it; the process's exit code says how it ended."""
         # Until `execute` listens, which takes some seconds, there is nothing to save.
         signal.signal(signal.SIGTERM, lambda *_: self._end(run, "interrupted", "stopped", signal.SIGTERM))
         self._note(run, ending="", message="")
@@ -65,9 +65,7 @@ class SlurmTask:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if ending == "interrupted" and self._note_progress(run, before) >= FRUITLESS_STARTS:
             ending, stopped_by = "failed", None
-            message = (
-                f"got no further in {FRUITLESS_STARTS} starts before its time was over; give it more: --slurm time=..."
-            )
+            message = f"made no progress in {FRUITLESS_STARTS} starts before its time limit; raise it: --slurm time=..."
         self._end(run, ending, message, stopped_by)
 
     def _end(self, run: RunSpec, ending: Ending, message: str, stopped_by: signal.Signals | None) -> None:
@@ -83,14 +81,14 @@ class SlurmTask:
         return self.store.status(run).iteration, self.store.is_done(run)
 
     def _note_progress(self, run: RunSpec, before: tuple[int, bool]) -> int:
-        """Counts the starts in a row that have brought the run no further; a pass over data may take more than one."""
+        """Counts the starts in a row in which the run made no progress; a pass over data may take more than one."""
         job = run_folder.read_job(self.store.folder(run))
         fruitless = job.fruitless + 1 if job and self._progress(run) == before else 0
         self._note(run, fruitless=fruitless)
         return fruitless
 
     def checkpoint(self, run: RunSpec) -> submitit.helpers.DelayedSubmission:
-        """What submitit puts back into the queue: the same, for all that there is to keep is in the run's folder."""
+        """What submitit puts back into the queue: the same task, since all progress is in the run's folder."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, run)
@@ -100,7 +98,7 @@ class SlurmTask:
 
         from resnet_cli.runs.execute import execute
 
-        # The last bits depend on the threads, so a run that goes on must have as many as it began with.
+        # The last bits depend on the threads, so a resumed run must have as many as it began with.
         cpus = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
         torch.set_num_threads(cpus)
         settings = replace(self.settings, workers=cpus if self.workers is None else self.workers)
@@ -124,9 +122,9 @@ class SlurmTask:
             run_folder.write_job(folder, job.model_copy(update={"log": log, **changes}))
 
     def _still_counts_as_running(self, run: RunSpec) -> bool:
-        """Whether SLURM has not ended this job itself: it has a grace period before it is preempted.
+        """Whether SLURM counts this job as running, as in the grace period before it is preempted.
 
-        One that is cancelled, or already on its way back into the queue, is completing.
+        A job that is cancelled, or already being requeued, counts as completing.
         """
         try:
             job = queued([run], self.store).get(run.run_id)
@@ -136,7 +134,7 @@ class SlurmTask:
 
 
 class _Listener:
-    """A monitor that keeps what was said of the ending, and passes all on."""
+    """A monitor that remembers how the run ended, and passes everything on."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.progressed, self.noticed, self.pass_on = monitor.progressed, monitor.noticed, monitor.ended

@@ -1,4 +1,4 @@
-"""What SLURM says of the jobs that have runs. Imports nothing heavy."""
+"""What SLURM's queue says about the jobs of runs. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Queued:
-    """A job that waits, runs or is about to end; `id` as scancel takes it: 12_3 is the array's fourth."""
+    """A job that waits, runs or is about to end; `id` is in scancel's form: 12_3 is the array's fourth job."""
 
     id: str
     state: str
@@ -39,25 +39,25 @@ class Queued:
 
 
 class NoAnswerError(Exception):
-    """`squeue` is not here, or could not ask; its message is one line."""
+    """`squeue` is not here, or got no answer; the message is one line."""
 
 
 def queued(runs: Iterable[RunSpec], store: Store, patience: float = ANSWER_SECONDS) -> dict[str, Queued]:
-    """Of these runs those that a job in the queue has, by the run's id; asks once, and not at all if none had a job.
+    """The queue's jobs for these runs, by the run's id; asks SLURM once, and not at all if no run had a job.
 
     Args:
-        runs: Any.
-        store: Where they are.
+        runs: Any runs.
+        store: The results folder that has them.
         patience: Seconds to wait for an answer.
 
     Raises:
-        NoAnswerError: SLURM does not say.
+        NoAnswerError: SLURM does not answer.
     """
     jobs = {run.run_id: job for run in runs if (job := run_folder.read_job(store.folder(run)))}
     if not jobs:
         return {}
     names = ",".join(sorted({job.name for job in jobs.values()}))
-    # The user's defaults for the look of a list would hide jobs from us.
+    # The user's defaults for squeue's output could hide jobs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
         answer = subprocess.run(  # noqa: S603
@@ -73,5 +73,5 @@ def queued(runs: Iterable[RunSpec], store: Store, patience: float = ANSWER_SECON
         if line.count("|") < FORMAT.count("|"):
             continue
         name, task, *rest = line.split("|", FORMAT.count("|"))
-        found[name, int(task) if task.isdecimal() else 0] = Queued(*rest)  # a job of one run is no array
+        found[name, int(task) if task.isdecimal() else 0] = Queued(*rest)  # a job of one run is not an array
     return {run_id: found[job.name, job.task] for run_id, job in jobs.items() if (job.name, job.task) in found}

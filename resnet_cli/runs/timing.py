@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Net, Protocol
     from resnet_cli.tasks.task import Task
 
-SPEED_SECONDS = 2.0  # of updates, or FEWEST_ROUNDS of them, are enough to judge a training's time by
+SPEED_SECONDS = 2.0  # of updates, and at least FEWEST_ROUNDS rounds, are enough to estimate a training's time
 FEWEST_ROUNDS = 3
 TESTED = 2_500  # images; a batch on CUDA
-LAUNCH_SECONDS = 2.5e-6  # of a kernel inside a CUDA graph, the assumption behind the floor
+LAUNCH_SECONDS = 2.5e-6  # to launch a kernel inside a CUDA graph; assumed for the floor
 KERNELS_A_LAYER = 9  # three convolutions, and three passes of normalisation forward and backward
 
 
@@ -47,7 +47,7 @@ class Timing:
 
     @classmethod
     def of(cls, rounds: list[float]) -> Timing:
-        """Of the mean update of each round, in seconds."""
+        """The timing from the mean update of each round, in seconds."""
         return cls(*(round(1e3 * each, 4) for each in (statistics.median(rounds), min(rounds), max(rounds))))
 
 
@@ -56,15 +56,15 @@ class Result:
     """What was measured of one net.
 
     Attributes:
-        update: With its batch made, as in a training.
-        first_update_seconds: Of the first update, compiling included.
+        update: An update, making its batch included, as in a training.
+        first_update_seconds: Time of the first update, compiling included.
         eager: The user's loop, its loader included; None if it was not asked for.
-        ratio: Of the two medians.
-        floor: Milliseconds below which no update can be here: its arithmetic at the speed of a large matrix product,
+        ratio: Ratio of the two medians.
+        floor: A lower bound on an update's milliseconds here: its arithmetic at the speed of a large matrix product,
             or on CUDA the launches of `KERNELS_A_LAYER`, if those take longer.
-        kernels: Launched by an update; on CUDA.
-        peak_bytes: Most memory: of the device on CUDA, else of a whole process that makes two updates.
-        test_seconds: Of one pass over 10,000 test images.
+        kernels: Kernels that an update launches, on CUDA.
+        peak_bytes: Peak memory: of the device on CUDA, else of a whole process that makes two updates.
+        test_seconds: Time of one pass over 10,000 test images.
     """
 
     net: str
@@ -84,14 +84,14 @@ class Plan:
     """How to measure.
 
     Attributes:
-        dataset: On the device.
-        is_fast: The compiled step, or the plain one.
-        against_eager: Measure the user's loop too.
-        rounds: Turns of each.
-        updates: In each turn.
-        task: Whose nets and loss.
-        protocol: Its batch size and its optimiser's settings are taken.
-        parts: In which a batch goes through the net.
+        dataset: The dataset, on the device.
+        is_fast: Whether to measure the fast step, else the plain one.
+        against_eager: Whether to measure the user's loop too.
+        rounds: Rounds of each loop.
+        updates: Updates in each round.
+        task: The task that the nets and the loss are from.
+        protocol: Its batch size and its optimiser's settings are used.
+        parts: The number of parts in which a batch goes through the net.
     """
 
     dataset: Dataset
@@ -106,7 +106,7 @@ class Plan:
 
 
 def measure(net: Net, plan: Plan, report: Callable[[str], None]) -> Result:
-    """Measures one net; `report` is told what is being done."""
+    """Measures one net; calls `report` with what is being done."""
     device = plan.dataset.device
     prepare(device, plan.precision)
     report("compiling" if plan.is_fast else "warming up")
@@ -155,7 +155,7 @@ def measure(net: Net, plan: Plan, report: Callable[[str], None]) -> Result:
 
 
 def speed(net: Net, plan: Plan) -> Speed:
-    """Measures in some seconds what is needed to tell how long a training takes; the mean update, as pauses count."""
+    """Measures in some seconds what is needed to estimate a training's time; takes the mean update, as pauses count."""
     began = time.perf_counter()
     ours = Ours(net, plan)
     ours.updates(1)
@@ -183,7 +183,7 @@ class Ours:
         self.iteration = 0
 
     def updates(self, count: int) -> float:
-        """Makes so many; seconds for each."""
+        """Makes `count` updates; returns the seconds per update."""
         began = time.perf_counter()
         for _ in range(count):
             self.iteration += 1
@@ -192,7 +192,7 @@ class Ours:
         return (time.perf_counter() - began) / count
 
     def test_seconds(self) -> float:
-        """Seconds of a test on 10,000 images, judged by some of them, after as many to warm up."""
+        """Seconds of a test on 10,000 images, estimated from some of them, after as many to warm up."""
         whole = self.plan.dataset
         some = replace(whole, test_images=whole.test_images[:TESTED], test_labels=whole.test_labels[:TESTED])
         for _ in range(2):
@@ -203,7 +203,7 @@ class Ours:
 
 
 def floor(net: Net, plan: Plan, device: torch.device) -> float:
-    """Seconds below which no update can be: see `Result`. An update has three times a forward pass's arithmetic."""
+    """A lower bound on an update's seconds: see `Result`. An update has three times a forward pass's arithmetic."""
     size = 8_192 if device.type == "cuda" else 2_048
     matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if plan.precision == "bf16" else torch.float32)
     seconds = []
@@ -229,9 +229,9 @@ def count_kernels(work: Callable[[], object]) -> int:
 
 
 def peak_of_a_process(net: Net, plan: Plan) -> int:
-    """Most resident bytes of a fresh process that makes two updates of this net on the CPU."""
+    """Peak resident bytes of a fresh process that makes two updates of this net on the CPU."""
     arguments = net, plan.precision, plan.is_fast, plan.task, plan.protocol
-    name, advice = f"{net.name}: a process that trains it", "measure it where there is more"
+    name, advice = f"{net.name}: a process that trains it", "measure it on a machine with more memory"
     (peak,) = in_processes(_two_updates, [arguments], name, advice)
     return peak
 
@@ -245,7 +245,7 @@ def _two_updates(net: Net, precision: Precision, is_fast: bool, task: Task, prot
 
 
 def _peak() -> int:
-    """Most resident bytes of this process. Linux's getrusage begins with the parent's, hence its own way."""
+    """Peak resident bytes of this process. On Linux, getrusage starts from the parent's peak, so /proc is read."""
     if sys.platform != "linux":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Net
 
 LOADER_WORKERS = 4
-PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready when it was let alone; they cost its turn nothing
+PREFETCHED = 2 * LOADER_WORKERS  # batches that DataLoader has ready after a pause; they cost its next round no time
 SETTLE_SECONDS = 0.5  # in which its workers make them again
 
 
@@ -57,7 +57,7 @@ class EagerLoop:
             yield from batches
 
     def updates(self, count: int) -> float:
-        """Makes so many; seconds for each."""
+        """Makes `count` updates; returns the seconds per update."""
         with _users_settings():
             began = time.perf_counter()
             for _ in range(count):
@@ -93,7 +93,7 @@ class AsImages(torch.utils.data.Dataset[tuple[Any, int]]):
         )
 
     def __len__(self) -> int:
-        """How many."""
+        """The number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
@@ -103,7 +103,7 @@ class AsImages(torch.utils.data.Dataset[tuple[Any, int]]):
 
 @contextlib.contextmanager
 def _users_settings() -> Iterator[None]:
-    """The switches of torch as most people have them, for the time being: cuDNN chooses, and may use TF32."""
+    """Temporarily sets torch's switches as most people have them: cuDNN chooses its algorithms, and may use TF32."""
     cudnn = torch.backends.cudnn
     before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
     torch.use_deterministic_algorithms(mode=False)

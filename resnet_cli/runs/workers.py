@@ -42,7 +42,7 @@ def side_by_side(
     monitor: Monitor,
     signals: StopSignals,
 ) -> dict[str, Ending]:
-    """Trains these runs, as many at a time as `settings.jobs` says; how each ended."""
+    """Trains these runs, as many at a time as `settings.jobs` says; returns how each ended."""
     # Compilers are shared out like threads; torch reads it in each process when it first compiles.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, (os.cpu_count() or 1) // settings.jobs)))
     waiting = list(runs)
@@ -53,7 +53,7 @@ def side_by_side(
         while waiting and len(workers) < settings.jobs and not signals.received:
             ready = next((each for each in waiting if each.source is None or store.is_done(each.source)), None)
             if ready is None and workers:
-                break  # one of them may be the source of what waits
+                break  # a running one may be the source of one that waits
             waiting.remove(ready := ready or waiting[0])
             place = min(set(range(settings.jobs)) - {worker.place for worker in workers})
             workers.append(_start(ready, place, store, settings))
@@ -98,7 +98,7 @@ def _start(run: RunSpec, place: int, store: Store, settings: Settings) -> _Worke
 
 
 def _died(worker: _Worker, store: Store, *, stopping: bool) -> tuple[Ending, str]:
-    """A worker that ended without saying how: killed from outside, or stopped before it had begun."""
+    """The ending of a worker that reported none: killed from outside, or stopped before it had begun."""
     if stopping:
         return "interrupted", "stopped; the same command continues from here"
     message = (
@@ -125,7 +125,7 @@ def _work(run: RunSpec, place: int, results: Path, settings: Settings, pipe: con
         with contextlib.suppress(BrokenPipeError):  # the launcher is gone; should_stop sees it too, and all is saved
             pipe.send(news)
 
-    # A second Ctrl-C ends it at once, without a word: the launcher has said it.
+    # A second Ctrl-C ends it at once, without a message: the launcher has printed one.
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), StopSignals() as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 

@@ -1,4 +1,4 @@
-"""What a net and its training are called: names and numbers. Their meaning is a task's. Imports no torch."""
+"""Specs of nets and their training, as names and numbers. Tasks give them meaning. Imports no torch."""
 
 from resnet_cli.spec.detector import Detector
 from resnet_cli.spec.frozen import MOST_PIXELS, MOST_UPDATES, Frozen, Percent, first_problem

@@ -1,4 +1,4 @@
-"""How a detector sees images, samples regions and answers: what Faster R-CNN has besides a net and a schedule."""
+"""The settings of Faster R-CNN besides its net and its schedule: image sizes, anchors, proposals, regions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ class Detector(Frozen):
     """Settings of Faster R-CNN; the defaults are those of its authors for VOC. Sizes in pixels of the resized image.
 
     Attributes:
-        sides: To which an image is resized: its shorter side, unless its longer side would exceed the second.
-        anchors: Sides of the square ones; each has one half and one twice as wide as high beside it, of its area.
-        narrowest: Least side of a proposal, in pixels of the image as it was.
-        before_nms: Best proposals that are taken, in training and at test.
-        proposals: Of these, most that are left after non-maximum suppression.
-        regions: Sampled for the detector, of each image.
-        negatives_from: Least overlap (IoU) of a region with an object that is taken for the background.
-        frozen: The first stages of convolutions that are not trained: conv1 and conv2_x.
-        grid: Places a side to which a region is pooled.
+        sides: An image is resized until its shorter side is the first, but its longer side at most the second.
+        anchors: Sides of the square anchors. For each there are two more of the same area: half and twice as wide as
+            high.
+        narrowest: Least side of a proposal, in pixels of the original image.
+        before_nms: The number of best proposals that enter non-maximum suppression, in training and at test.
+        proposals: The largest number that is left after it, in training and at test.
+        regions: Regions per image that are sampled to train the detector.
+        negatives_from: Least overlap (IoU) with an object for a region to be sampled as background.
+        frozen: The number of first stages that are not trained: 2 are conv1 and conv2_x.
+        grid: Side of the grid to which a region is pooled; None: the net's own.
     """
 
     sides: tuple[Side, Side] = (600, 1_000)
@@ -42,7 +43,7 @@ class Detector(Frozen):
         return self
 
     def tiny(self) -> Detector:
-        """A smoke run's: small images, small anchors, few regions."""
+        """The settings of a smoke run: small images, small anchors, few regions."""
         return self.model_copy(
             update={
                 "sides": (96, 128),

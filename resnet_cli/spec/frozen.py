@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# Beyond these a number in a file is a slip, and some are more than a machine can count.
+# Larger numbers in a file are mistakes, and some would overflow.
 DEEPEST = 99_999
 MOST_UPDATES = 10**11
-MOST_IMAGES = 10**6  # of an update
+MOST_IMAGES = 10**6  # per update
 MOST_PIXELS = 10**4  # of a side
 
 Updates = Annotated[int, Field(gt=0, le=MOST_UPDATES)]
@@ -18,18 +18,18 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Frozen(BaseModel):
-    """Base of every spec: immutable; an unknown key and a number that JSON does not have are errors."""
+    """Base of every spec: immutable; unknown keys, NaN and infinity are errors."""
 
-    # Validators are built when the first value is read: most commands need few of them, and building takes its time.
+    # Validators are built at their first use: most commands need few of them, and building them is slow.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 def first_problem(error: ValueError) -> str:
-    """An error as one line; of a validation the first field that is wrong, and how."""
+    """An error as one line; for a validation error the first wrong field and its problem."""
     if not isinstance(error, ValidationError):
         return str(error)
     problem = error.errors()[0]
-    # Where a value may be one of several things, pydantic names its own functions among the fields.
+    # For fields that are a union, pydantic lists its own functions among the field names.
     field = ".".join(part for part in map(str, problem["loc"]) if not part.startswith("function-"))
     message = problem["msg"].removeprefix("Value error, ")
     return " ".join(f"{field}: {message}".removeprefix(": ").split())

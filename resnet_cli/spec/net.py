@@ -1,4 +1,4 @@
-"""The name of a net, and what it says."""
+"""The name of a net, and what it means."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NET_NAME = re.compile(r"(plain|resnet)-([0-9]{1,5})(?:-([ABC]))?(-single)?(?:-fr
 
 
 class Net(Frozen):
-    """A net. The paper's are written `plain-20`, `resnet-20` (option A), `resnet-20-B`; a task may have others.
+    """A net. The paper's are named `plain-20`, `resnet-20` (option A), `resnet-20-B`; a task may have others.
 
-    For the paper's arguments there are three more: `resnet-20-single`, `plain-56-from-20`, `plain-56-x3`.
+    Three more kinds test the paper's arguments: `resnet-20-single`, `plain-56-from-20`, `plain-56-x3`.
 
-    A name in an experiment file means what the task of the experiment says; see `naming`.
+    The experiment's task decides what a name in an experiment file means; see `naming`.
 
     Attributes:
         family: `plain` has no shortcuts (section 3.3).
         depth: Layers with weights.
-        shortcut: Option A, B or C (section 3.3); None where there is no choice.
-        single: Whether a shortcut spans one layer in place of two (section 3.2). None is no, as everywhere here.
+        shortcut: Option A, B or C (section 3.3); None if the net has no such option.
+        single: True if a shortcut spans one layer instead of two (section 3.2), else None.
         start: Depth of the trained plain net that it is made from, by identity layers (section 1); None: from scratch.
-        times: How many times the protocol's updates it is trained for (section 4.1, footnote); None: once.
+        times: The factor on the protocol's number of updates (section 4.1, footnote); None: 1.
     """
 
     family: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
@@ -63,7 +63,7 @@ class Net(Frozen):
 
     @property
     def name(self) -> str:
-        """The net's shortest name: option A, the paper's choice in section 4.2, goes without saying."""
+        """The net's shortest name: it leaves out option A, the paper's choice in section 4.2."""
         return self._named(self.shortcut if self.shortcut in ("B", "C") else None)
 
     @property
@@ -86,7 +86,7 @@ def parsed(name: str) -> dict[str, Any]:
     """The fields of one of the paper's nets by its name.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not the name of one of the paper's nets.
     """
     match = NET_NAME.fullmatch(name)
     if match is None or (match[1] == "plain" and match[3]):
@@ -106,7 +106,7 @@ _MEANING: ContextVar[Callable[[str], Net] | None] = ContextVar("meaning of a net
 
 @contextmanager
 def naming(meaning: Callable[[str], Net]) -> Iterator[None]:
-    """Nets that are validated by their names are those that this function gives; it raises ValueError where none is."""
+    """Within this context, `meaning` turns a net's name into the net; it raises ValueError for an unknown name."""
     token = _MEANING.set(meaning)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a net is trained: batch, rate, schedule, and how photographs become inputs. Sections 3.4 and 4.2."""
+"""How a net is trained: batch, learning rate, schedule, inputs from photographs. Sections 3.4 and 4.2."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Warmup(Frozen):
     """Section 4.2, n = 18: start at a lower rate until the training error is below 80%.
 
-    The paper gives no window for "training error"; ours is the mean over the last `window` updates, an assumption.
-    That nets deeper than 110 warm up too is read from "trained as described above".
+    The paper gives no window for the training error. We assume the mean over the last `window` updates. We also assume
+    that nets deeper than 110 warm up, from "trained as described above".
     """
 
     from_depth: int = Field(110, gt=0, le=DEEPEST)
@@ -33,7 +33,7 @@ FEWEST_UPDATES_OF_A_WINDOW = 1_000
 
 
 class Plateau(Frozen):
-    """Section 3.4: the rate "is divided by 10 when the error plateaus". Which error, and what a plateau is, is ours.
+    """Section 3.4: the rate "is divided by 10 when the error plateaus". We chose which error, and what a plateau is.
 
     The error is the training error's mean over a window of updates, so that nothing is chosen on the validation set.
     It plateaus when `patience` windows in a row are not better than the best before by `improvement` (percent).
@@ -51,8 +51,8 @@ class Photos(Frozen):
     Attributes:
         crop: Side of the square input.
         shorter_side: Range from which a training image's shorter side is drawn.
-        cropping: `scale` is the paper's; `random-resized` fb.resnet.torch's: 8 to 100% of the area, aspect 3:4 to 4:3.
-        mean: Subtracted per pixel, or per channel.
+        cropping: `scale` is the paper's, `random-resized` fb.resnet.torch's: 8 to 100% of the area, aspect 3:4 to 4:3.
+        mean: Whether the subtracted mean is per pixel or per channel.
         colour_std: Standard deviation of AlexNet's colour (PCA) augmentation.
     """
 
@@ -66,7 +66,7 @@ class Photos(Frozen):
     def _crop_fits(self) -> Self:
         low, high = self.shorter_side
         if not self.crop <= low <= high:
-            raise ValueError(f"shorter_side must be two sizes, the lesser first, none below the crop of {self.crop}")
+            raise ValueError(f"shorter_side must be two sizes, the smaller first, none below the crop of {self.crop}")
         return self
 
     @property
@@ -76,19 +76,19 @@ class Photos(Frozen):
 
     @property
     def dense_sides(self) -> tuple[int, ...]:
-        """Shorter sides of the fully convolutional test: section 3.4's for a crop of 224, else in proportion."""
+        """Shorter sides of the fully convolutional test: section 3.4's for a crop of 224, for others in proportion."""
         return tuple(round(side * self.crop / 224) for side in (224, 256, 384, 480, 640))
 
 
 class Protocol(Frozen):
-    """How a net is trained. The defaults are section 4.2, to the update.
+    """How a net is trained. The defaults are exactly those of section 4.2.
 
     Attributes:
-        milestones: Updates after which the rate is a tenth.
-        plateau: The rate is a tenth when the error plateaus, besides.
-        photos: How photographs become inputs; None for what is held in memory.
-        bias_rate: How many times the rate biases have; None: once.
-        detector: What a detector has besides; None for other nets.
+        milestones: Updates after which the learning rate is divided by 10.
+        plateau: The learning rate is also divided by 10 when the error plateaus; None: never.
+        photos: How photographs become inputs; None for datasets in memory.
+        bias_rate: The factor on the learning rate of biases; None: 1.
+        detector: A detector's further settings; None for other nets.
     """
 
     batch_size: int = Field(128, ge=2, le=MOST_IMAGES)
@@ -97,7 +97,7 @@ class Protocol(Frozen):
     iterations: Updates = 64_000
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
-    warmup: Warmup | None = Warmup.model_construct()  # as `Warmup()`, but builds no validator yet
+    warmup: Warmup | None = Warmup.model_construct()  # equals `Warmup()`, without building its validator now
     plateau: Plateau | None = None
     photos: Photos | None = None
     bias_rate: PositiveFloat | None = None
@@ -105,7 +105,7 @@ class Protocol(Frozen):
 
     @validates(mode="after")
     def _milestones_never_fall(self) -> Self:
-        # In a very short schedule several milestones may meet at one update.
+        # In a very short schedule several milestones may fall on the same update.
         if list(self.milestones) != sorted(self.milestones):
             raise ValueError(f"milestones must not fall: {list(self.milestones)}")
         return self
@@ -123,13 +123,13 @@ class Protocol(Frozen):
 
     @staticmethod
     def _scaled_window(window: int, schedule: float) -> int:
-        """A plateau's window in a shorter schedule; but in few updates no error falls far enough to be judged."""
+        """A plateau's window in a shorter schedule. It has a minimum: over few updates the error hardly falls."""
         return max(round(window * schedule), min(window, FEWEST_UPDATES_OF_A_WINDOW))
 
     def tiny(self) -> Protocol:
-        """A smoke run: eight updates of 16 images, every phase of the schedule included; photographs at 32 pixels.
+        """The protocol of a smoke run: eight updates of 16 images (a detector: 2), with every phase of the schedule.
 
-        A detector's update has two images.
+        Photographs have 32 pixels a side.
         """
         return self.model_copy(
             update={
@@ -144,7 +144,7 @@ class Protocol(Frozen):
         )
 
     def deviating(self, deviations: Sequence[Deviation]) -> Protocol:
-        """The protocol with these deviations from the paper; `stride-3x3` is about the net and changes nothing here."""
+        """The protocol with these deviations from the paper; `stride-3x3` changes only the net, not the protocol."""
         changes: dict[str, Any] = {}
         if "fixed-steps" in deviations:
             changes.update(plateau=None, milestones=FIXED_STEPS)
@@ -158,4 +158,4 @@ class Protocol(Frozen):
         return self.model_copy(update=changes)
 
 
-FIXED_STEPS = (150_000, 300_000, 450_000)  # every 30 epochs, as fb.resnet.torch
+FIXED_STEPS = (150_000, 300_000, 450_000)  # every 30 epochs, as in fb.resnet.torch

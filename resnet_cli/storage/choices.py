@@ -18,10 +18,10 @@ CHOICES = "minutes.json"
 
 
 class Choice(Frozen):
-    """The schedule that was chosen for a time (`run --minutes`); it is the variant's. All else is what was asked for.
+    """The schedule, `variant.schedule`, that was chosen for a time (`run --minutes`). The rest is what was asked for.
 
     Attributes:
-        device: cuda, mps or cpu; with `device_name` it says for which machine.
+        device: cuda, mps or cpu; with `device_name` it identifies the kind of machine.
     """
 
     experiment: str
@@ -34,7 +34,7 @@ class Choice(Frozen):
     variant: Variant
 
     def answers(self, other: Choice) -> bool:
-        """Whether both are of the same question; the schedules may differ."""
+        """Whether both answer the same question; the schedules may differ."""
         return self.scheduled(1.0) == other.scheduled(1.0)
 
     def scheduled(self, schedule: float) -> Choice:
@@ -47,7 +47,7 @@ class _Choices(Frozen):
 
 
 def kept_choice(results: Path, asked: Choice) -> Choice | None:
-    """The choice that was kept in a results folder for what is asked; None without one.
+    """The choice that a results folder has for the same question; None without one.
 
     Raises:
         BadInputError: The file of choices is damaged or cannot be read.
@@ -56,7 +56,7 @@ def kept_choice(results: Path, asked: Choice) -> Choice | None:
 
 
 def keep_choice(results: Path, choice: Choice) -> None:
-    """Keeps a choice beside the runs, in place of an earlier one for the same. A damaged file is written anew.
+    """Saves a choice beside the runs, in place of an earlier one for the same question. A damaged file is replaced.
 
     Raises:
         BadInputError: The results folder cannot be written.

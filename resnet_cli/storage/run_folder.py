@@ -37,7 +37,7 @@ SUMS = "SHA256SUMS"
 LOCK = ".lock"
 JOB = "job.json"
 ENSEMBLE = "ensemble.json"
-MOST_BYTES = 2**30  # of a packed file; a small one can hold more than the memory
+MOST_BYTES = 2**30  # that a packed file may unpack to; a small one can hold more than the memory
 RESULTS = (TRAIN_CSV, EVAL_CSV, PREDICTIONS, WEIGHTS)  # what every finished run has
 
 
@@ -55,7 +55,7 @@ def scores_file(views: str) -> str:
 
 
 def analysis_file(analysis: str) -> str:
-    """The name of what an analysis of the trained net found: `responses.csv`."""
+    """The name of the result of an analysis of the trained net: `responses.csv`."""
     return f"{analysis}.csv"
 
 
@@ -69,7 +69,7 @@ HEARTBEAT_LIMIT = 600.0
 class Status(Frozen):
     """Where a run stands. Errors in percent, times in seconds; `heartbeat` is Unix time.
 
-    `host` is the machine that trains it, while one does: there the run's lock tells whether it still does.
+    `host` is the machine that trains it, while one does; on that machine, the run's lock shows whether it still does.
     """
 
     state: State = "planned"
@@ -88,19 +88,19 @@ class Status(Frozen):
 
     @property
     def is_stale(self) -> bool:
-        """Whether the run says it is running, but nobody has renewed its heartbeat for long."""
+        """Whether the status says running, but the heartbeat has not been renewed for long."""
         return self.state == "running" and time.time() - self.heartbeat > HEARTBEAT_LIMIT
 
 
 class Job(Frozen):
-    """Which job of a cluster has a run, or had it; written before the job is submitted.
+    """The job of a cluster that trains a run, or trained it; written before the job is submitted.
 
     Attributes:
         name: The job's own name, by which the cluster finds it: no other job has it.
         task: The run's place in the job's array.
         log: The job's log in the results folder, which names its id; empty until it has begun.
         ending: How it ended, in one word, and why in `message`; empty until then.
-        fruitless: Starts in a row that a time limit or a preemption ended before the run got any further.
+        fruitless: Starts in a row that a time limit or a preemption ended before the run made progress.
     """
 
     launcher: Literal["slurm"] = "slurm"
@@ -142,7 +142,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that at every moment its name holds the whole old or the whole new content.
 
     A temporary file in the same folder is written and renamed; if it is to be durable, it is synced before and the
-    folder after, so that a power cut keeps the promise too. On an error the old file is untouched and the temporary
+    folder after, so that this holds after a power cut too. On an error the old file is untouched and the temporary
     one removed.
 
     Raises:
@@ -167,13 +167,13 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def unwritten(path: Path, count: int, error: OSError) -> OSError:
-    """The system's error with what it leaves out: which file, and how many bytes."""
+    """The system's error, completed with the file and the number of bytes."""
     what = f", writing {count:,} bytes" if count else ""
     return OSError(error.errno, f"{error.strerror or error}{what}", str(path))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of processes that were killed while they wrote; for who holds the run's lock."""
+    """Removes the temporary files of processes that were killed while they wrote. The caller holds the run's lock."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -194,21 +194,21 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def add_sum(path: Path, content: bytes) -> None:
-    """Notes a file that was made of a finished run in its folder's SHA256SUMS, where there is one."""
+    """Adds a file that was made from a finished run to its folder's SHA256SUMS, if there is one."""
     sums = _sums(path.parent)
     if sums is not None:
         write_sums(path.parent, {**sums, path.name: hashlib.sha256(content).hexdigest()})
 
 
 def sum_of(path: Path) -> str:
-    """The SHA-256 that a finished run noted of one of its files; empty if it noted none."""
+    """The SHA-256 that a finished run recorded for one of its files; empty if it recorded none."""
     return (_sums(path.parent) or {}).get(path.name, "")
 
 
 def read_checked(path: Path) -> bytes:
-    """A finished run's file, compared with its folder's SHA256SUMS, where there is one.
+    """The content of a finished run's file, compared with its folder's SHA256SUMS, if there is one.
 
-    Where it is not there, what `gzip` made of it is taken: long logs are published so, and checked all the same.
+    If the file is missing, its gzip file is read instead: long logs are published so. Its content is checked likewise.
 
     Raises:
         OSError: It cannot be read.
@@ -241,7 +241,7 @@ def _read_packed(path: Path) -> bytes:
 
 
 def _sums(folder: Path) -> dict[str, str] | None:
-    """The SHA-256 of a finished run's files, by name; None where it has none."""
+    """The SHA-256 of a finished run's files, by name; None if there is no SHA256SUMS."""
     try:
         lines = (folder / SUMS).read_text(encoding="ascii", errors="replace").split("\n")
     except FileNotFoundError:
@@ -250,7 +250,7 @@ def _sums(folder: Path) -> dict[str, str] | None:
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
-    """What a run was trained with: versions, device, threads, commit; None where nothing readable is there."""
+    """What a run was trained with: versions, device, threads, commit; None if nothing readable is there."""
     try:
         content = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -280,7 +280,7 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Reads a finished run's logits on the test set, (N, C) float32, and the labels, (N,) int64; executes nothing.
 
     Returns:
-        None if there are no labels in it: it is of an earlier version.
+        None if it holds no labels, as files of earlier versions.
 
     Raises:
         BadInputError: It is missing, damaged, not what the run wrote, or no file of predictions.
@@ -330,9 +330,9 @@ def read_status(folder: Path) -> Status:
 
 
 def is_held(folder: Path) -> bool | None:
-    """Whether a process has the run's lock; it is asked, and given back at once. None where that cannot be told.
+    """Whether a process holds the run's lock: takes it, and releases it at once. None if that cannot be determined.
 
-    Who begins to train a run waits a second for its lock, and so is not kept from it.
+    A process that begins to train a run waits a second for its lock, so this check does not keep it from training.
     """
     import filelock
 
@@ -348,22 +348,22 @@ def is_held(folder: Path) -> bool | None:
 
 
 def is_trained_here(status: Status) -> bool:
-    """Whether this machine has the process that wrote this status."""
+    """Whether the process that wrote this status is on this machine."""
     return status.state == "running" and status.host == platform.node() != ""
 
 
 def write_status(folder: Path, status: Status) -> None:
     """Replaces the run's status and renews its heartbeat.
 
-    Only "done" is made durable: after it the checkpoint goes. Any other status lost with the machine's power is
-    written anew by the next start of the run.
+    Only "done" is made durable, since the checkpoint is removed after it. Any other status that a power cut destroys
+    is written again by the run's next start.
     """
     content = status.model_copy(update={"heartbeat": time.time()}).model_dump_json(indent=1) + "\n"
     replace_file(folder / STATUS, content.encode(), durable=status.state == "done")
 
 
 def read_job(folder: Path) -> Job | None:
-    """The job that has the run or had it; None where there was none."""
+    """The job that trains the run, or trained it; None if there was none."""
     try:
         return Job.model_validate_json((folder / JOB).read_bytes())
     except (OSError, ValidationError):
@@ -371,5 +371,5 @@ def read_job(folder: Path) -> Job | None:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Replaces the note of the run's job."""
+    """Replaces the record of the run's job."""
     replace_file(folder / JOB, (job.model_dump_json(indent=1) + "\n").encode())

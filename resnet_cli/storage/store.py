@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Store:
-    """A results folder: `runs/` with one folder a run, `tables/` and `figures/` with what was made of them."""
+    """A results folder: `runs/` with one folder per run, `tables/` and `figures/` with what was made from them."""
 
     root: Path
 
@@ -41,12 +41,12 @@ class Store:
 
     @property
     def proofs(self) -> Path:
-        """Where it is noted that the fast step was seen to agree with the plain one."""
+        """The folder that records where the fast step agreed with the plain one."""
         return self.root / "proofs"
 
     @property
     def speeds(self) -> Path:
-        """Where `resnet bench` notes what it measured."""
+        """The folder where `resnet bench` saves its measurements."""
         return self.root / "speeds"
 
     @property
@@ -64,7 +64,7 @@ class Store:
         return self.root / "runs" / run.run_id
 
     def create_folder(self, run: RunSpec) -> Path:
-        """Makes the run's folder and writes its spec.json, under the run's lock as all that is written there.
+        """Makes the run's folder and writes its spec.json, under the run's lock, as everything in it is written.
 
         Raises:
             BadInputError: The results folder cannot be written.
@@ -78,16 +78,16 @@ class Store:
             run_folder.sync_folder(folder.parent)
             run_folder.sync_folder(self.root)
             if not path.exists() or path.read_bytes() != content:
-                # Where another process has the lock it writes the same, or has.
+                # Another process that holds the lock writes the same, or has done so.
                 with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / run_folder.LOCK, timeout=0):
                     run_folder.replace_file(path, content)
-        except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
+        except (OSError, NotImplementedError) as error:  # the latter on a disk without locks
             reason = getattr(error, "strerror", None) or error
             raise BadInputError(f"{folder}: cannot be written: {reason}; choose another --results-dir") from error
         return folder
 
     def status(self, run: RunSpec) -> run_folder.Status:
-        """Where the run stands; interrupted, if it says that it is running and nobody has its lock."""
+        """Where the run stands; interrupted, if its status says running but no process holds its lock."""
         folder = self.folder(run)
         status = run_folder.read_status(folder)
         if not run_folder.is_trained_here(status) or run_folder.is_held(folder) is not False:
@@ -98,18 +98,18 @@ class Store:
         return status.model_copy(update={"state": "interrupted"})
 
     def is_done(self, run: RunSpec, after: str | None = None) -> bool:
-        """Whether the run has ended and its result is there, that of a test over views or of an analysis included."""
+        """Whether the run is done and its result is there, also that of `after`, a test over views or an analysis."""
         if run_folder.read_status(self.folder(run)).state != "done":
             return False
         if after is None or after == run.task.views[0]:
             return True
-        if any(after in task.analyses for task in TASKS):  # none of a net that another task's start from
+        if any(after in task.analyses for task in TASKS):  # not due for a run of another task that nets start from
             is_due = after in run.task.analyses and after in run.task.analyses_of(run.net)
             return not is_due or _is_whole(self.folder(run) / run_folder.analysis_file(after))
         return self.test_result(run, after) is not None
 
     def is_done_at_any_precision(self, run: RunSpec, after: str | None = None) -> bool:
-        """Whether the run, or one that differs from it in nothing but its arithmetic, is done."""
+        """Whether the run is done, or one that differs from it only in its arithmetic."""
         # `resnet list` asks this of every run, and three hashes of a spec, or a glob, take their time.
         try:
             folders = os.listdir(self.root / "runs")  # noqa: PTH208  a Path for each takes its time, too
@@ -122,13 +122,13 @@ class Store:
         return any(self.is_done(run.model_copy(update={"variant": variant}), after) for variant in variants)
 
     def is_complete(self, run: RunSpec, after: str | None) -> bool:
-        """Whether all is there that is made of the run: of a test over several views the scores too."""
+        """Whether everything that is made from the run is there; for a test over several views, the scores too."""
         if after in run.task.views[1:] and not (self.folder(run) / run_folder.scores_file(str(after))).is_file():
             return False
         return self.is_done(run, after)
 
     def test_result(self, run: RunSpec, views: str) -> run_folder.TestResult | None:
-        """What the run's final weights gave over these views of each image; None if there is none, or none whole."""
+        """The result of the run's final weights over these views of each image; None if it is missing or damaged."""
         try:
             content = run_folder.read_checked(self.folder(run) / run_folder.test_file(views))
             return run_folder.TestResult.model_validate_json(content)
@@ -136,11 +136,11 @@ class Store:
             return None
 
     def ensemble_folder(self, ensemble: EnsembleSpec) -> Path:
-        """The folder of what several nets gave together, whether it exists or not."""
+        """The folder of an ensemble's result, whether it exists or not."""
         return self.root / "ensembles" / ensemble.ensemble_id
 
     def ensemble_result(self, ensemble: EnsembleSpec) -> run_folder.EnsembleResult | None:
-        """The result of their test; None if it is not there or not whole, or if a net has been trained anew since."""
+        """The result of an ensemble's test; None if it is missing or damaged, or a net has been retrained since."""
         try:
             content = run_folder.read_checked(self.ensemble_folder(ensemble) / run_folder.ENSEMBLE)
             result = run_folder.EnsembleResult.model_validate_json(content)
@@ -155,7 +155,7 @@ class Store:
     def write_ensemble(
         self, ensemble: EnsembleSpec, result: run_folder.EnsembleResult, kept: Mapping[str, np.ndarray]
     ) -> None:
-        """Writes what they gave and what they kept of their test, and last the checksums.
+        """Writes an ensemble's result and what is kept from its test, and last the checksums.
 
         Raises:
             OSError: It cannot be written.
@@ -176,7 +176,7 @@ class Store:
         return all(map(self.is_done, ensemble.members)) and self.ensemble_result(ensemble) is None
 
     def scores(self, run: RunSpec, views: str) -> tuple[np.ndarray, np.ndarray]:
-        """The scores of such a test: the log of the averaged probabilities (N, C) float32, and the labels (N,).
+        """The scores of a test over these views: the log of the averaged probabilities (N, C) float32; the labels (N,).
 
         Raises:
             BadInputError: They are missing or damaged.
@@ -196,7 +196,7 @@ class Store:
         return run_folder.read_predictions(path) if path.exists() else None
 
     def kept(self, run: RunSpec) -> dict[str, np.ndarray]:
-        """All that the finished run kept of its test: the arrays of its predictions.npz.
+        """Everything that the finished run kept from its test: the arrays of its predictions.npz.
 
         Raises:
             BadInputError: The file is missing or damaged.
@@ -204,7 +204,7 @@ class Store:
         return run_folder.read_arrays(self.folder(run) / run_folder.PREDICTIONS)
 
     def runs(self) -> list[RunSpec]:
-        """Every run in the store whose spec can be read and is its folder's; `runs.left_out` tells of the others."""
+        """Every run in the store whose spec can be read and fits its folder; `runs.left_out` lists the others."""
         specs = []
         for path in sorted((self.root / "runs").glob(f"*/{run_folder.SPEC}")):
             spec = _spec_in(path.parent)
@@ -213,7 +213,7 @@ class Store:
         return specs
 
     def replicates(self, run: RunSpec) -> list[RunSpec]:
-        """The runs in the store that differ from this one in nothing but the seed, by seed."""
+        """The runs in the store that differ from this one only in the seed, sorted by seed."""
         prefix = f"{run.net.name}-{run.variant.dataset}-{run.hash8}-s"
         found = [spec for folder in (self.root / "runs").glob(f"{prefix}*") if (spec := _spec_in(folder))]
         return sorted(found, key=lambda spec: spec.seed)
@@ -223,21 +223,21 @@ class Store:
         return run_folder.read_environment(self.folder(run)) or {}
 
     def train_log(self, run: RunSpec) -> pd.DataFrame:
-        """The run's log, a row an update, columns `Task.train_columns`; on augmented batches, before the update."""
+        """The run's log, one row per update, columns `Task.train_columns`; on augmented batches, before the update."""
         return self._read_csv(run, run_folder.TRAIN_CSV, run.task.train_columns)
 
     def eval_log(self, run: RunSpec) -> pd.DataFrame:
         """The run's evaluations, columns `Task.eval_columns`; a net whose outputs overflow has no loss.
 
-        Behind them stand `Task.averaged_metrics`, empty where such a test was not due, unless the run is from before
-        there were any.
+        The columns `Task.averaged_metrics` follow, empty where such a test was not due; runs of earlier versions may
+        lack them.
         """
         task = run.task
         added = tuple(metric.key for metric in task.averaged_metrics)
         return self._read_csv(run, run_folder.EVAL_CSV, task.eval_columns, ("test_loss", *added), added)
 
     def analysis(self, run: RunSpec, analysis: Analysis) -> pd.DataFrame:
-        """What an analysis of the run's net found, columns `Analysis.columns`."""
+        """The result of an analysis of the run's net, columns `Analysis.columns`."""
         return self._read_csv(run, run_folder.analysis_file(analysis.name), analysis.columns, analysis.may_be_nan)
 
     def _read_csv(
@@ -276,7 +276,7 @@ def _spec_in(folder: Path) -> RunSpec | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file that was made of a finished run is there, and as it was written."""
+    """Whether a file that was made from a finished run is there and unchanged."""
     try:
         run_folder.read_checked(path)
     except (OSError, BadInputError):

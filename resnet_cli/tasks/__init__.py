@@ -27,7 +27,7 @@ def task_of(dataset: str) -> Task:
     """The task that has a dataset.
 
     Raises:
-        ValueError: None has.
+        ValueError: No task has it.
     """
     for task in TASKS:
         if dataset in task.datasets:
@@ -42,7 +42,7 @@ def with_folder() -> Task:
 
 
 def titles(has: Callable[[Task], object]) -> str:
-    """The tasks of which this is true, in words."""
+    """The titles of the tasks for which this is true, in words."""
     *others, last = [task.title for task in TASKS if has(task)] or ["no task"]
     return f"{', '.join(others)} and {last}" if others else last
 

@@ -18,8 +18,8 @@ class Choice:
 CHOICES = (
     Choice(
         "the last, shorter batch of an epoch",
-        "there is none: each epoch is a new permutation; all are joined and cut into full batches, as Caffe's reader "
-        "did; update 64,000 is at epoch 163.84",
+        "no short batch: each epoch is a new permutation; the epochs are joined and cut into full batches, as Caffe's "
+        "reader did; update 64,000 is at epoch 163.84",
         "none known",
         "both",
     ),
@@ -46,10 +46,10 @@ CHOICES = (
     Choice(
         "BN statistics at test time",
         "on CIFAR-10 averaged over 5,120 training images with fixed weights, as in Algorithm 2 of the BN paper that "
-        "section 3.4 follows and in the models that the authors released; running ones, with PyTorch's momentum 0.1, "
-        "are shown beside them, and verdicts, ensembles and ImageNet's nets use those; epsilon 1e-5",
-        "on CIFAR-10: with averaged ones nets of 20 layers err 0.01 to 0.12 more at the end, plain-20 1 to 15 points "
-        "less while the rate is 0.1 (docs/paper-scale.md); ImageNet: not measured",
+        "section 3.4 follows and in the models that the authors released; running statistics, with PyTorch's momentum "
+        "0.1, are shown beside them; verdicts, ensembles and ImageNet's nets use the running ones; epsilon 1e-5",
+        "on CIFAR-10: with averaged ones the error of nets of 20 layers is 0.01 to 0.12 higher at the end, plain-20's "
+        "is 1 to 15 points lower while the rate is 0.1 (docs/paper-scale.md); ImageNet: not measured",
         "both",
     ),
     Choice(

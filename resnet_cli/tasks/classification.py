@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """Images of classes.
+    """Classification of images.
 
     Attributes:
-        classes: The paper's number of them.
+        classes: The paper's number of classes.
     """
 
     classes: int
@@ -47,7 +47,7 @@ class Classification(Task):
         raise NotImplementedError
 
     def check(self, net: Net) -> None:
-        """Whether there is such a net."""
+        """Checks that there is such a net."""
         self.layout(net)
 
     def layers(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> list[Layer]:
@@ -69,7 +69,7 @@ class Classification(Task):
         return build(self.layout(net, classes, stride_3x3=stride_3x3), seed, zeros)
 
     def source(self, run: RunSpec) -> RunSpec | None:
-        """Of `plain-56-from-20` the run of `plain-20`."""
+        """The run that a net starts from: for `plain-56-from-20` that of `plain-20`."""
         if run.net.start is None:
             return None
         net, protocol = Net(family="plain", depth=run.net.start, shortcut=None), run.protocol
@@ -78,7 +78,7 @@ class Classification(Task):
         return run.model_copy(update={"net": net, "protocol": protocol})
 
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Dataset | PhotoDataset) -> None:
-        """Its layers, and identities."""
+        """Takes over the trained net's layers, and adds identities."""
         from resnet_cli.data import Dataset
         from resnet_cli.nets.resnet import ResNet
         from resnet_cli.tasks.identities import insert_identities
@@ -131,7 +131,7 @@ class Classification(Task):
         *,
         progress: Callable[[int], None] | None = None,
     ) -> nn.Module:
-        """A copy of a net with statistics over training images: the first ones of seed 0's order, augmented."""
+        """A copy of a net with statistics averaged over training images: the first of seed 0's order, augmented."""
         from resnet_cli.data import Dataset, PhotoStream, TrainStream
         from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES, with_averaged_statistics
 

@@ -40,4 +40,4 @@ class Data(Protocol):
         """The same dataset on the device."""
 
     def prepare(self) -> object:
-        """Makes what a pass over the training set must make before a training; what it gives serves other ranks too."""
+        """Makes a pass over the training set, if a training needs its result; returns it, for other ranks too."""

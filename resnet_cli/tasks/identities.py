@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from resnet_cli.data import Dataset
     from resnet_cli.nets.resnet import BatchNorm, ResNet
 
-STATISTICS_IMAGES = 10_000  # of the training set; on test images the added layers are exact whatever they are
+STATISTICS_IMAGES = 10_000  # of the training set; on test images the added layers are exact with any statistics
 IMAGES_AT_A_TIME = 500
 
 
@@ -22,8 +22,8 @@ def insert_identities(deep: ResNet, shallow: ResNet, dataset: Dataset) -> None:
     """Makes a deeper plain net the same function as a shallower one: its layers, then identities in every stage.
 
     "The added layers are identity mapping" (section 1). What enters an added layer comes from a ReLU, so its own ReLU
-    changes nothing; its batch normalisation has the mean and the deviation of what enters for shift and scale, so that
-    it is the identity on test images and, but for the spread between batches, in training.
+    changes nothing; the shift and the scale of its batch normalisation are the mean and the standard deviation of its
+    input, so that it is the identity on test images and, up to the variation between batches, in training.
     """
     statistics = _statistics(shallow.to(dataset.device).eval(), dataset)
     deep.load_state_dict({name: tensor.cpu() for name, tensor in shallow.state_dict().items()}, strict=False)

@@ -1,4 +1,4 @@
-"""A number by which nets are judged: what it is called, in which unit it is, and which way is better."""
+"""A number by which nets are judged: its name, its unit, and whether higher or lower is better."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Metric:
     Attributes:
         key: The column in logs and tables: `test_error`.
         heading: In words, for titles and notes.
-        header: Of its column in tables, where that is another.
-        unit: `%`: of a batch's, or a test set's, examples, between 0 and 100. Else the metric's own.
-        higher_is_better: Of an accuracy, say.
-        digits: After the decimal point, for people.
+        header: The header of its column in tables, if different.
+        unit: `%` of the examples of a batch or a test set, between 0 and 100; else the metric's own unit.
+        higher_is_better: True for an accuracy, for example.
+        digits: Digits after the decimal point, for people.
         is_signed: A difference, which may be below 0.
         row: The field of an experiment's row that holds the paper's value; None: it stands in the row's `values`.
     """
@@ -36,9 +36,9 @@ class Metric:
 
     @property
     def averaged(self) -> Metric:
-        """The same of a test with averaged statistics of batch normalisation."""
+        """The same metric of a test with averaged statistics of batch normalisation."""
         return replace(self, key=f"averaged_{self.key}")
 
     def of(self, count: float, examples: int) -> float:
-        """Its value where it was counted: a percentage of the examples, or the number as it is."""
+        """The metric's value from a count: a percentage of the examples, or the number as it is."""
         return 100 * count / examples if self.unit == "%" else count

@@ -23,7 +23,7 @@ class Picture:
         caption: What it shows, a sentence.
         draw: Given the run, what its predictions.npz holds, and what opens its dataset, returns the figure; called in
             the style of all figures. The run and its scale are written above the figure's own title, if it has one.
-            Raises BadInputError where these are no such predictions, or the dataset cannot be opened.
+            Raises BadInputError if the predictions are of another kind, or the dataset cannot be opened.
     """
 
     caption: str

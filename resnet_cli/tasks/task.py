@@ -34,10 +34,10 @@ class Scores:
 
     Attributes:
         loss: Mean over the test set.
-        metrics: The task's, by key.
-        images: Test examples.
+        metrics: Values of the task's metrics, by key.
+        images: Number of test examples.
         kept: What predictions.npz holds, for ensembles and pairs.
-        by_class: Of metrics that are a mean over the classes, each class's value; not a number where it has none.
+        by_class: For metrics that are a mean over the classes, each class's value; NaN for a class without one.
     """
 
     loss: float
@@ -52,32 +52,32 @@ class Task:
 
     Attributes:
         name: A word, for keys and options.
-        title: What its paper's dataset is called.
-        section: Of the paper, which has the protocol; empty if no paper gives it.
-        protocol: The paper's.
-        datasets: What can be learned from, the paper's own first; each of the others in words.
+        title: The name of the paper's dataset.
+        section: The paper's section with the protocol; empty if no paper gives it.
+        protocol: The paper's protocol.
+        datasets: The datasets to train on, the paper's own first; each of the others with a description.
         embedded: The dataset of smoke runs; it needs no download.
         folder: The dataset that is a folder of the user's own; empty if there is none.
         takes_root: Whether `--dataset-root` may say where the dataset is.
         takes_weights: Whether nets may start from files of weights; see `start`.
         joins_nets: Whether an ensemble's nets are tested as one net, `together`; else their saved scores are averaged.
-        compiles: Whether its updates can be compiled or captured: batches are always of the same shapes.
+        compiles: Whether its updates can be compiled or captured: its batches always have the same shapes.
         is_downloadable: Whether `fetch` can get the paper's dataset.
-        splits: Ways to part training and test set.
-        deviations: From the paper's protocol.
-        views: Ways to test an example; the first is that of each evaluation during the training.
-        analyses: What can be looked at in trained nets (`analyses`).
-        metrics: Of a test, the one that tables lead with first.
-        averaged_metrics: Of a second test, of the net that `averaged` gives; `Metric.averaged` of some of `metrics`.
-        trained: What train.csv says of each update beside its loss; counted before the update.
-        parts: Of the loss, for train.csv too; `loss` gives their means behind what it counts.
-        training_images: In the paper's training set.
-        test_bytes: Of predictions.npz, at most.
-        net_type: Of its nets' specs.
+        splits: Ways to split training and test set.
+        deviations: Supported deviations from the paper's protocol.
+        views: Ways to test an example; the first is used in each evaluation during the training.
+        analyses: The analyses of its trained nets (`analyses`), by name.
+        metrics: The metrics of a test; tables show the first one first.
+        averaged_metrics: The metrics of a second test, of the net from `averaged`: `Metric.averaged` of some `metrics`.
+        trained: The metric of an update in train.csv, besides its loss; computed before the update.
+        parts: The parts of the loss, also in train.csv; `loss` gives their means after its count.
+        training_images: Number of images in the paper's training set.
+        test_bytes: Largest size of predictions.npz, in bytes.
+        net_type: The class of its nets' specs.
         spreads: Standard deviations over runs that the paper gives, by metric.
-        depth_colours: Of the nets in figures, about the paper's.
+        depth_colours: Colours of the nets in figures, close to the paper's.
         pictures: What can be drawn of a finished run, by name.
-        tables: The experiments with the paper's numbers for each way to test, the fuller one first.
+        tables: The experiments with the paper's numbers for each way to test, the more complete one first.
     """
 
     name: str
@@ -115,26 +115,26 @@ class Task:
 
     @property
     def metric(self) -> Metric:
-        """The one that tables lead with."""
+        """The main metric, which tables show first."""
         return self.metrics[0]
 
     @property
     def train_columns(self) -> tuple[str, ...]:
-        """Of train.csv, a row an update."""
+        """Columns of train.csv, which has one row per update."""
         return "iteration", "lr", "loss", self.trained.key, *self.parts
 
     @property
     def eval_columns(self) -> tuple[str, ...]:
-        """Of eval.csv, a row a test."""
+        """Columns of eval.csv, which has one row per test."""
         return "iteration", "test_loss", *(metric.key for metric in self.metrics), "images"
 
     def is_higher_better(self, key: str) -> bool:
-        """Which way a metric is better, or one that is made of it: `early_...`."""
+        """Whether higher is better for a metric, or for one derived from it: `early_...`."""
         key = key.removeprefix("early_")
         return any(each.higher_is_better for each in (*self.metrics, self.trained) if each.key == key)
 
     def analyses_of(self, net: Net) -> tuple[str, ...]:
-        """Those of `analyses` that a net can be looked at by."""
+        """Those of `analyses` that apply to a net."""
         return self.analyses
 
     def parse(self, name: str) -> Net:
@@ -149,18 +149,18 @@ class Task:
         """The net of a name.
 
         Raises:
-            ValueError: It is none of this task's.
+            ValueError: This task has no such net.
         """
         net = self.parse(name)
         self.check(net)
         return net
 
     def short_name(self, net: Net) -> str:
-        """A net's name with what goes without saying in this task unsaid."""
+        """A net's name without the parts that are defaults in this task."""
         return net.name
 
     def check(self, net: Net) -> None:
-        """Whether there is such a net.
+        """Checks that there is such a net.
 
         Raises:
             ValueError: There is none.
@@ -186,7 +186,7 @@ class Task:
         return protocol.iterations * protocol.batch_size * each
 
     def cost(self, net: Net, protocol: spec.Protocol) -> str | None:
-        """What a run of a net takes on one GPU, and by which assumptions, in a line; None if nothing is known."""
+        """Time and memory of a net's run on one GPU, with the assumptions, in one line; None if nothing is known."""
         return None
 
     def build(self, net: Net, variant: Variant, seed: int, classes: int) -> nn.Module:
@@ -194,7 +194,7 @@ class Task:
         raise NotImplementedError
 
     def build_for(self, run: RunSpec, classes: int) -> nn.Module:
-        """The net of `build`, where more of the run decides about it."""
+        """As `build`, for nets that depend on more of the run."""
         return self.build(run.net, run.variant, run.seed, classes)
 
     def source(self, run: RunSpec) -> RunSpec | None:
@@ -202,29 +202,29 @@ class Task:
         return None
 
     def blank(self, run: RunSpec, state: Mapping[str, Tensor]) -> nn.Module:
-        """A net that weights may be of which a run is given to start from; see `takes_weights`.
+        """An empty net into which the weights that a run is to start from can be loaded; see `takes_weights`.
 
         Raises:
-            KeyError: They are of none.
+            KeyError: They are not the weights of such a net.
         """
         raise NotImplementedError
 
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: Any) -> None:
-        """Takes over into a new net what the trained one of its `source` has, or of the weights that it is given.
+        """Takes over layers into a new net from the trained one of its `source`, or from the weights that it is given.
 
         Args:
             net: As `build_for` built it, on the CPU; changed in place.
             run: The run that it begins.
-            trained: On the CPU.
+            trained: The trained net, on the CPU.
             data: The run's dataset.
         """
         raise NotImplementedError
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
-        """How many classes a net with these weights tells apart.
+        """The number of classes of a net with these weights.
 
         Raises:
-            KeyError: They are not a net's of this task.
+            KeyError: They are not the weights of this task's nets.
         """
         return len(state["fc.bias"])
 
@@ -237,7 +237,7 @@ class Task:
         return None
 
     def expected(self, data_dir: Path) -> Mapping[str, bool]:
-        """What the paper's dataset has in the folder of datasets, by name, and whether it is there; none is read."""
+        """The parts of the paper's dataset in the folder of datasets, and whether each is there; reads none."""
         return {}
 
     def fetch(self, data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> Path:
@@ -259,7 +259,7 @@ class Task:
         """The dataset in a folder of the user's own, and `Variant.source`: None if it is the paper's; see `takes_root`.
 
         Raises:
-            BadInputError: It is none.
+            BadInputError: It is not such a dataset.
         """
         return self.dataset, None
 
@@ -271,14 +271,14 @@ class Task:
         workers: int,
         progress: Callable[[int, int], None],
     ) -> str:
-        """Looks at all of a dataset for which there is no `obstacle`; returns what it holds, in words if there are any.
+        """Checks all of a dataset for which there is no `obstacle`; returns what it holds in words, which may be empty.
 
         Args:
             variant: Names the dataset.
             data_dir: The folder of datasets.
             dataset_root: As in `open`.
             workers: Threads.
-            progress: Told how many files are done, and how many there are.
+            progress: Called with the number of files done, and their total.
 
         Raises:
             BadInputError: Some of it cannot be used.
@@ -307,7 +307,7 @@ class Task:
             workers: Threads that read files.
             decode: What decodes photographs for training, `cpu` or `cuda`.
             known: What `Data.prepare` gave in another process of the same training.
-            report: Told of passes over the training set, one line at a time.
+            report: Called with lines about passes over the training set.
 
         Raises:
             BadInputError: The dataset is missing or not the one that is asked for.
@@ -319,11 +319,11 @@ class Task:
         raise NotImplementedError
 
     def loss(self) -> Loss:
-        """What an update makes smaller, with what `trained` counts; see `nets.loss.Loss`."""
+        """The loss that an update reduces, and the count for `trained`; see `nets.loss.Loss`."""
         raise NotImplementedError
 
     def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], Any]) -> bytes | None:
-        """What a run kept of its test, in the form that others' evaluators read; None if the task has no such form."""
+        """What a run kept from its test, in the format of others' evaluators; None if the task has no such format."""
         return None
 
     def test(
@@ -344,7 +344,7 @@ class Task:
             precision: Arithmetic of the forward pass.
             views: One of `views`; by default the first.
             progress: Called with the number of inputs done so far.
-            ranks: Each tests its share and has the whole result; of the first of `views` only.
+            ranks: Each tests its share and gets the whole result; only for the first of `views`.
         """
         raise NotImplementedError
 

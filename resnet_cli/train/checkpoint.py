@@ -42,7 +42,7 @@ class TrainState:
     averages: bool = False  # whether eval.csv has `Task.averaged_metrics`: a run keeps the columns that it began with
 
 
-# A checkpoint from before has their defaults.
+# A checkpoint of an earlier version gets their defaults.
 ADDED_LATER = {
     "window_wrong",
     "window_errors",
@@ -55,7 +55,7 @@ ADDED_LATER = {
 
 
 class UnreadableCheckpointError(BadInputError):
-    """The file is not a whole checkpoint of ours."""
+    """The file is not a complete checkpoint of this program."""
 
 
 def save(state: TrainState, folder: Path) -> None:

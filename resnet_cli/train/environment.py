@@ -92,12 +92,12 @@ def last_step(folder: Path) -> StepName | None:
         return None
     last: dict[str, Any] = [content, *content.get("resumed", [])][-1]
     step = last.get("step")
-    # Runs from before there were several have had the plain one.
+    # Earlier versions had only the plain step.
     return step if step in ("compiled", "captured") else "plain"
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """An environment that can be added to; None where there is none."""
+    """An environment that can be extended; None if there is none."""
     content = run_folder.read_environment(folder)
     resumed = content and content.get("resumed", [])
     whole = isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)
@@ -113,7 +113,7 @@ def record(
     step: StepName,
     ranks: int = 1,
 ) -> None:
-    """Writes environment.json; a run that goes on elsewhere keeps its first environment and adds the later ones."""
+    """Writes environment.json; a run that continues elsewhere keeps its first environment and adds the later ones."""
     now = describe(device, precision, dataset, step=step, ranks=ranks)
     content = _read(folder)
     if content is None:

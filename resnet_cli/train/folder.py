@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 def begin(
     run: RunSpec, folder: Path, dataset: Data, source: Path | None
 ) -> tuple[torch.nn.Module, TrainState | None, list[str]]:
-    """The net as it is before the next update, the last checkpoint if there is one, and what is wrong with a newer."""
+    """The net before the next update, the last readable checkpoint if any, and what is wrong with a newer one."""
     run_folder.remove_leftovers(folder)
     loaded, problems = checkpoint.load(folder)
-    if loaded:  # its weights take the place of any start, and the source is needed no more
+    if loaded:  # its weights replace any start, and the source is no longer needed
         net = run.task.build_for(run, len(dataset.classes))
         net.load_state_dict(loaded.net)
-        if problems:  # or the next save would put the damaged one in the place of the whole one
+        if problems:  # or the next save would replace the intact one by the damaged one
             (folder / run_folder.PREVIOUS_CHECKPOINT).replace(folder / run_folder.CHECKPOINT)
         return net, loaded, problems
     if (folder / run_folder.SUMS).exists():
         raise BadInputError(
-            f"{folder}: there are results and no checkpoint, but {run_folder.STATUS} does not say done; "
+            f"{folder}: has results and no checkpoint, but {run_folder.STATUS} does not say done; "
             "restore it, or delete the folder to train it again"
         )
     return initial_net(run, dataset, source), None, problems
 
 
 def save_results(folder: Path, net: torch.nn.Module, scores: Scores, sums: dict[str, str]) -> None:
-    """Writes what the final test keeps, the weights, and last the checksums: of these and those given."""
+    """Writes what the final test keeps, the weights, and last the checksums: of these files, and the given ones."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     results = {
         run_folder.PREDICTIONS: run_folder.packed_arrays(scores.kept),

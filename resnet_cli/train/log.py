@@ -1,4 +1,4 @@
-"""CSV logs that survive a kill: a resumed run cuts them back to the offset its checkpoint names."""
+"""CSV logs that survive a kill: a resumed run truncates them to the offset in its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class CsvLog:
-    """A CSV file open for appending, cut back to `offset` bytes first; 0 begins it anew with its header.
+    """A CSV file open for appending, truncated to `offset` bytes first; 0 begins it anew with its header.
 
     Raises:
-        BadInputError: What is kept is shorter than `offset`, or its SHA-256 is another than `sha256`, if that is given.
+        BadInputError: The file is shorter than `offset`, or the kept part does not have the SHA-256 `sha256`, if given.
     """
 
     def __init__(self, path: Path, columns: Iterable[str], offset: int, sha256: str = "") -> None:
@@ -37,7 +37,7 @@ class CsvLog:
         try:
             with self._named(0):
                 self._stream.truncate(offset)
-                self._stream.seek(offset)  # or it would tell the old end until the next row
+                self._stream.seek(offset)  # or tell() would give the old end until the next row
             if offset == 0:
                 self.write([",".join(columns)])
         except OSError:
@@ -72,17 +72,17 @@ class CsvLog:
 
     def close(self) -> None:
         """Closes the file."""
-        with contextlib.suppress(OSError):  # rows that could not be written, which was told, or are written anew
+        with contextlib.suppress(OSError):  # unwritten rows: this was reported, or they are written again
             self._stream.close()
 
 
 def train_line(iteration: int, learning_rate: float, loss: float, value: float, parts: Sequence[float] = ()) -> str:
-    """A row of train.csv; losses with nine digits, which give back a float32 exactly; value of the task's metric."""
+    """A row of train.csv; losses with nine digits, which determine a float32 exactly; value of the task's metric."""
     return ",".join([f"{iteration},{learning_rate:.6g},{loss:.9g},{value:.6g}", *(f"{each:.9g}" for each in parts)])
 
 
 def eval_line(iteration: int, scores: Scores, averaged: Sequence[float | None] = ()) -> str:
-    """A row of eval.csv; behind the test's numbers those with averaged statistics, empty where they are None."""
+    """A row of eval.csv; after the test's numbers those with averaged statistics, empty where they are None."""
     metrics = ",".join(f"{value:.6g}" for value in scores.metrics.values())
     others = "".join("," if value is None else f",{value:.6g}" for value in averaged)
     return f"{iteration},{scores.loss:.9g},{metrics},{scores.images}{others}"

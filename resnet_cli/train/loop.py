@@ -70,11 +70,11 @@ def train(
         dataset: Resident on the device to train on.
         report: Called about twice a second, and at the end, with the status that was also written.
         should_stop: Asked after every update and during tests; when true, all is saved and the training stops. A test
-            that was stopped is made anew.
+            that was stopped is repeated.
         checkpoint_seconds: Time between checkpoints.
         step: How to make updates. It changes the last bits, as another machine does.
         source: The folder of `run.source`, if the training starts from another run's net.
-        ranks: Connected. Without `accumulate` batch normalisation is synchronised; else they share out its parts.
+        ranks: Connected. Without `accumulate` batch normalisation is synchronised; else the ranks divide its parts.
 
     Raises:
         StoppedError: `should_stop` said so.
@@ -105,7 +105,7 @@ def train(
 
 
 def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
-    """Makes the updates that are missing, tests at the end of epochs but the last, saves now and then."""
+    """Makes the missing updates, tests at the end of each epoch except the last, and saves now and then."""
     iterations = training.run.protocol.iterations
     saved = reported = time.monotonic()
     state = training.state
@@ -129,7 +129,7 @@ def _run_updates(training: _Training, should_stop: Callable[[], bool], checkpoin
 
 
 class _Training:
-    """A net, its optimiser, its logs and where they stand; between two calls they agree with one another."""
+    """A net, its optimiser, its logs and their progress; between two calls they agree with one another."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _Training:
 
     def _open_logs(self, stack: contextlib.ExitStack) -> None:
         folder, state, task = self.folder, self.state, self.run.task
-        # What the last start left of results would not agree with logs that grow.
+        # Results that the last start left would not agree with logs that grow.
         (folder / run_folder.SUMS).unlink(missing_ok=True)
         self.train_log = log.CsvLog(
             folder / run_folder.TRAIN_CSV, task.train_columns, state.train_csv_bytes, state.train_csv_sha256
@@ -208,7 +208,7 @@ class _Training:
 
     @property
     def is_test_due(self) -> bool:
-        """Whether the last image of an epoch was in the last update's batch; in a long run, not of each epoch."""
+        """Whether the last image of an epoch was in the last update's batch; in a long run, only of some epochs."""
         iteration = self.state.iteration
         epoch = self.stream.epochs_seen(iteration)
         ends_epoch = iteration > 0 and epoch > self.stream.epochs_seen(iteration - 1)
@@ -244,7 +244,7 @@ class _Training:
                 self.train_log.write(lines)
 
     def evaluate(self, should_stop: Callable[[], bool]) -> Scores:
-        """Tests the net as it is, where it is due with averaged statistics too, and logs it.
+        """Tests the net, if it is due with averaged statistics too, and logs the results.
 
         Returns:
             What the test with running statistics gave.

@@ -1,6 +1,6 @@
-"""Whether the fast step makes the plain one's updates here: tried with a run's own net before the run trusts it.
+"""Checks that the fast step makes the plain one's updates here, with a run's own net, before the run uses it.
 
-A compiled or captured step depends on the device, its driver, torch and a compiler, of which no test has seen yours.
+A compiled or captured step depends on the device, its driver, torch and a compiler: tests cannot cover all of them.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ if TYPE_CHECKING:
     from resnet_cli.tasks.data import Data
     from resnet_cli.train.graph_step import StepName
 
-# Of the run's first rate, at which rounding would grow so fast in a deep net that a fault could hide in it. Unequal,
-# so that a rate that was captured shows; three updates, so that a captured batch and lost momentum do.
+# Shares of the run's first rate, at which rounding errors would grow so fast in a deep net that they could hide a
+# fault. They differ, which reveals a captured rate; three updates also reveal a captured batch and lost momentum.
 RATES = (0.1, 0.02, 0.05)
-# How far the fast step may be from the plain one: losses relatively; of weights, momentum and running statistics the
-# norm of the difference over the norm of their change. At least so far, as tests/train/test_graph_step.py allows a
-# shallow net; else this multiple of what the plain step's own last bits do. On CPUs it was up to 3.5 times that.
+# How far the fast step may be from the plain one: for losses relatively; for weights, momentum and running statistics
+# the norm of the difference over the norm of their change. These limits are what tests/train/test_graph_step.py allows
+# a shallow net. The limit is this multiple of the effect of rounding in the plain step, if that is more; on CPUs the
+# difference was up to 3.5 times that effect.
 LOSS = {"fp32": 1e-3, "tf32": 0.02, "bf16": 0.02}
 CHANGE = {"fp32": 0.01, "tf32": 0.05, "bf16": 0.05}
 MULTIPLE = 4
-# Relative change of every weight that stands for rounding. A deep net makes of it what it makes of another order of
-# sums: after three updates in float32 the weights' change of ResNet-8 differs by 0.1%, of plain-56 by 40%.
+# Relative change of every weight that simulates rounding. A deep net amplifies it as much as another order of sums:
+# after three updates in float32 the weights' change of ResNet-8 differs by 0.1%, of plain-56 by 40%.
 LAST_BITS = {"fp32": 2**-20, "tf32": 2**-11, "bf16": 2**-9}
 PLATFORM = ("python", "torch", "cuda", "cudnn", "system", "device", "device_name", "threads", "precision", "step")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -56,7 +57,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 @dataclass(frozen=True)
 class Proof:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
         problem: What is wrong with the fast step here, as one line; None if it may be trusted.
@@ -86,14 +87,14 @@ def proven_step(
     Args:
         run: Its net, precision and protocol are tried.
         dataset: The run's, on the device.
-        folder: Where agreement is noted.
-        report: Told which step is tried, why a faster one is not taken, and when there is something to wait for.
+        folder: Where agreement is recorded.
+        report: Called with lines: which step is tried, why a faster one is not used, and what there is to wait for.
         between_updates: See `obstacle`.
         ranks: Those of the run; only the first calls this, with its share of the batch.
-        before: The step that the run was trained with so far: where the plain one was captured, it stays.
+        before: The step that the run was trained with so far: if the plain one was captured, it is kept.
 
     Raises:
-        OSError: Agreement cannot be noted.
+        OSError: Agreement cannot be recorded.
     """
     is_graph = graph_step.takes_a_graph(dataset.device, is_alone=ranks.count == 1)
     goes_on = is_graph and before == "captured"
@@ -104,11 +105,11 @@ def proven_step(
         if problem is None:
             return "compiled"
     if is_graph:
-        report(f"the plain step as a CUDA graph: {problem}")
+        report(f"uses the plain step as a CUDA graph: {problem}")
         problem = obstacle(run, dataset, folder, report, between_updates, ranks, "captured")
         if problem is None:
             return "captured"
-    report(f"the plain step, which is slower: {problem}")
+    report(f"uses the plain step, which is slower: {problem}")
     return "plain"
 
 
@@ -123,19 +124,19 @@ def obstacle(
 ) -> str | None:
     """What keeps a run from trusting a fast step here, as one line; None if it agrees with the plain one.
 
-    Agreement is noted, one file for each net, step, device and version, and not asked for again.
+    Agreement is recorded, one file for each net, step, device and version, and not checked again.
 
     Args:
         run: See `proven_step`.
         dataset: See `proven_step`.
         folder: See `proven_step`.
-        report: Told when there is something to wait for.
+        report: Called with a line when there is something to wait for.
         between_updates: Called after each update of the plain step and of the fast one; may raise.
         ranks: See `proven_step`.
         name: The compiled step, or the plain one captured.
 
     Raises:
-        OSError: The note cannot be written.
+        OSError: The record cannot be written.
     """
     where = _circumstances(run, dataset, ranks, name)
     digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
@@ -165,7 +166,7 @@ def prove(
     ranks: Ranks = ALONE,
     name: StepName = "compiled",
 ) -> Proof:
-    """Makes a few updates from the run's very start by the plain step and by the fast one; leaves nothing behind."""
+    """Makes a few updates from the run's start by the plain step and by the fast one; leaves nothing behind."""
     began = time.perf_counter()
     precision = run.variant.precision
     plain, rounded, fast = (_Attempt(run, dataset, ranks) for _ in range(3))
@@ -194,7 +195,7 @@ def prove(
     differences, noise = plain.differences(fast), plain.differences(rounded)
     least = {name: (LOSS if name == "loss" else CHANGE)[precision] for name in noise} | {"counters": 0.0}
     limits = {name: max(least[name], MULTIPLE * each) for name, each in noise.items()}
-    # "not ... <=" since what is not a number is no agreement.
+    # "not ... <=" since NaN is not agreement.
     wrong = [name for name, each in differences.items() if not each <= limits[name]]
     if wrong:
         told = ", ".join(f"{name} by {differences[name]:.2g}, {limits[name]:.2g} allowed" for name in wrong)
@@ -203,7 +204,7 @@ def prove(
 
 
 def prove_net(net: Net, precision: Precision, dataset: Data, name: StepName = "compiled") -> Proof:
-    """The same of a net by the paper's protocol, on any data of its task's format."""
+    """As `prove`, for a net with the paper's protocol, on any data of its task's format."""
     variant = Variant(precision=precision)
     return prove(RunSpec.of(net, variant, variant.task.protocol, 0), dataset, name=name)
 
@@ -276,7 +277,7 @@ def _let_go() -> None:
 
 
 def _circumstances(run: RunSpec, dataset: Data, ranks: Ranks, name: StepName) -> dict[str, Any]:
-    """All that what is compiled depends on: platform, this program's step, the net and the shapes of its batches."""
+    """Everything that compiled code depends on: platform, this program's step, the net and its batches' shapes."""
     described = environment.describe(dataset.device, run.variant.precision, dataset, step=name)
     sources = [Path(str(module.__file__)) for module in (step, graph_step, fused_norm, model)]
     has_driver = dataset.device.type == "cuda" and DRIVER.is_file()

@@ -37,7 +37,7 @@ def warmup_is_over(warmup: Warmup, recent_errors: Sequence[float]) -> bool:
 
 
 def epochs_between_tests(epochs: float, train_images: int, test_images: int) -> int:
-    """After how many epochs each a net is tested on the way: one, or in a long run so many that tests stay cheap.
+    """Epochs between two tests during training: one, or in a long run so many that tests stay cheap.
 
     A test image costs a third of what a training image does. The 10,000 of section 4.2 would take 6.7% of a run's
     arithmetic if they were tested after each epoch.
@@ -53,9 +53,10 @@ def epochs_between_tests(epochs: float, train_images: int, test_images: int) -> 
 
 
 def epochs_between_averages(epochs: float, train_images: int, test_images: int) -> int:
-    """After how many epochs each a net is tested with averaged statistics too: each time, or in a long run more rarely.
+    """Epochs between two tests with averaged statistics too: as between all tests, or in a long run more.
 
-    Both kinds of tests together take less than 5% of a run's time then (docs/paper-scale.md). Arguments as above.
+    Both kinds of tests together then take less than 5% of a run's time (docs/paper-scale.md). The arguments are those
+    of `epochs_between_tests`.
     """
     rarely = 1 if epochs < LONG_RUN_EPOCHS else TESTS_AN_AVERAGE
     return rarely * epochs_between_tests(epochs, train_images, test_images)

@@ -20,7 +20,7 @@ def initial_net(run: RunSpec, dataset: Data, source: Path | None) -> nn.Module:
 
     Args:
         run: The run.
-        dataset: Its number of classes; the training images of a net that is made from another.
+        dataset: Gives the number of classes, and the training images for a net that is made from another.
         source: The folder of `run.source`, which is done; else the file of weights to start from, if there is one.
 
     Raises:

@@ -26,7 +26,7 @@ class Together:
     """One update of several ranks, each with its share of the batch: the update of one process with `accumulate`.
 
     Batch normalisation sees one part at a time, as on each of the paper's GPUs, and its running statistics become what
-    they would be had one process seen the parts one after the other. So a run is the same, but for the last bits, on
+    they would be if one process had seen the parts one after the other. So a run is the same, but for the last bits, on
     any number of ranks that share its parts. Synchronised, it sees the whole batch, as in one process without parts.
 
     Args:
@@ -129,7 +129,7 @@ def _momentum(norm: BatchNorm) -> float:
 
 
 def _synchronized(ranks: Ranks) -> Callable[[BatchNorm, Tensor, Tensor | None], Tensor]:
-    """`BatchNorm.forward` with the statistics of the whole batch. PyTorch's own knows no CPU, and no shortcut."""
+    """`BatchNorm.forward` with the statistics of the whole batch. PyTorch's supports neither CPU nor shortcut."""
 
     class Sum(torch.autograd.Function):
         @staticmethod

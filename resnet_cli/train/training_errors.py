@@ -1,4 +1,4 @@
-"""The training error of the updates so far: what it makes of the learning rate, and its mean for the screen."""
+"""The training error of the updates so far: its effect on the learning rate, and its mean for the screen."""
 
 from __future__ import annotations
 

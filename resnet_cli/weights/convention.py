@@ -1,4 +1,4 @@
-"""What weights assume of the net and the pixels: the paper, and four families of weights that others published.
+"""What weights assume about net and pixels: the paper's, and four families of weights that others published.
 
 Imports no torch.
 """
@@ -23,7 +23,7 @@ FB_CIFAR10_CONSTANTS: Constants = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.
 # Copied from kuangliu/pytorch-cifar into many training scripts. The deviations are means over images of each image's
 # own deviation, not those of all pixels.
 KUANGLIU_CONSTANTS: Constants = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-# Other pixels that weights are found to want: -1 to 1, and 0 to 1.
+# Other scales of pixels that published weights assume: -1 to 1, and 0 to 1.
 PIXELS_WITHOUT_NAME: tuple[Constants, ...] = (
     ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -80,17 +80,15 @@ def find_convention(name: ConventionName, task: Task) -> Convention:
     """The convention in a task.
 
     Raises:
-        BadInputError: Its authors gave out no weights for it, or no one has a convention for it.
+        BadInputError: Its authors published no weights for the task, or the task has no conventions.
     """
     there = CONVENTIONS[name]
     if not any(task.name in each for each in CONVENTIONS.values()):
-        raise BadInputError(
-            f"{task.title}'s nets: only nets that classify images are tested so; a run has its eval.csv"
-        )
+        raise BadInputError(f"{task.title}'s nets: eval tests only nets that classify images; see eval.csv of the run")
     if task.name not in there:
         (other,) = there
         title = tasks.task_of(other).title
-        raise BadInputError(f"--convention {name}: of weights for {title} only; add --dataset {other}, or use another")
+        raise BadInputError(f"--convention {name}: only for weights for {title}; add --dataset {other}, or use another")
     return there[task.name]
 
 

@@ -62,7 +62,7 @@ def classification(run: RunSpec) -> Classification:
     """The run's task, whose nets take images.
 
     Raises:
-        BadInputError: It is another one's.
+        BadInputError: The run is of another task.
     """
     if not isinstance(run.task, Classification):
         raise BadInputError(f"{run.run_id}: only nets that classify images are exported")
@@ -78,7 +78,7 @@ def training_mean(run: RunSpec, dataset: Dataset | PhotoDataset) -> Tensor:
 
 
 def obstacle_to_torchvision(run: RunSpec) -> str | None:
-    """Why torchvision has no net that is this one's function, and what to do instead; None if it has."""
+    """Why no net of torchvision computes this one's function, and what to do instead; None if one does."""
     net, task = run.net, classification(run)
     if run.protocol.photos is None:
         whose = titles(lambda each: "10-crop" in each.views)
@@ -87,8 +87,8 @@ def obstacle_to_torchvision(run: RunSpec) -> str | None:
         reason = f"torchvision's nets have shortcuts of option B, and this one has {net.shortcut or 'no shortcuts'}"
     elif task.layout(net).block == "bottleneck" and not run.variant.stride_3x3:
         return (
-            "its bottlenecks have the stride on the first 1x1 convolution, as the paper's, and torchvision's on the "
-            "3x3, where the same weights give other logits; train with --deviation stride-3x3, or export --to "
+            "its bottlenecks have the stride on the first 1x1 convolution, as the paper's do, torchvision's on the "
+            "3x3, so that the same weights give other logits; train with --deviation stride-3x3, or export --to "
             "safetensors or --to onnx"
         )
     else:
@@ -107,7 +107,7 @@ def obstacle_to_onnx() -> str | None:
 
 
 def describe(run: RunSpec, dataset: Dataset | PhotoDataset | None) -> dict[str, str]:
-    """The run, and what its net takes and gives, in words and JSON; the classes' names too if the data are given."""
+    """The run and its net's inputs and outputs, in words and JSON; the classes' names too, if the data are given."""
     photos, variant = run.protocol.photos, run.variant
     side = photos.crop if photos else classification(run).side(run.variant.dataset)
     kind = photos.mean if photos else "pixel"
@@ -127,9 +127,9 @@ def describe(run: RunSpec, dataset: Dataset | PhotoDataset | None) -> dict[str, 
 
 
 def as_safetensors(net: ResNet, run: RunSpec, dataset: Dataset | PhotoDataset | None) -> bytes:
-    """All tensors of the net under their own names; what they are stands in the metadata.
+    """All tensors of the net under their own names; the metadata describes them.
 
-    The mean is metadata too, where the data are given: as a tensor among the weights, no strict loader would take it.
+    The mean is metadata too, if the data are given: no strict loader would accept it as a tensor among the weights.
     """
     metadata = {"format": "pt", **describe(run, dataset)}
     if dataset:
@@ -172,7 +172,7 @@ def as_onnx(net: ResNet, run: RunSpec, dataset: Dataset | PhotoDataset) -> bytes
     side = photos.crop if photos else classification(run).side(run.variant.dataset)
     program = torch.onnx.export(
         _FromPixels(net, training_mean(run, dataset)).eval(),
-        (torch.zeros(2, 3, side, side),),  # of one image alone the exporter would make a constant
+        (torch.zeros(2, 3, side, side),),  # the exporter would treat a batch of one as a constant
         dynamo=True,
         verbose=False,
         input_names=["images"],

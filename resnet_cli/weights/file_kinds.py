@@ -1,4 +1,4 @@
-"""Kinds of files that hold no weights that this program reads, recognised by how they begin. Imports no torch."""
+"""Kinds of files without weights that this program reads, recognised by their first bytes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import io
     from pathlib import PurePath
 
-HEAD = 512  # bytes that tell
+HEAD = 512  # bytes that show a file's kind
 
 # How files begin, and what they are.
 BEGINNINGS = {
@@ -35,7 +35,7 @@ BEGINNINGS = {
     b"%PDF": "a PDF document, not weights",
     b"{": "JSON, not weights; a *.index.json only lists the files that hold them",
 }
-# What stands in a zip archive, by the end of a name in it, and what the archive is.
+# Ends of names in a zip archive, and what such an archive is.
 IN_ARCHIVES = {
     "/constants.pkl": "a TorchScript archive, a program with its weights",  # it has a data.pkl too
     "/data.pkl": None,  # torch.save's own
@@ -45,7 +45,7 @@ IN_ARCHIVES = {
     "model.weights.h5": "a Keras model; only PyTorch's weights are read",
     ".npy": "an archive of NumPy arrays (npz), not a state dict",
 }
-INSIDE = (  # marks that do not stand first
+INSIDE = (  # marks that are not at the beginning
     (4, b"TFL3", "a TensorFlow Lite model; only PyTorch's weights are read"),
     (257, b"ustar", "a tar archive; unpack it and give the file in it"),
 )
@@ -65,9 +65,9 @@ def foreign_kind(path: PurePath, head: bytes, names: list[str] | None) -> str | 
     """What a file is, in words, and what to do; None if it may be weights.
 
     Args:
-        path: Its name, which tells of formats without a mark.
+        path: Its name, which shows formats without a mark.
         head: Its first `HEAD` bytes.
-        names: What a zip archive holds; None if it is none.
+        names: Names of what a zip archive holds; None if the file is not one.
     """
     if head[8:9] == b"{" or names is not None:  # safetensors, whose first bytes, a length, may be any
         return None if names is None else _archive(names)
@@ -84,7 +84,7 @@ def foreign_kind(path: PurePath, head: bytes, names: list[str] | None) -> str | 
 
 
 def names_in_archive(content: io.BufferedIOBase) -> list[str] | None:
-    """The names of what a zip archive holds; None if it is no whole one."""
+    """The names of what a zip archive holds; None if it is not a complete one."""
     try:
         with zipfile.ZipFile(content) as archive:
             return archive.namelist()

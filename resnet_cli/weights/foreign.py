@@ -36,17 +36,17 @@ FITS = 0.75  # times the error, or less: a convention that is right gains far mo
 
 
 def foreign_net(net: Net, task: Classification, classes: int, convention: Convention) -> ResNet:
-    """The net under a convention, not trained."""
+    """The untrained net under a convention."""
     return task.make(net, 0, classes, stride_3x3=convention.stride_3x3, zeros=convention.zeros)
 
 
 def is_suspicious(top1_error: float, classes: int) -> bool:
-    """Whether an error in percent is so near chance's that hardly any trained net has it."""
+    """Whether an error in percent is so close to chance that hardly any trained net has it."""
     return top1_error > SUSPICIOUS * 100 * (1 - 1 / classes)
 
 
 def by_number(classes: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The classes in the order of their numbers; None unless all names are whole numbers, and in text's order not."""
+    """The classes in the order of their numbers; None if not all names are numbers, or text's order is the same."""
     if not all(name.isascii() and name.isdecimal() for name in classes):
         return None
     ordered = tuple(sorted(classes, key=lambda name: (int(name), name)))
@@ -72,18 +72,18 @@ def better_convention(
     logits: Tensor,
     test: Callable[[ResNet, Dataset | PhotoDataset], Evaluation],
 ) -> str:
-    """What gives fewer errors than the convention that was asked for, tried on a thousand images; in one line.
+    """A convention with a lower error than the one that was asked for, tried on a thousand images; in one line.
 
     Args:
         state: The weights, which fit the net.
-        net: What they are of.
-        task: Whose net it is.
-        data: With the pixels that were asked for.
-        asked: The convention, as it was given.
+        net: The net that the weights are for.
+        task: The net's task.
+        data: The data, with the pixels that were asked for.
+        asked: The name of the convention that was asked for, and the convention.
         logits: What the net answered, (N, classes).
         test: Tests a net on part of the data.
     """
-    step = -(-len(data.test_labels) // TRIED_IMAGES)  # all classes have their part of them
+    step = -(-len(data.test_labels) // TRIED_IMAGES)  # every class has its share of them
     part = _every(data, step)
     labels = part.test_labels.cpu().numpy()
     orders = {"": labels, **_other_order(data.classes, labels)}
@@ -94,18 +94,18 @@ def better_convention(
         match(state, built)
         found = test(built.to(part.test_labels.device), replace(part, constants=convention.constants)).logits
         tried += [(*_loss_and_error(found, its), options + order) for order, its in orders.items()]
-    _, error, options = min(tried)  # by the loss: a thousand images tell errors of 8% and 9% apart by chance only
+    _, error, options = min(tried)  # by the loss: a thousand images are too few to tell errors of 8% and 9% apart
     where = f"on {len(labels):,} of the images"
     if error < FITS * tried[0][1]:
-        return f"the error is near chance's; {options} fits better: {error:.2f}% {where}"
+        return f"the error is close to chance; {options} fits better: {error:.2f}% {where}"
     return (
-        f"the error is near chance's, and so under each of {len(others)} other conventions, {where}: other pixels "
-        "(--mean, --std), other classes or another order of them, or weights that were hardly trained"
+        f"the error is close to chance, also under each of {len(others)} other conventions, {where}; possible causes: "
+        "other pixels (--mean, --std), other classes or another order of them, or weights that were hardly trained"
     )
 
 
 def _other_order(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The labels if classes that are numbers stood in the other order, by the option that asks for it."""
+    """The labels if numbered classes were in the other order, by the option that asks for it."""
     numbers, text = by_number(classes), tuple(sorted(classes))
     if numbers is None:
         return {}
@@ -116,9 +116,9 @@ def _other_order(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, np.n
 def _candidates(
     net: Net, task: Classification, asked: tuple[ConventionName, Convention], *, photographs: bool
 ) -> Iterator[tuple[str, Convention]]:
-    """Every other convention that gives this net another answer, with the options that ask for it; named ones first.
+    """Every other convention that changes this net's answers, with the options that ask for it; named ones first.
 
-    Of photographs the training mean is not tried: to make it may take an hour.
+    For photographs, the training mean is not tried: computing it may take an hour.
     """
 
     def answer_of(convention: Convention) -> tuple[object, ...]:
@@ -137,7 +137,7 @@ def _candidates(
             seen.add(answer_of(other))
             bare = (
                 f"{net.full_name} " if convention.option_b and net.shortcut == "A" else ""
-            )  # a bare name means B there
+            )  # a name without an option means B there
             yield f"{bare}--convention {name}" + (f" {in_options(constants)}" if constants else ""), other
 
 
@@ -148,7 +148,7 @@ def in_options(constants: Constants) -> str:
 
 
 def _every(data: Dataset | PhotoDataset, step: int) -> Dataset | PhotoDataset:
-    """The dataset with each so manieth of its test images only."""
+    """The dataset with only every `step`-th of its test images."""
     if isinstance(data, PhotoDataset):
         test = Photographs(data.test.files[::step], data.test.labels[::step], data.test.root)
         return replace(data, test=test, known_statistics=None if data.constants else data.statistics)

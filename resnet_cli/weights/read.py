@@ -35,10 +35,10 @@ TENSORS = {
 
 
 def torchvision_weights(net: Net) -> dict[str, Tensor]:
-    """The weights that torchvision gives out for an ImageNet net, IMAGENET1K_V1; see `torchvision_file`.
+    """The weights that torchvision publishes for an ImageNet net, IMAGENET1K_V1; see `torchvision_file`.
 
     Raises:
-        BadInputError: torchvision has none for this net, or they cannot be had.
+        BadInputError: torchvision has none for this net, or they cannot be downloaded.
     """
     from torchvision.models import get_weight  # type: ignore[import-untyped]
 
@@ -48,13 +48,13 @@ def torchvision_weights(net: Net) -> dict[str, Tensor]:
 
 
 def torchvision_file(url: str) -> Path:
-    """A file of weights that torchvision gives out: its cache's, else downloaded; checked.
+    """A file of weights that torchvision publishes, from its cache, else downloaded; its checksum is verified.
 
-    Its own loader would say on standard output that it downloads, believe its cache unseen, and follow a redirection to
-    http. So torch.hub only fetches the file, through an opener for the whole process: downloads over HTTPS only.
+    torchvision's own loader would print to standard output, trust its cache unchecked, and follow a redirection to
+    http. So torch.hub only fetches the file, through an opener for the whole process that uses HTTPS only.
 
     Raises:
-        BadInputError: It cannot be had.
+        BadInputError: It cannot be downloaded.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     expected = path.stem.rpartition("-")[2]  # resnet18-f37072fd.pth: the first digits of its SHA-256
@@ -66,11 +66,11 @@ def torchvision_file(url: str) -> Path:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except Exception as error:  # a network and a disk can raise nearly anything
         raise BadInputError(
-            f"--weights torchvision: {one_line(error)}; put {url} whole into {path.parent}, or give --weights FILE"
+            f"--weights torchvision: {one_line(error)}; download {url} into {path.parent}, or give --weights FILE"
         ) from error
     if not found.startswith(expected):
         raise BadInputError(
-            f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 {found}, want {expected}...); "
+            f"--weights torchvision: {path}: not what torchvision publishes (SHA-256 {found}, want {expected}...); "
             "delete it, and it is downloaded again"
         )
     return path
@@ -79,8 +79,8 @@ def torchvision_file(url: str) -> Path:
 def match(state: Mapping[str, Tensor], net: ResNet, source: object = "weights") -> str:
     """Loads weights into a net: by name if all names are ours, else by the order in which layers are written down.
 
-    By order, convolutions, batch normalisations and linear layers are each counted for themselves, with a block's
-    projection after its other layers, as in torchvision, or before them; all shapes must fit.
+    By order, convolutions, batch normalisations and linear layers are counted separately, with a block's projection
+    after its other layers, as in torchvision, or before them; all shapes must fit.
 
     Args:
         state: The tensors by name; `num_batches_tracked` may be missing.
@@ -144,7 +144,7 @@ def _by_order(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[d
         try:
             _check_shapes(names, found, own)
         except BadInputError as error:
-            problem = problem or error  # the first order is the commoner one
+            problem = problem or error  # the first order is the more common one
         else:
             return names, _order_in_words(pairs, place)
     raise problem  # type: ignore[misc]  # set: no order fitted
@@ -171,7 +171,7 @@ def _layers(state: Mapping[str, Tensor]) -> dict[str, str]:
     for layer, its in tensors.items():
         kind = KINDS.get(its["weight"].ndim) if layer and "weight" in its else None
         if kind is None:
-            raise BadInputError(f"{layer or 'the file'} has {', '.join(its)}; no layer of these nets has")
+            raise BadInputError(f"{layer or 'the file'} has {', '.join(its)}, which no layer of these nets has")
         odd = sorted(TENSORS[kind] ^ its.keys())
         if odd:
             raise BadInputError(f"{layer}, a {kind}, {'has' if odd[0] in its else 'lacks'} {odd[0]}")
@@ -204,7 +204,7 @@ def _check_shapes(names: Mapping[str, str], found: Mapping[str, Tensor], own: Ma
 
 
 def _hint(convolutions: int, own: Mapping[str, Tensor]) -> str:
-    """What a number of convolutions other than the net's may come from."""
+    """A hint why the number of convolutions is not the net's."""
     blocks = {tuple(name.split(".")[:2]) for name in own if name.startswith("layer")}
     stages = len({stage for stage, _ in blocks})
     plain = sum(tensor.ndim == 4 and ".downsample." not in name for name, tensor in own.items())  # noqa: PLR2004

@@ -47,7 +47,7 @@ def given_net(run: RunSpec, path: Path) -> nn.Module:
     """The net that a run is given to start from, on the CPU.
 
     Raises:
-        BadInputError: The file is none of weights, or they are of another net.
+        BadInputError: The file does not hold weights, or holds another net's.
     """
     state = read_weights(path)
     try:
@@ -87,12 +87,12 @@ def score_run(
 
 
 def write_result(path: Path, content: bytes) -> None:
-    """Writes a file that was made of a finished run into its folder, and its checksum."""
+    """Writes a file that was made from a finished run into its folder, and its checksum."""
     run_folder.replace_file(path, content)
     run_folder.add_sum(path, content)
 
 
 def scores_content(logits: Tensor, labels: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """A file of scores as bytes, and the scores (N, C) that it holds, as exact as it holds them: float16."""
-    scores = as_float16(logits)  # what is not a number at all stays so, and is wrong
+    """A file of scores as bytes, and the scores (N, C) that it holds, rounded to its float16."""
+    scores = as_float16(logits)  # NaN stays NaN, and counts as wrong
     return run_folder.packed_arrays({"scores": scores, "labels": labels}), scores

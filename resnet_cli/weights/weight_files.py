@@ -1,4 +1,4 @@
-"""Files of weights, ours or others': the state dict in what they hold. Executes nothing in them."""
+"""Files of weights, ours or others': finds the state dict in them. Executes nothing in them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 COUNTER = "num_batches_tracked"  # BN's, optional: testing does not use it
 AVERAGES = "n_averaged"  # of torch.optim.swa_utils.AveragedModel: how many weights were averaged
 
-# The net's state dict is saved alone by this, in a Python that has what the file names.
+# This saves the net's state dict alone, in a Python that has the classes that the file names.
 CONVERSION = (
     'import torch; c = torch.load({source}, "cpu", weights_only=False); '
     'c = next((c[k] for k in ("state_dict", "model_state_dict", "model", "net") if isinstance(c, dict) and k in c), c);'
@@ -43,14 +43,14 @@ CONVERSION = (
 
 
 def _empty_dict(*_: object) -> dict[Any, Any]:
-    """In place of a defaultdict, whose factory nobody needs."""
+    """Replaces a defaultdict, whose factory is not needed."""
     return {}
 
 
 def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What may stand beside tensors, under the names that it has in files: plain values, none of which runs code.
+    """Types allowed beside tensors, under their names in files: plain values, none of which runs code.
 
-    Paths come as pure ones, which reach no disk and exist on every system. NumPy's arrays of objects are left out.
+    Paths become pure paths, which access no disk and exist on every system. NumPy's arrays of objects are left out.
     """
     multiarray = np._core.multiarray  # type: ignore[attr-defined]  # noqa: SLF001  where files name it
     kinds = "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Complex64 Complex128 Str"
@@ -82,13 +82,13 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
 def read_copy(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Reads a safetensors file, a file of torch.save's, or the final weights in a run's folder, onto the CPU.
 
-    Of a checkpoint the state dict is taken, under `state_dict`, `model` or `net`; what stands beside it, an epoch or an
-    optimiser, is no weight. Of raw weights and an average of them, the raw ones. A prefix that all names share
-    (`module.`) goes.
+    From a checkpoint, the state dict is taken, under `state_dict`, `model` or `net`; an epoch or an optimiser beside it
+    is ignored. Of raw weights and an average of them, the raw ones are taken. A prefix that all names share
+    (`module.`) is removed.
 
     Args:
         path: The file or the folder.
-        key: Which state dict, where a file holds several; with dots where one holds another.
+        key: Which state dict to take if a file holds several; dots separate nested names.
 
     Returns:
         The tensors by name, in the file's order; and which copy was taken, in words, if there was a choice.
@@ -155,7 +155,7 @@ def _read_torch(path: Path, head: bytes) -> Any:
         if forbidden:
             line = CONVERSION.format(source=json.dumps(str(path)), target=json.dumps(f"{path}.weights.pth"))
             raise BadInputError(
-                f"{path}: holds {forbidden[1]}, which is no tensor and could run code, so it was not loaded; if you "
+                f"{path}: holds {forbidden[1]}, which is not a tensor and could run code, so it was not loaded; if you "
                 f"trust it, this saves its state dict alone: python -c {shlex.quote(line)}"
             ) from error
         if is_plain_pickle(head):
@@ -176,7 +176,7 @@ def _choose(content: Any, path: Path, key: str | None) -> tuple[Any, str]:
     known = {name: each for name, each in raw.items() if not set(name.split(".")) - set(WRAPPERS)}
     candidates = known or raw
     if len(candidates) > 1:
-        raise BadInputError(f"{path}: holds {' and '.join(candidates)}; say by --key which one")
+        raise BadInputError(f"{path}: holds {' and '.join(candidates)}; choose one with --key")
     if not candidates:
         return content, ""
     ((taken, state),) = candidates.items()
@@ -187,7 +187,7 @@ def _choose(content: Any, path: Path, key: str | None) -> tuple[Any, str]:
 
 
 def _copies(content: Any, depth: int, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """The state dicts in what a file holds, by the names that lead to each, with dots between; optimisers are none."""
+    """The state dicts in a file's content, by their nested names joined by dots; optimisers do not count."""
     if not isinstance(content, Mapping) or depth == DEEPEST_WRAPPING:
         return {}
     if id(content) in known:
@@ -234,7 +234,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not plain or not _is_of_its_kind(name, value):
             raise BadInputError(f"{path}: {name} is not a tensor of floating-point numbers; save net.state_dict()")
         if value.nbytes > value.untyped_storage().nbytes():  # a few numbers that stand for terabytes
-            raise BadInputError(f"{path}: {name} says that it is {tuple(value.shape)}, but has not so many numbers")
+            raise BadInputError(f"{path}: {name} claims the shape {tuple(value.shape)}, but has fewer numbers")
     return state
 
 

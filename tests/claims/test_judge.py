@@ -210,7 +210,7 @@ def test_reasons_say_what_to_do(store: Store, add_run: AddRun) -> None:
     none = judge(summarize(store, experiment(LESS), Variant()))[0]
 
     assert (
-        "5 runs decide (--seeds 5); resnet-32 has 1, resnet-20 has 3, resnet-44 has 2; not compared by image: "
+        "5 runs per net decide (--seeds 5); resnet-32 has 1, resnet-20 has 3, resnet-44 has 2; not compared by image: "
         "resnet-32 s0, resnet-20 s0 saved no labelled answers; resnet-44 s0, resnet-32 s0 saved no labelled answers"
     ) == few.reason
     assert "no finished run of resnet-20, plain-20" == none.reason
@@ -224,7 +224,7 @@ def test_judgements_are_json(store: Store, add_run: AddRun) -> None:
         "claim": "20 is below 9",
         "metric": "test_error",
         "verdict": "too few runs",
-        "reason": "5 runs decide (--seeds 5); resnet-20 has 1",
+        "reason": "5 runs per net decide (--seeds 5); resnet-20 has 1",
         "p": None,
         "corrected_p": None,
         "comparisons": [
@@ -280,7 +280,8 @@ def test_claims_are_corrected_together(store: Store, add_run: AddRun) -> None:
     assert ["too few runs", "reproduced", "too few runs", "not reproduced"] == [each.verdict for each in together]
     assert pytest.approx([3 * p[0], 4 * p[1], 3 * p[0], p[3]]) == [each.corrected_p for each in together]
     assert (
-        "5 runs decide (--seeds 5); resnet-20 has 2, plain-20 has 2; p = 0.027, corrected 0.082" == together[0].reason
+        "5 runs per net decide (--seeds 5); resnet-20 has 2, plain-20 has 2; p = 0.027, corrected 0.082"
+        == together[0].reason
     )
 
 

@@ -168,7 +168,7 @@ def test_sign_test_in_words() -> None:
     found = SignTest("resnet-56 s0", "plain-56 s0", 10_000, 1412, 350, 0.0123)
 
     assert (
-        "on 10,000 images: 1,412 that only resnet-56 s0 gets right, 350 only plain-56 s0: sign test, p = 0.012"
+        "on 10,000 images: resnet-56 s0 alone is right on 1,412, plain-56 s0 alone on 350: sign test, p = 0.012"
     ) == str(found)
 
 

@@ -57,7 +57,7 @@ def test_the_table_names_its_figures(capsys: pytest.CaptureFixture[str], monkeyp
 
     assert 0 == code
     assert ["resnet-20", "plain-20"] == [line.split()[0] for line in out.splitlines() if "100 (" in line]
-    assert "ms: the plain step, bf16" in out
+    assert "ms: the plain step in bf16" in out
     assert "table6" in out
 
 
@@ -99,7 +99,7 @@ def test_times_are_noted_where_precision_is_a_choice(
     capsys.readouterr()
     assert 0 == _exit_code([*command[:-1], str(tmp_path / "file" / "results")])
     said = capsys.readouterr()
-    assert "speeds: cannot be written: Not a directory; the times are not noted" in said.err
+    assert "speeds: cannot be written: Not a directory; the times are not saved" in said.err
     assert "table6" in said.out
 
 

@@ -59,9 +59,9 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "device cpu cpu, cu\\x1bda" in lines
     assert "schedule 0.01 of the paper's; CIFAR-10; fp32" == lines[3]
     text = " ".join(lines)
-    assert "* excludes 0: 1 of 1; were there no difference anywhere, 0.05 would by chance." in text
-    assert "Logs, plain-20: others from update 640 on (seed 0, 1)." in text
-    assert "Logs, resnet-20: others from update 640 on (seed 0)." in text
+    assert "* excludes 0: 1 of 1; if there were no difference anywhere, 0.05 would do so by chance." in text
+    assert "Logs, plain-20: different from update 640 on (seed 0, 1)." in text
+    assert "Logs, resnet-20: different from update 640 on (seed 0)." in text
     assert "Only A has: plain-8 (schedule 0.02 of the paper's; CIFAR-10; fp32; n = 1)." in text
     assert "Only B" not in text
 
@@ -120,7 +120,7 @@ def test_a_store_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing differs, and it is said so."""
     assert 0 == _exit_code(["compare", "results", "results"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "Logs, plain-20: the same bits (seed 0, 1)." in out
+    assert "Logs, plain-20: identical (seed 0, 1)." in out
     assert "The environments of these runs do not differ." in out
     assert "No interval where both have the same errors, seed by seed" in out
     assert "excludes 0" not in out
@@ -129,7 +129,7 @@ def test_a_store_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["results", "nowhere"], "nowhere: no results folder; it has no runs/"),
+        (["results", "nowhere"], "nowhere: not a results folder: it has no runs/"),
         (["results", "other", "fig9"], "unknown experiment 'fig9'"),
         (["results", "other", "--depths", "8,14"], "--depths: needs the name of an EXPERIMENT"),
         (["results", "other", "table2"], "results: has no finished run to compare"),

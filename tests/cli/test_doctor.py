@@ -70,7 +70,7 @@ def test_every_obstacle_is_told(
     assert 2 == code
     assert err.startswith("error: data/cifar-10-batches-py/data_batch_1: No such file or directory; ")
     assert "; data/imagenet/" in err.replace(str(tmp_path) + "/", "")
-    assert "bytes free, 1,000,000,000,000,000,000 wanted\n" in err
+    assert "bytes free, 1,000,000,000,000,000,000 needed\n" in err
     assert 1 == len(err.splitlines())
 
 
@@ -252,7 +252,7 @@ def test_an_old_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     code, out, err = ask(capsys)
 
     assert 2 == code
-    assert "error: torch 2.9.1: too old, 2.10 or later is wanted; install the pair in constraints.txt: " in err
+    assert "error: torch 2.9.1: too old, 2.10 or later is needed; install the pair in constraints.txt: " in err
     assert "GB free" in out
 
 
@@ -326,7 +326,9 @@ def test_folders_that_no_table_counts(
     assert 0 == _exit_code(["table", "table6", "--schedule", "0.01", "--results-dir", str(store.root)])
     table = capsys.readouterr().out
     assert f" {left} " in next(line for line in table.splitlines() if "269,722" in line)
-    assert "Left out, for these folders were renamed, copied or damaged ('resnet doctor' says what to do): " in table
+    assert (
+        "Left out, because these folders were renamed, copied or damaged ('resnet doctor' says what to do): " in table
+    )
     assert 0 == _exit_code(["status", "--results-dir", str(store.root)])
     assert "Folders among the runs that are in no table: 1. " in capsys.readouterr().out
 

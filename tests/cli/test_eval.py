@@ -105,7 +105,7 @@ def test_a_run_of_ours(own_run: Callable[..., tuple[RunSpec, Path]], capsys: pyt
         "convention": "paper (the paper's: option A's zero channels last, the training mean subtracted)",
         "data": "embedded synthetic set, not CIFAR-10",
         "test": "1-crop, fp32",
-        "paper": "top-1 8.75 (Table 6); NOT COMPARABLE: other data, or trained otherwise",
+        "paper": "top-1 8.75 (Table 6); NOT COMPARABLE: other data, or trained differently",
     } == {label: text for label, text in lines.items() if "error" not in label}
     assert lines["top-1 error"].startswith(f"{evaluation.top1_error:.2f}%  (n = 64 images; 95%: ")
     assert lines["top-5 error"].startswith(f"{evaluation.top5_error:.2f}%  (n = 64 images; 95%: ")
@@ -143,7 +143,7 @@ def test_given_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "option A's zero channels half on each side, mean 0.4 0.5 0.6, std 0.1 0.2 0.3)" in str(got["convention"])
     assert "by name; model_ema of it" == got["matched"]
     assert (wanted.top1_error, wanted.top5_error) == (got["top1_error"], got["top5_error"])
-    assert str(got["hint"]).startswith("the error is near chance's")
+    assert str(got["hint"]).startswith("the error is close to chance")
 
 
 @pytest.fixture
@@ -177,9 +177,7 @@ def test_classes_named_by_numbers(numbered: Path, capsys: pytest.CaptureFixture[
     got = answer(capsys, *command, "r18.pt")
 
     assert 0 == got["top1_error"]
-    assert got["classes"] == (
-        "folders named by numbers, in the order of their numbers; --class-order text takes that of text"
-    )
+    assert got["classes"] == ("folders named by numbers, sorted by number; --class-order text sorts them as text")
     assert "hint" not in got
     text = answer(capsys, *command, "r18.pt", "--class-order", "text")
     assert 80 < float(str(text["top1_error"]))
@@ -400,7 +398,7 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
         ("resnet-20 --weights w.pt --convention torchvision", "resnet-20: ImageNet's nets have 18, 34"),
         (
             "resnet-20 --weights w.pt --dataset cifar10 --convention torchvision",
-            "--convention torchvision: of weights for ImageNet only; add --dataset imagenet",
+            "--convention torchvision: only for weights for ImageNet; add --dataset imagenet",
         ),
         ("resnet-20 --weights w.pt --mean 0.5,0.5,0.5", "--mean: needs --std"),
         ("resnet-20 --weights w.pt --std 0.5,0.5,0.5", "--std: needs --mean"),
@@ -408,13 +406,19 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
         ("resnet-20 --weights w.pt --mean 0,0,x --std 1,1,1", "--mean '0,0,x': write three numbers with commas"),
         ("resnet-20 --weights w.pt --mean 0,0,0 --std 1,nan,1", "--std '1,nan,1': write three numbers with commas"),
         ("resnet-20 --weights w.pt --mean 0,0,0 --std 1,0,1", "--std 1,0,1: must be above 0"),
-        ("resnet-20 --weights w.pt --mean 125,123,114 --std 63,62,67", "--mean, --std: of pixels on the scale 0 to 1"),
+        ("resnet-20 --weights w.pt --mean 125,123,114 --std 63,62,67", "--mean, --std: for pixels on the scale 0 to 1"),
         ("resnet-20 --weights r20.pt --key model_ema", "r20.pt: --key model_ema: there is one state dict only"),
-        ("resnet-20 --weights w.pt --crops 10", "--crops 10: of ImageNet's nets; CIFAR-10's are tested on the single"),
-        ("resnet-20 --weights w.pt --scales 224", "--scales: of ImageNet's nets; CIFAR-10's are tested on the single"),
+        (
+            "resnet-20 --weights w.pt --crops 10",
+            "--crops 10: only for ImageNet's nets; CIFAR-10's are tested on the single",
+        ),
+        (
+            "resnet-20 --weights w.pt --scales 224",
+            "--scales: only for ImageNet's nets; CIFAR-10's are tested on the single",
+        ),
         (
             "resnet-18 --weights w.pt --crops 10 --scales 224",
-            "--scales: is another test than --crops; leave one of them out",
+            "--scales: a different test from --crops; leave one of them out",
         ),
         ("resnet-18 --weights w.pt --scales 224,x", "--scales '224,x': write whole numbers with commas"),
         ("resnet-18 --weights w.pt --scales 200,256", "--scales 200: no side may be below the crop, 224"),
@@ -422,7 +426,7 @@ def test_what_the_depth_leaves_open(net: str, extra: dict[str, str], dataset: st
         ("resnet-18 --weights w.pt --scales=", "--scales '': write whole numbers with commas"),
         (
             "resnet-18 --weights w.pt --dataset cifar10 --dataset-root .",
-            "--dataset-root: a folder of classes in ImageNet's place; leave out --dataset cifar10",
+            "--dataset-root: a folder of classes replaces ImageNet; leave out --dataset cifar10",
         ),
         ("resnet-20 --weights r20.pt", "data/cifar-10-batches-py/"),
         ("resnet-20 --weights w.pt --device cpu --precision tf32", "--precision tf32: a CUDA device has it"),
@@ -478,9 +482,7 @@ def test_a_run_on_a_folder(own_run: Callable[..., tuple[RunSpec, Path]], capsys:
     _, folder = own_run("resnet-18", Variant(dataset="folder", source="pets-01234567"))
 
     assert 2 == _exit_code(["eval", "resnet-18", "--weights", str(folder)])
-    assert (
-        "error: --dataset-root: say where the run's data are, the folder of pets-01234567\n" == capsys.readouterr().err
-    )
+    assert "error: --dataset-root: give the folder of the run's data, pets-01234567\n" == capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_test(

@@ -244,13 +244,13 @@ def _theirs(outputs: int) -> dict[str, Tensor]:
         ([NAME, "--crops", "10"], "--crops: is for nets that classify images"),
         ([NAME, "--bn-statistics", "averaged"], "--bn-statistics: is for nets that classify images"),
         (["faster-rcnn-thin-plain-18"], "a run of faster-rcnn-thin-resnet-18, not of faster-rcnn-thin-plain-18"),
-        ([NAME, "--convention", "caffe"], "the run in FOLDER says what its weights assume"),
+        ([NAME, "--convention", "caffe"], "the run in FOLDER determines what its weights assume"),
         (
             [NAME, "--dataset", "drawn-scenes", "--convention", "torchvision"],
             "what its weights assume; leave it out",
         ),
-        ([NAME, "--dataset", "cifar10"], "is a detector, and this is no dataset for detection"),
-        ([NAME, "--dataset", "coco2017"], "instances_val2017.json: not there"),
+        ([NAME, "--dataset", "cifar10"], "not a dataset for detection, but"),
+        ([NAME, "--dataset", "coco2017"], "instances_val2017.json: missing"),
     ],
 )
 def test_wrong_options(folder: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,7 +262,7 @@ def test_wrong_options(folder: Path, words: list[str], told: str, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["faster-rcnn-resnet-50"], "--dataset: name the test set of faster-rcnn-resnet-50"),
+        (["faster-rcnn-resnet-50"], "--dataset: name the test set for faster-rcnn-resnet-50"),
         (
             ["faster-rcnn-resnet-50", "--dataset", "drawn-scenes"],
             "backbone.stem.conv1.weight is not in the file",
@@ -275,8 +275,8 @@ def test_wrong_options(folder: Path, words: list[str], told: str, capsys: pytest
             ["faster-rcnn-resnet-50", "--dataset", "drawn-scenes", "--convention", "fb"],
             "--convention fb: for a detector choose paper",
         ),
-        ([SMALL, "--dataset", "drawn-scenes", "--precision", "bf16"], "--precision bf16: torchvision computes"),
-        ([SMALL, "--dataset", "drawn-scenes", "--convention", "caffe"], "says itself what its weights assume"),
+        ([SMALL, "--dataset", "drawn-scenes", "--precision", "bf16"], "--precision bf16: too coarse for fasterrcnn_"),
+        ([SMALL, "--dataset", "drawn-scenes", "--convention", "caffe"], "determines what its weights assume"),
         (["resnet-20", "--dataset", "drawn-scenes"], "is not a detector"),
         (["resnet-20", "--convention", "caffe"], "--convention caffe: is for detectors"),
     ],

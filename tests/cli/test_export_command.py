@@ -105,7 +105,9 @@ def test_safetensors_without_the_data(store: Store, finished: Finished, capsys: 
     out, err = exported(capsys, run.run_id, "--to", "safetensors")
 
     assert f"{store.root / 'exports' / run.run_id}.safetensors\n" == out
-    assert err.startswith("without the training images' mean: data/cifar-10-batches-py/data_batch_1: No such file")
+    assert err.startswith(
+        "exported without the training images' mean: data/cifar-10-batches-py/data_batch_1: No such file"
+    )
     assert 1 == err.count("\n")
     assert 2 == _exit_code(["export", run.run_id, "--to", "safetensors", "--data-dir", "elsewhere"])
 
@@ -161,22 +163,22 @@ def test_onnx_without_its_packages(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing", "--to", "onnx"], "'nothing': neither a run's folder nor the name of one in "),
-        (["..", "--to", "onnx"], "'..': neither a run's folder nor the name of one in "),
-        (["", "--to", "onnx"], "'': neither a run's folder nor the name of one in "),
+        (["nothing", "--to", "onnx"], "'nothing': neither a run's folder nor the name of a run in "),
+        (["..", "--to", "onnx"], "'..': neither a run's folder nor the name of a run in "),
+        (["", "--to", "onnx"], "'': neither a run's folder nor the name of a run in "),
         (["RUN"], "Missing option '--to'"),
         (["RUN", "--to", "caffe"], "Invalid value for '--to'"),
         (["RUN", "--to", "torchvision"], "RUN: --to torchvision: torchvision has ImageNet's nets only"),
         (["RUN", "--to", "safetensors", "--output", "a-folder"], "a-folder: is a folder; name a file"),
         (["RUN", "--to", "safetensors", "--output", "results/runs/RUN/x"], "results/runs/RUN/x: in a run's own folder"),
-        (["RUN", "--to", "safetensors", "--dataset-root", "a-folder"], "--dataset-root: in place of ImageNet"),
+        (["RUN", "--to", "safetensors", "--dataset-root", "a-folder"], "--dataset-root: only for ImageNet"),
         (["UNFINISHED", "--to", "safetensors"], "results/runs/UNFINISHED: interrupted, 8 of 8 updates"),
         (["BARE", "--to", "safetensors"], "results/runs/BARE: has no weights.safetensors, as most published runs"),
         (
             ["DAMAGED", "--to", "safetensors"],
             "results/runs/DAMAGED/weights.safetensors: damaged: its SHA-256 is not in",
         ),
-        (["RENAMED", "--to", "safetensors"], "results/runs/RENAMED/spec.json: of RUN, not of this folder's run"),
+        (["RENAMED", "--to", "safetensors"], "results/runs/RENAMED/spec.json: describes RUN, not this folder's run"),
     ],
 )
 def test_bad_input_is_one_line(

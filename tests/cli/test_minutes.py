@@ -137,7 +137,7 @@ def test_a_second_call_finds_its_runs_again(
 
     assert [0, 0] == codes
     assert schedule_of(first.err) == schedule_of(second.err)
-    assert "as kept in results/minutes.json" in second.err
+    assert "as saved in results/minutes.json" in second.err
     assert [False] == pretended.calls
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "results/runs").rglob("*")}
     assert 1 == len(Store(tmp_path / "results").runs())
@@ -159,7 +159,7 @@ def test_a_damaged_file_of_choices_is_a_line_and_measured_anew(
     assert [0, 0] == codes
     assert "results/minutes.json: damaged: " in damaged.splitlines()[0]
     assert "measuring again" in damaged.splitlines()[0]
-    assert "as kept in" in capsys.readouterr().err
+    assert "as saved in" in capsys.readouterr().err
     assert [False] == pretended.calls
     assert ["plain-8"] == [each["only"] for each in json.loads(path.read_text())["choices"]]
 
@@ -178,8 +178,8 @@ def test_a_damaged_file_of_choices_is_a_line_and_measured_anew(
         (["run", "table1", "--estimate"], "--estimate: table1 trains no net"),
         (["run", "fig1", "--estimate", "--tiny"], "--estimate: contradicts --tiny"),
         (["run", "fig1", "--estimate", "--launcher", "slurm"], "--estimate: measures this machine"),
-        (["run", "table2", "--minutes", "5"], "table2 has ImageNet's; leave it out"),
-        (["run", "fig1", "--minutes", "5", "--device", "cpu"], "get CIFAR-10 by"),
+        (["run", "table2", "--minutes", "5"], "table2 uses ImageNet; leave it out"),
+        (["run", "fig1", "--minutes", "5", "--device", "cpu"], "get CIFAR-10 with"),
         (["run", "fig1", "--minutes", "5", "--only", "vgg*"], "--only 'vgg*': matches no net"),
     ],
 )

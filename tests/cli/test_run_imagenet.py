@@ -134,15 +134,15 @@ def test_a_photograph_cut_short_is_named(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["table2"], "ImageNet is not there; wanted are imagenet/train/<wnid>/*.JPEG"),
-        (["table2"], "without it there are --tiny, the embedded set, and --dataset-root DIR"),
+        (["table2"], "ImageNet is missing; needed are imagenet/train/<wnid>/*.JPEG"),
+        (["table2"], "without it, use --tiny (the embedded set) or --dataset-root DIR"),
         (["table2", "--dataset-root", "nowhere"], "nowhere: no such folder"),
         (["table2", "--dataset-root", "flowers", "--dataset", "synthetic-photos"], "leave one out"),
         (["table2", "--tiny", "--dataset-root", "flowers"], "--tiny: has a schedule and data of its own"),
         (["table2", "--dataset", "cifar10"], "table2 is about other nets; it takes imagenet or synthetic-photos"),
         (["table6", "--dataset-root", "flowers"], "table6 is on CIFAR-10"),
         (["table6", "--deviation", "channel-mean"], "a deviation from ImageNet's protocol"),
-        (["table2", "--deviation", "more-data"], "--deviation more-data: there are channel-mean, "),
+        (["table2", "--deviation", "more-data"], "--deviation more-data: choose from channel-mean, "),
         (["table2", "--split", "45k-5k"], "a split of CIFAR-10's training set"),
         (["table2", "--accumulate", "3"], "--accumulate 3: does not divide the batch of 256"),
         (["table2", "--only", "resnet-20"], "it has plain-18, resnet-18, plain-34, resnet-34"),

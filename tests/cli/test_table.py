@@ -124,7 +124,7 @@ def test_output_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: s
     ("arguments", "message"),
     [
         (["table", "table15"], "unknown experiment 'table15'"),
-        (["table", "table6", "--depths", "8"], "--depths: table6 sweeps no depth"),
+        (["table", "table6", "--depths", "8"], "--depths: table6 has no depth sweep"),
         (["table", "table6", "--tiny", "--schedule", "0.1"], "--tiny: has a schedule"),
         (["table", "table6", "--output", "/dev/null/x.md"], "/dev/null/x.md: cannot be written"),
     ],

@@ -120,7 +120,7 @@ def test_damaged_file(
 
     assert str(caught.value).startswith(f"{path}: {reason}")
     assert str(caught.value).endswith(
-        "; get the file again: a folder without it is another data set, on which every run begins at 0"
+        "; get the file again: a folder without it is another dataset, on which every run starts from the beginning"
     )
 
 

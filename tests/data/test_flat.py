@@ -156,7 +156,7 @@ def test_without_labels_it_is_said_how_to_sort(root: Path, tmp_path: Path) -> No
     line = message.rpartition("or sort them by FILE: ")[2].replace("FILE", shlex.quote(str(tmp_path / "labels.txt")))
 
     assert message.startswith(
-        f"{root}/val: no class folders, 6 images outside of one; say their classes by --val-labels"
+        f"{root}/val: no class folders, 6 images outside of one; give their classes by --val-labels"
     )
     for name in ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "meta.mat", f"{IMAGES[0]} CLASS"):
         assert name in message
@@ -194,9 +194,9 @@ def test_files_that_do_not_do(
         ({"meta.mat": b"no MATLAB file"}, "meta.mat: not the development kit's: "),
         (
             {"ILSVRC2012_validation_ground_truth.txt": b"1\n2\n"},
-            "has 2 lines, none of which is of ILSVRC2012_val",
+            "has 2 lines, but none for ILSVRC2012_val",
         ),
-        ({"ILSVRC2012_validation_ground_truth.txt": b"1\n" * 5 + b"9\n"}, "line 6: 9 is no synset of"),
+        ({"ILSVRC2012_validation_ground_truth.txt": b"1\n" * 5 + b"9\n"}, "line 6: 9 is not a synset of"),
         ({"ILSVRC2012_validation_ground_truth.txt": b"\xff\xfe1"}, "'utf-8' codec can't decode"),
     ],
 )
@@ -219,4 +219,4 @@ def test_labels_that_are_not_needed(root: Path, tmp_path: Path, monkeypatch: pyt
         (root / "val" / label).mkdir(exist_ok=True)
         (root / "val" / name).rename(root / "val" / label / name)
 
-    assert fault(root).startswith(f"{tmp_path / 'labels.txt'}: is not needed, for {root / 'val'} says its classes")
+    assert fault(root).startswith(f"{tmp_path / 'labels.txt'}: not needed: {root / 'val'} already has its classes")

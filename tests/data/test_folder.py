@@ -151,7 +151,7 @@ def test_source_of_a_long_name(tmp_path: Path, make_folder: MakeFolder) -> None:
         ([*NAMES, "train/c/1.jpg"], "/val/c: missing, but train/ has this class; add its validation images"),
         ([*NAMES[1:3], *NAMES[4:], "val/a/x.txt"], f"/val/a: no images ({', '.join(folder.EXTENSIONS)}); add some"),
         (["train/a/x", *NAMES[0:2], *NAMES[3:]], f"/train/a: no images ({', '.join(folder.EXTENSIONS)}); add some"),
-        (["train/a/1.jpg", "val/a/1.jpg"], "/train: one class only, a; classifying takes two"),
+        (["train/a/1.jpg", "val/a/1.jpg"], "/train: one class only, a; classification needs two"),
         (["train/a/1.jpg", "train/b/2.jpg", "val/1.txt"], f"/val: no class folders, 0 images outside of one; {LAYOUT}"),
         (["train/x", *NAMES[3:]], f"/train: no class folders, 0 images outside of one; {LAYOUT}"),
     ],
@@ -189,7 +189,7 @@ def test_tiny_imagenet(make_folder: MakeFolder) -> None:
     ("lines", "message"),
     [
         ([LINES[0], "val_1.JPEG n01"], "line 2: 'val_1.JPEG n01' is not in images/, or twice here"),
-        ([LINES[0], "val_1.JPEG\tn03\t0"], "line 2: 'n03' is no class of train/"),
+        ([LINES[0], "val_1.JPEG\tn03\t0"], "line 2: 'n03' is not a class of train/"),
         ([*LINES, LINES[1]], "line 4: 'val_1.JPEG' is not in images/, or twice here"),
         ([*LINES, "../../x.JPEG\tn01"], "line 4: '../../x.JPEG' is not in images/, or twice here"),
     ],
@@ -201,7 +201,7 @@ def test_wrong_annotations(make_folder: MakeFolder, lines: list[str], message: s
     path = root / "val/val_annotations.txt"
     path.write_text("\n".join(lines))
 
-    assert f"{path}: {message}; wanted is FILE, a tab, CLASS" == fault(root)
+    assert f"{path}: {message}; expected: FILE, a tab, CLASS" == fault(root)
 
 
 def test_missing_annotation(make_folder: MakeFolder) -> None:
@@ -218,9 +218,9 @@ def test_no_imagenet(tmp_path: Path) -> None:
     message = obstacle(Variant(dataset="imagenet"), tmp_path)
 
     assert message == (
-        f"{tmp_path}/imagenet: ImageNet is not there; wanted are imagenet/train/<wnid>/*.JPEG and "
+        f"{tmp_path}/imagenet: ImageNet is missing; needed are imagenet/train/<wnid>/*.JPEG and "
         "imagenet/val/<wnid>/*.JPEG in --data-dir, from https://image-net.org/download (ILSVRC2012, registration); "
-        "without it there are --tiny, the embedded set, and --dataset-root DIR, any folder of classes"
+        "without it, use --tiny (the embedded set) or --dataset-root DIR (any folder of classes)"
     )
     with pytest.raises(BadInputError, match=re.escape(message)):
         open_dataset(Variant(dataset="imagenet"), tmp_path)
@@ -233,7 +233,7 @@ def test_part_of_imagenet(make_folder: MakeFolder) -> None:
 
     assert obstacle(Variant(dataset="imagenet"), root.parent) == (
         f"{root.parent}/imagenet: 2 classes, 3 training and 2 validation images, but ImageNet has 1,000 "
-        "(n01440764 ...), 1,281,167 and 50,000; complete it, or take it for what it is by --dataset-root"
+        "(n01440764 ...), 1,281,167 and 50,000; complete it, or use it as a folder of classes with --dataset-root"
     )
 
 
@@ -280,7 +280,7 @@ def test_another_folder(make_folder: MakeFolder, tmp_path: Path) -> None:
         f"{root}: is {folder.source_of(root)}, not my-photos-00000000: another folder, or changed since; "
         "restore its images, or start new runs with the folder as it is"
     )
-    assert "my-photos-00000000: say by --dataset-root where this folder is" == obstacle(variant, tmp_path)
+    assert "my-photos-00000000: give this folder with --dataset-root" == obstacle(variant, tmp_path)
 
 
 def test_a_link_to_nothing(make_folder: MakeFolder) -> None:

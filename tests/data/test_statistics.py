@@ -206,7 +206,7 @@ def test_folder_that_cannot_be_written(dataset: PhotoDataset, tmp_path: Path) ->
     found = summarize(dataset, tmp_path / "statistics" / "own.npz", said.append)
 
     assert same(summarize(dataset, None), found)
-    assert [f"{tmp_path}/statistics/own.npz: File exists; the mean of the training images is not kept"] == said
+    assert [f"{tmp_path}/statistics/own.npz: File exists; the mean of the training images is not saved"] == said
 
 
 def test_progress(dataset: PhotoDataset) -> None:

@@ -68,7 +68,9 @@ def test_a_look_finds(root: Path, kind: str) -> None:
         verify.look_at(validation(root), 2, pytest.fail)
 
     assert str(caught.value).startswith(f"{root}: 1 of 8 photographs cannot be used: val/a/2.JPEG: ")
-    assert str(caught.value).endswith("a folder without them is another data set, on which every run begins at 0")
+    assert str(caught.value).endswith(
+        "a folder without them is another dataset, on which every run starts from the beginning"
+    )
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP"])
@@ -95,7 +97,7 @@ def test_a_long_look_reports(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     told: list[str] = []
     verify.look_at(validation(root), 1, told.append)
 
-    assert "looking at the validation photographs: 8 of 8" == told[-1]
+    assert "checking the validation photographs: 8 of 8" == told[-1]
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
@@ -213,4 +215,4 @@ def test_a_run_looks_before_its_first_update(
     assert 2 == code
     assert "bad input: " in err
     assert "1 of 8 photographs cannot be used: val/a/2.JPEG: " in err
-    assert "a folder without them is another data set, on which every run begins at 0" in err
+    assert "a folder without them is another dataset, on which every run starts from the beginning" in err

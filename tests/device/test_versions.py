@@ -182,5 +182,5 @@ def test_an_old_torch_is_not_trained_with(
     monkeypatch.setattr(torch, "__version__", "2.9.1")
     for command in (["run", "table6", "--tiny"], ["bench", "resnet-8"]):
         assert 2 == _exit_code(command)
-        assert capsys.readouterr().err.startswith("error: torch 2.9.1: too old, 2.10 or later is wanted; install ")
+        assert capsys.readouterr().err.startswith("error: torch 2.9.1: too old, 2.10 or later is needed; install ")
     assert [] == list(tmp_path.iterdir())

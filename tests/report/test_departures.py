@@ -27,7 +27,14 @@ from resnet_cli.report.departures import DEPARTURES, departures
         (Variant(dataset="folder", source="imagenette"), ["The classes of imagenette, not ImageNet"]),
         (
             Variant(dataset="imagenet", schedule=0.1, deviations=get_args(Deviation), precision="bf16"),
-            ["0.1 of", "The mean is", "The rate falls", "Training crops", "A bottleneck's stride", "The forward pass"],
+            [
+                "0.1 of",
+                "The mean is",
+                "The learning rate falls",
+                "Training crops",
+                "A bottleneck's stride",
+                "The forward pass",
+            ],
         ),
     ],
     ids=lambda value: value.label if isinstance(value, Variant) else "",

@@ -121,7 +121,7 @@ def test_tests_of_different_images_do_not_mix(store: Store, add_member: AddMembe
     with pytest.raises(BadInputError) as caught:
         together(store, photos)
 
-    assert str(caught.value).startswith(f"{path}: of other images than resnet-18-imagenet-")
+    assert str(caught.value).startswith(f"{path}: not of the same images as resnet-18-imagenet-")
 
 
 def test_its_row(store: Store, add_member: AddMember, photos: Variant) -> None:
@@ -144,7 +144,7 @@ def test_its_row_while_it_waits(store: Store, add_member: AddMember, photos: Var
 
     assert ("–", "0", "–") == tuple(table.parts[0].loc[0, ["ours top-1", "n", "ours − paper"]])  # noqa: RUF001
     assert (
-        "together: the probabilities of resnet-18, resnet-34, averaged. Waits for tested runs of resnet-34 (0 of 1)."
+        "together: the probabilities of resnet-18, resnet-34, averaged. Missing: tested runs of resnet-34 (0 of 1)."
     ) in table.notes
 
 
@@ -170,8 +170,8 @@ def test_in_words(store: Store, add_member: AddMember, photos: Variant) -> None:
 
     assert "validation error" == found.metric_in_words
     assert (
-        "2 nets together 10.00 (n=1) against resnet-34 s0 20.00 (n=1): difference -10.00; on 100 images: 10 that only "
-        "the ensemble gets right, 0 only the net: sign test, p = 0.00098"
+        "2 nets together 10.00 (n=1) against resnet-34 s0 20.00 (n=1): difference -10.00; on 100 images: the ensemble "
+        "alone is right on 10, the net alone on 0: sign test, p = 0.00098"
     ) == str(found.comparisons[0])
 
 
@@ -190,7 +190,7 @@ def test_a_worse_ensemble(store: Store, add_member: AddMember, photos: Variant) 
     comparison = judgement(store, photos).comparisons[0]
 
     assert "not reproduced" == comparison.verdict
-    assert "0 that only the ensemble gets right, 40 only the net" in str(comparison)
+    assert "the ensemble alone is right on 0, the net alone on 40" in str(comparison)
 
 
 def test_top5_is_judged_where_claimed(store: Store, add_member: AddMember, photos: Variant) -> None:
@@ -207,7 +207,7 @@ def test_missing_members_are_named(store: Store, add_member: AddMember, photos: 
     add_member("resnet-18", range(30))
     found = judgement(store, photos)
 
-    assert ("not run", "it waits for tested runs of resnet-34 (0 of 1)") == (found.verdict, found.reason)
+    assert ("not run", "missing: tested runs of resnet-34 (0 of 1)") == (found.verdict, found.reason)
 
 
 def test_a_smoke_run_decides_nothing(store: Store, add_run: AddRun, add_test: AddTest, photos: Variant) -> None:

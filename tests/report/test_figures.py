@@ -154,7 +154,7 @@ def test_band_over_seeds(store: Store, add_run: AddRun, short: Variant) -> None:
     assert [320.0, 640.0, 8.0, 60.0] == [*band.intervalx, *band.intervaly]
     assert 1 == len(figure.axes[1].collections)
     assert "n = 2 (plain-56 1)." in footnote(figure)
-    assert "the band from the lowest to the highest" in footnote(figure)
+    assert "the band is from the lowest to the highest run" in footnote(figure)
 
 
 def test_a_panel_without_data_is_left_out(store: Store, add_run: AddRun, short: Variant) -> None:
@@ -227,7 +227,7 @@ def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> N
     assert [50.0, 30.0, 20.0, 9.0] == right["resnet-56 test"].get_ydata().tolist()  # type: ignore[union-attr]
     assert (
         "Test error (bold): at each evaluation with averaged statistics of batch normalisation (plain-56, resnet-56: "
-        "with running ones). Mean over n runs" in footnote(figure)
+        "running statistics). Mean over n runs" in footnote(figure)
     )
 
 

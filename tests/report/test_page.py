@@ -77,7 +77,7 @@ def test_sections(page: str) -> None:
     assert "not run : Deeper residual nets have lower test error" in text
     assert "4 runs: torch 2.10.0, device cpu, commit 0123abc" in text
     assert "1 run: torch 2.10.0" in text
-    assert "0.01 of the schedule, the steps of the rate moved in proportion. Higher errors than the paper's." in text
+    assert "0.01 of the schedule; the steps of the learning rate move in proportion. Higher errors" in text
     assert "Where the paper leaves a choice" in text
     assert "the mean at other test sizes" not in text  # is about ImageNet
     assert "from runs of 2026-01-01 to 2026-01-02." in text
@@ -132,7 +132,7 @@ def test_commands(store: Store, add_run: AddRun, short: Variant) -> None:
     ] == commands["table6"][:3]
     add_run("resnet-56", [9.0], seed=2)
     one_more = make_section(store, summarize(store, load_experiment("depth", (20, 56)), short))
-    assert ("make resnet-56 again", f"resnet run depth --depths 20,56 {flags} --only resnet-56 --seeds 3") in (
+    assert ("repeat the runs of resnet-56", f"resnet run depth --depths 20,56 {flags} --only resnet-56 --seeds 3") in (
         one_more.commands
     )
 

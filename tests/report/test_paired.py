@@ -59,7 +59,7 @@ def test_single_runs_are_compared_by_image(store: Store, add_run: AddRun, add_pr
     comparison = found.comparisons[0]
 
     assert ("too few runs", None, None) == (found.verdict, found.p, found.corrected_p)
-    assert "5 runs decide (--seeds 5); resnet-20 has 1, plain-20 has 1" == found.reason
+    assert "5 runs per net decide (--seeds 5); resnet-20 has 1, plain-20 has 1" == found.reason
     assert comparison.by_image is not None
     assert (100, 26, 16) == (
         comparison.by_image.images,
@@ -68,8 +68,8 @@ def test_single_runs_are_compared_by_image(store: Store, add_run: AddRun, add_pr
     )
     assert pytest.approx(sum(math.comb(42, k) for k in range(26, 43)) / 2**42) == comparison.by_image.p
     assert (
-        "resnet-20 18.00 (n=1) against plain-20 28.00 (n=1): difference -10.00; these two nets, on 100 images: 26 that "
-        "only resnet-20 s0 gets right, 16 only plain-20 s0: sign test, p = 0.082"
+        "resnet-20 18.00 (n=1) against plain-20 28.00 (n=1): difference -10.00; for these two nets, on 100 images: "
+        "resnet-20 s0 alone is right on 26, plain-20 s0 alone on 16: sign test, p = 0.082"
     ) == str(comparison)
     assert below.comparisons[0].by_image is None
     json.dumps(found.as_json(), allow_nan=False)
@@ -138,8 +138,8 @@ def test_answers_that_were_not_saved(store: Store, add_run: AddRun, add_predicti
 
     assert found.comparisons[0].by_image is None
     assert (
-        "5 runs decide (--seeds 5); resnet-20 has 1, plain-20 has 1; not compared by image: resnet-20 s0, plain-20 s1 "
-        "saved no labelled answers"
+        "5 runs per net decide (--seeds 5); resnet-20 has 1, plain-20 has 1; not compared by image: resnet-20 s0, "
+        "plain-20 s1 saved no labelled answers"
     ) == found.reason
 
 

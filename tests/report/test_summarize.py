@@ -306,7 +306,7 @@ def test_what_no_run_writes(
     with pytest.raises(BadInputError) as caught:
         summarize(store, load_experiment("table6"), short)
 
-    assert str(caught.value).startswith(f"{path}: row {row + 1}: {column} {value:g}: no run writes that; ")
+    assert str(caught.value).startswith(f"{path}: row {row + 1}: {column} {value:g}: no run writes this; ")
 
 
 @pytest.mark.parametrize("loss", [float("inf"), float("nan"), 1e30])

@@ -43,17 +43,17 @@ VGG-19          19  143,667,240  19,632,062,464   19.6e9       +0.2%
 """
 
 NOTES = (
-    "multiply-adds: of one image's convolutions and fully connected layers, which the paper calls FLOPs.",
+    "multiply-adds: of the convolutions and fully connected layers, for one image; the paper's FLOPs.",
     (
-        "conv1 has stride 2; conv2_x opens with a 3x3 max pooling of stride 2, each later stage with a block of stride "
-        "2; average pooling and a fully connected layer follow. A plain net has the same layers."
+        "conv1 has stride 2; conv2_x begins with a 3x3 max pooling of stride 2, each later stage with a block of "
+        "stride 2; average pooling and a fully connected layer follow. A plain net has the same layers."
     ),
-    "Rounded to the paper's digits, the same: ResNet-18, ResNet-34, ResNet-101, ResNet-152, plain-34, VGG-19.",
-    "ResNet-50: 3.858e9 is the paper's 3.8e9 if it is cut off, not rounded.",
-    "VGG-16: without its fully connected layers 15.347e9, the paper's 15.3e9.",
+    "Equal to the paper's count, rounded as there: ResNet-18, ResNet-34, ResNet-101, ResNet-152, plain-34, VGG-19.",
+    "ResNet-50: 3.858e9 is the paper's 3.8e9 if it is truncated, not rounded.",
+    "VGG-16: 15.347e9 without its fully connected layers is the paper's 15.3e9.",
     (
-        "A bottleneck's stride is in its first 1x1; were it in its 3x3: ResNet-50 4.089e9, ResNet-101 7.801e9, "
-        "ResNet-152 11.514e9."
+        "A bottleneck's stride is in its first 1x1 convolution; with it in the 3x3: ResNet-50 4.089e9, ResNet-101 "
+        "7.801e9, ResNet-152 11.514e9."
     ),
 )
 

@@ -48,13 +48,13 @@ ResNet     1202  19,421,274              7.93       7.90  7.90   0.05  1   −0.
 
 ours: test error (%) after the last update, mean ± standard deviation over n
 runs.
-best: the lowest of all evaluations, chosen on the test set, so only shown
-beside it.
+best: the lowest of all evaluations, for comparison only: it is chosen on the
+test set.
 train: running training error (%) on augmented batches, mean over the last 64
 updates.
-paper: best run (mean ± standard deviation); the difference is to the mean where
+paper: best run (mean ± standard deviation); the difference is from the mean, if
 there is one.
-Runs without a result, in no number here: resnet-56 (1 diverged).
+Runs without a result, not counted here: resnet-56 (1 diverged).
 """
 
 MARKDOWN = """\
@@ -76,10 +76,10 @@ MARKDOWN = """\
 | ResNet   |     1202 | 19,421,274 |               7.93 |        7.90 |   7.90 |        0.05 |   1 |          −0.03 |
 
 - ours: test error (%) after the last update, mean ± standard deviation over n runs.
-- best: the lowest of all evaluations, chosen on the test set, so only shown beside it.
+- best: the lowest of all evaluations, for comparison only: it is chosen on the test set.
 - train: running training error (%) on augmented batches, mean over the last 64 updates.
-- paper: best run (mean ± standard deviation); the difference is to the mean where there is one.
-- Runs without a result, in no number here: resnet-56 (1 diverged).
+- paper: best run (mean ± standard deviation); the difference is from the mean, if there is one.
+- Runs without a result, not counted here: resnet-56 (1 diverged).
 """
 
 
@@ -105,8 +105,8 @@ ours: validation error (%) after the last update, mean ± standard deviation ove
 n runs.
 Tested on 10 crops: 224x224 at the corners and the centre, shorter side 256, and
 their mirrors; probabilities averaged (section 3.4).
-ours − paper: of the top-1 error.
-Runs without a result, in no number here: resnet-34-B (1 not tested).
+ours − paper: the difference in top-1 error.
+Runs without a result, not counted here: resnet-34-B (1 not tested).
 """
 
 
@@ -205,7 +205,7 @@ def test_only_top5(store: Store, photos: Variant) -> None:
     table = make_table(summarize(store, load_experiment("table5"), photos))
 
     assert ["method", "paper top-5", "ours top-1", "ours top-5", "n", "ours − paper"] == list(table.parts[0].columns)
-    assert "ours − paper: of the top-5 error." in table.notes
+    assert "ours − paper: the difference in top-5 error." in table.notes
     assert ["resnet-34-B", "resnet-34-C", "resnet-50", "resnet-101", "resnet-152"] == table.frame["label"].tolist()[6:]
 
 
@@ -449,6 +449,6 @@ def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> N
     assert first.startswith(
         "ours: test error (%) after the last update with averaged statistics of batch normalisation"
     )
-    assert "(resnet-32: with running ones)" in first
-    assert "running: the same with running statistics, of which the verdicts are." == second
+    assert "(resnet-32: running statistics)" in first
+    assert "running: the same with running statistics; the verdicts use these." == second
     assert re.search("^ResNet +20 +269,722 +8.75  9.25±0.71  8.50 ", printed(table, 80), re.MULTILINE)

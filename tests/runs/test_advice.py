@@ -83,9 +83,9 @@ def test_the_gain_that_was_measured_is_quoted(store: Store, monkeypatch: pytest.
     line = about_precision([run_in("fp32")], torch.device("cuda"), store)
 
     assert (
-        "fp32 leaves the tensor cores of NVIDIA H200 idle. An update of resnet-20 took 2 ms here by 'resnet bench', in "
-        "bf16 0.8 ms, 2.50 times as fast, tf32 1.6 ms, 1.25 times as fast. Precision is part of a run: another makes "
-        "other runs"
+        "fp32 leaves the tensor cores of NVIDIA H200 idle. 'resnet bench' measured 2 ms per update of resnet-20 here "
+        "in fp32; in bf16 0.8 ms, 2.50 times as fast, tf32 1.6 ms, 1.25 times as fast. Precision is part of a run's "
+        "identity: another precision trains new runs"
     ) == line
 
 
@@ -96,7 +96,7 @@ def test_another_nets_gain_is_better_than_none(store: Store, monkeypatch: pytest
     note(measured("tf32", 4.0, net="plain-56"), store)
     line = str(about_precision([run_in("fp32")], torch.device("cuda"), store))
 
-    assert "An update of plain-56 took 3 ms here by 'resnet bench', in tf32 4 ms, 0.75 times as fast." in line
+    assert "measured 3 ms per update of plain-56 here in fp32; in tf32 4 ms, 0.75 times as fast." in line
     assert "bf16" not in line
 
 

@@ -515,7 +515,7 @@ def test_a_run_that_began_captured_stays_so(store: Store, monkeypatch: pytest.Mo
     for compiled in (None, True):
         execute([run], store, replace(SETTINGS, compiled=compiled), watcher)
 
-    assert (run.run_id, "the plain step as a CUDA graph: no memory") == told
+    assert (run.run_id, "uses the plain step as a CUDA graph: no memory") == told
     assert ["captured", "captured", "compiled"] == taken
 
 
@@ -527,7 +527,7 @@ def test_without_a_compiler_a_run_takes_the_plain_step(store: Store, monkeypatch
     report = execute([run], store, replace(SETTINGS, compiled=True), watcher)
 
     assert {run.run_id: "done"} == report.endings
-    assert [(run.run_id, "the plain step, which is slower: no compiler here")] == watcher.notices
+    assert [(run.run_id, "uses the plain step, which is slower: no compiler here")] == watcher.notices
     assert "plain" == store.environment(run)["step"]
 
 
@@ -543,7 +543,7 @@ def test_without_a_compiler_cuda_captures_the_plain_step(store: Store, monkeypat
     execute([run], store, replace(SETTINGS, compiled=True), watcher)
 
     assert ["captured"] == taken
-    assert [(run.run_id, "the plain step as a CUDA graph: no compiler here")] == watcher.notices
+    assert [(run.run_id, "uses the plain step as a CUDA graph: no compiler here")] == watcher.notices
 
 
 def test_a_run_whose_fast_step_is_wrong_takes_the_plain_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,7 +555,7 @@ def test_a_run_whose_fast_step_is_wrong_takes_the_plain_one(store: Store, monkey
     report = execute([run], store, replace(SETTINGS, compiled=True), watcher)
 
     assert {run.run_id: "done"} == report.endings
-    line = "the plain step, which is slower: the fast step fails here: RuntimeError: no capture"
+    line = "uses the plain step, which is slower: the fast step fails here: RuntimeError: no capture"
     assert (run.run_id, line) == watcher.notices[-1]
     assert "plain" == store.environment(run)["step"]
 

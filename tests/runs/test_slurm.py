@@ -542,7 +542,7 @@ def began() -> Callable[[Store], None]:
         (ends(Status(state="failed"), log="l", ending="failed", message="no room"), "failed", "no room"),
         (ends(Status(state="running", iterations=8), log="slurm/7_0_0_log.out"), "failed", "slurm/7_0_0_log.out"),
         (ends(log="l", ending="locked", message="another"), "locked", "another"),
-        (ends(log="l", ending="done"), "failed", "its files are not seen here"),
+        (ends(log="l", ending="done"), "failed", "its files are not visible here"),
         (began(), "failed", "slurm/7_0_0_log.out"),
         (ends(), "interrupted", "before it began"),
     ],

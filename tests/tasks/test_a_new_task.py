@@ -283,11 +283,11 @@ def test_a_picture_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert said(capsys, "plot", "points", run.name, "--format", "svg").strip().endswith(".svg")
     (run / "predictions.npz").unlink()
     for arguments, told in (
-        (["points"], "points: of which run? resnet plot points RUN, a name in results/runs"),
+        (["points"], "points: name a run too: resnet plot points RUN, with a name in results/runs"),
         (["lines", run.name], "lines: no picture of Two Moons's runs; there are: points"),
         (["points", "mlp-9"], "'mlp-9': not the name of a run in results/runs"),
-        (["points", run.name, "--tiny"], "a run's name says all of its scale"),
-        (["points", run.name, "--dataset-root", "."], "--dataset-root: in place of ImageNet"),
+        (["points", run.name, "--tiny"], "a run's name determines its scale"),
+        (["points", run.name, "--dataset-root", "."], "--dataset-root: only for ImageNet"),
         (["points", run.name], "predictions.npz: No such file or directory"),
     ):
         assert 2 == _exit_code(["plot", *arguments])
@@ -298,8 +298,8 @@ def test_its_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str])
     """A net that it has not, a claim of less where more is better, and a metric of another task are one line."""
     for wrong, right, told in (
         ('"mlp-1", "mlp-2"', '"mlp-1", "mlp-3"', "runs.0.nets.1: 'mlp-3' is not a net; write mlp-1 or mlp-2"),
-        ('kind = "better"', 'kind = "less"', 'of test_accuracy more is better; say kind = "better"'),
-        ('left = "mlp-2"', 'left = "mlp-2"\nmetric = "test_error"', "metric: there are test_accuracy"),
+        ('kind = "better"', 'kind = "less"', 'a higher test_accuracy is better; use kind = "better"'),
+        ('left = "mlp-2"', 'left = "mlp-2"\nmetric = "test_error"', "metric: use one of test_accuracy"),
     ):
         (folder / "mine.toml").write_text(EXPERIMENT.replace(wrong, right, 1), encoding="utf-8")
 

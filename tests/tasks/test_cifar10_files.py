@@ -93,8 +93,8 @@ def test_missing_file(data_dir: Path, name: str) -> None:
         cifar10.load(data_dir)
 
     assert (
-        f"{path}: No such file or directory; get CIFAR-10 by 'resnet data download', or say where it is by --data-dir "
-        "or RESNET_DATA" == str(caught.value)
+        f"{path}: No such file or directory; get CIFAR-10 with 'resnet data download', or give its folder with "
+        "--data-dir or RESNET_DATA" == str(caught.value)
     )
     assert str(caught.value) == cifar10.problem(data_dir)
     assert not cifar10.is_there(data_dir)
@@ -499,7 +499,7 @@ def test_other_versions(tmp_path: Path, names: list[str], version: str, given: s
     data_dir = tmp_path if given == "folder" else tmp_path / names[0].partition("/")[0]
 
     assert str(cifar10.problem(data_dir)).endswith(
-        f"; {version}; wanted is the version for Python, {cifar10.FOLDER}/, which 'resnet data download' gets"
+        f"; {version}; the version for Python, {cifar10.FOLDER}/, is needed: 'resnet data download' gets it"
     )
 
 

@@ -227,9 +227,14 @@ class CapturedWrongly(StaleInput, PlainGraphStep):
     ("compiled", "captured", "expected", "told"),
     [
         (Recording, Captured, "compiled", "compiling its step;"),
-        (FailingCapture, Captured, "captured", "the plain step as a CUDA graph: the fast step fails here: Runtime"),
-        (StaleInput, Captured, "captured", "the plain step as a CUDA graph: the fast step differs from the plain"),
-        (FailingCapture, CapturedWrongly, "plain", "the plain step, which is slower: the fast step differs from"),
+        (
+            FailingCapture,
+            Captured,
+            "captured",
+            "uses the plain step as a CUDA graph: the fast step fails here: Runtime",
+        ),
+        (StaleInput, Captured, "captured", "uses the plain step as a CUDA graph: the fast step differs from the plain"),
+        (FailingCapture, CapturedWrongly, "plain", "uses the plain step, which is slower: the fast step differs from"),
     ],
 )
 def test_a_failed_step_gives_way_to_the_next(
@@ -271,7 +276,7 @@ def test_a_failed_compilation_is_a_failed_step(
     said: list[str] = []
 
     assert "captured" == proven_step(run, dataset, tmp_path, said.append, lambda: None)
-    assert "the plain step as a CUDA graph: the fast step fails here: RuntimeError: no room for cubin" in said
+    assert "uses the plain step as a CUDA graph: the fast step fails here: RuntimeError: no room for cubin" in said
 
 
 def test_without_a_graph_only_the_plain_step_is_left(
@@ -282,4 +287,4 @@ def test_without_a_graph_only_the_plain_step_is_left(
     said: list[str] = []
 
     assert "plain" == proven_step(run, dataset, tmp_path, said.append, lambda: None, before="captured")
-    assert ["the plain step, which is slower: no compiler here"] == said
+    assert ["uses the plain step, which is slower: no compiler here"] == said

@@ -150,7 +150,7 @@ def numbers(command: list[str]) -> str:
     """The words of an answer without those that tell of what is left out."""
     words = " ".join(answer(command)[1].split())
     return re.sub(
-        r"Left out, for these folders[^:]*: [^.]*\.|Folders among the runs that are in no .*", "", words
+        r"Left out, because these folders[^:]*: [^.]*\.|Folders among the runs that are in no .*", "", words
     ).strip()
 
 

@@ -269,7 +269,7 @@ def test_results_whose_status_is_lost_are_not_trained_over(whole: Path, tmp_path
     ending, message = train_here(RUN, root)
 
     assert "bad input" == ending
-    assert message.startswith(f"{folder}: there are results and no checkpoint, but status.json does not say done")
+    assert message.startswith(f"{folder}: has results and no checkpoint, but status.json does not say done")
     assert result(RUN, whole) == result(RUN, root)
 
 

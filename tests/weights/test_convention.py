@@ -135,8 +135,8 @@ def test_meaning_in_words(name: ConventionName, benchmark: str, meaning: str) ->
 @pytest.mark.parametrize(
     ("name", "benchmark", "message"),
     [
-        ("torchvision", "cifar10", "--convention torchvision: of weights for ImageNet only; add --dataset imagenet"),
-        ("akamaster", "imagenet", "--convention akamaster: of weights for CIFAR-10 only; add --dataset cifar10"),
+        ("torchvision", "cifar10", "--convention torchvision: only for weights for ImageNet; add --dataset imagenet"),
+        ("akamaster", "imagenet", "--convention akamaster: only for weights for CIFAR-10; add --dataset cifar10"),
     ],
 )
 def test_no_weights_of_this_kind(name: ConventionName, benchmark: str, message: str) -> None:

@@ -77,7 +77,7 @@ def test_the_convention_that_fits(name: ConventionName, constants: Constants | N
         net.state_dict(), CIFAR10.net("resnet-8"), CIFAR10, data, ("paper", PAPERS), logits, evaluated
     )
 
-    assert f"the error is near chance's; {options} fits better: 0.00% on 800 of the images" == hint
+    assert f"the error is close to chance; {options} fits better: 0.00% on 800 of the images" == hint
 
 
 def foreign_as_asked(net: ResNet) -> ResNet:
@@ -97,7 +97,7 @@ def test_no_convention_fits() -> None:
         net.state_dict(), CIFAR10.net("plain-8"), CIFAR10, data, ("paper", PAPERS), logits, evaluated
     )
 
-    assert hint.startswith("the error is near chance's, and so under each of 5 other conventions, on 800 of the images")
+    assert hint.startswith("the error is close to chance, also under each of 5 other conventions, on 800 of the images")
     assert "--mean, --std" in hint
 
 

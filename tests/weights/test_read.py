@@ -223,8 +223,12 @@ def changed(**tensors: Tensor) -> Callable[[dict[str, Tensor]], dict[str, Tensor
             changed(fc__weight=torch.zeros(100, 64), fc__bias=torch.zeros(100)),
             "w.pt: has 100 classes (fc.weight), the data 10",
         ),
-        ("resnet-8", changed(pos_embed=torch.zeros(3)), "w.pt: the file has pos_embed; no layer of these nets has"),
-        ("resnet-8", changed(layer1__alpha=torch.zeros(3)), "w.pt: layer1 has alpha; no layer of these nets has"),
+        (
+            "resnet-8",
+            changed(pos_embed=torch.zeros(3)),
+            "w.pt: the file has pos_embed, which no layer of these nets has",
+        ),
+        ("resnet-8", changed(layer1__alpha=torch.zeros(3)), "w.pt: layer1 has alpha, which no layer of these nets has"),
         ("resnet-8", changed(conv1__bias=torch.zeros(16)), "w.pt: conv1, a convolution, has bias"),
         ("resnet-8", without("bn1.running_var"), "w.pt: bn1, a batch normalization, lacks running_var"),
         (
@@ -267,7 +271,7 @@ def circle() -> dict[str, Any]:
         (circle(), "model is not a tensor of floating-point numbers"),
         (
             {"fc.weight": torch.zeros(1).expand(10**13)},
-            "fc.weight says that it is (10000000000000,), but has not so many",
+            "fc.weight claims the shape (10000000000000,), but has fewer numbers",
         ),
         (
             {"bn1.num_batches_tracked": torch.zeros(1, dtype=torch.complex64)},
@@ -353,14 +357,17 @@ GOOD_SAFE = safetensors.torch.save({"fc.weight": torch.ones(100, 100)})
         (as_torch({"acc": 3.0}), "holds no named tensors; save net.state_dict()"),
         (as_torch([torch.zeros(3)]), "holds no named tensors"),
         (as_torch(torch.zeros(3)), "holds no named tensors"),
-        (as_torch({"net": {"a": torch.zeros(1)}, "model": {"a": torch.zeros(1)}}), "holds net and model; say by --key"),
+        (
+            as_torch({"net": {"a": torch.zeros(1)}, "model": {"a": torch.zeros(1)}}),
+            "holds net and model; choose one with --key",
+        ),
         (as_torch({"fc.bias": torch.zeros(3), "epoch": 3}), "epoch is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3, dtype=torch.int8)}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3), 7: torch.zeros(3)}), "7 is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.zeros(3).to_sparse()}), "fc.bias is not a tensor of floating-point numbers"),
         (as_torch({"fc.bias": torch.tensor([1.0, float("nan")])}), "fc.bias has values that are not finite"),
         (as_torch({"state_dict": {}, "args": argparse.Namespace()}), "holds no named tensors; save net.state_dict()"),
-        (as_torch(nn.Linear(2, 2)), "holds torch.nn.modules.linear.Linear, which is no tensor and could run code"),
+        (as_torch(nn.Linear(2, 2)), "holds torch.nn.modules.linear.Linear, which is not a tensor and could run code"),
     ],
 )
 def test_what_is_not_weights(tmp_path: Path, content: bytes, message: str) -> None:
@@ -442,14 +449,14 @@ def test_torchvisions_cache_is_not_believed_unseen(torch_home: Path) -> None:
     with pytest.raises(BadInputError) as caught:
         torchvision_weights(IMAGENET.net("resnet-18-B"))
 
-    assert str(caught.value).startswith(f"--weights torchvision: {path}: not what torchvision gives out (SHA-256 ")
+    assert str(caught.value).startswith(f"--weights torchvision: {path}: not what torchvision publishes (SHA-256 ")
     assert str(caught.value).endswith("want f37072fd...); delete it, and it is downloaded again")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet-18-B", "--weights torchvision: <urlopen error Name or service not known>; put https://download."),
+        ("resnet-18-B", "--weights torchvision: <urlopen error Name or service not known>; download https://download."),
         ("resnet-34-B", "--weights torchvision: "),
         ("resnet-18", "resnet-18-A: torchvision has weights of resnet-18-B, resnet-34-B, "),
         ("plain-34", "plain-34: torchvision has weights of resnet-18-B, "),

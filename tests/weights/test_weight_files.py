@@ -104,7 +104,7 @@ def test_what_could_run_code_is_converted_by_one_line(tmp_path: Path, content: A
     message, _, line = str(caught.value).partition("this saves its state dict alone: ")
     program, *arguments = shlex.split(line)
 
-    assert f"{path}: holds {named}, which is no tensor and could run code" in message
+    assert f"{path}: holds {named}, which is not a tensor and could run code" in message
     assert "python" == program
     subprocess.run([sys.executable, *arguments], check=True, timeout=120)
     assert same(RAW, read_weights(tmp_path / "it's a checkpoint.pth.weights.pth"))
@@ -166,7 +166,7 @@ def test_raw_and_averaged(tmp_path: Path, content: dict[str, Any], raw: str, key
 def test_two_nets_and_no_average(tmp_path: Path) -> None:
     """Where nothing tells which of two state dicts is meant, one must be named."""
     path = saved(tmp_path / "both.pth", {"teacher": RAW, "student": EMA})
-    with pytest.raises(BadInputError, match=r": holds teacher and student; say by --key which one$"):
+    with pytest.raises(BadInputError, match=r": holds teacher and student; choose one with --key$"):
         read_weights(path)
 
     assert same(EMA, read_weights(path, "student"))

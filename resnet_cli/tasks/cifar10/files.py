@@ -89,7 +89,7 @@ def is_there(data_dir: Path) -> bool:
 
 
 def folder_of(data_dir: Path) -> Path:
-    """The folder of the official files: in `data_dir`, or that itself, or beside or around the file that it is."""
+    """The folder of the official files: in `data_dir`, or `data_dir` itself; if that is a file, beside or around it."""
     if _is_archive(data_dir.name) or data_dir.name in FILES:
         return folder_of(data_dir.absolute().parent)
     names = _names(data_dir)
@@ -118,11 +118,11 @@ def _names(folder: Path) -> list[str]:
 
 
 def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
-    """Downloads CIFAR-10 from its official source; what is already complete is left alone.
+    """Downloads CIFAR-10 from its official source, unless it is already complete.
 
-    Where the archive lies at `data_dir` already, it is unpacked, and no network is asked. Nothing is unpacked before
-    its checksum is right, and nothing gets its final name before it is complete. Another process that downloads to the
-    same place is waited for; what a killed one left behind goes.
+    If the archive is already at `data_dir`, it is unpacked without the network. Nothing is unpacked before its checksum
+    is verified, and nothing gets its final name before it is complete. If another process downloads to the same place,
+    this one waits; what a killed process left behind is removed.
 
     Args:
         data_dir: Where `cifar-10-batches-py/` goes.
@@ -148,7 +148,7 @@ def download(data_dir: Path, wrap: Callable[[BinaryIO, int], BinaryIO]) -> None:
         raise BadInputError(f"{URL}: {reason}; get it elsewhere and put {FOLDER}/ into {place}") from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RecursionError) as error:
         raise BadInputError(f"{source}: the archive cannot be unpacked: {error}") from error
-    except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
+    except (OSError, NotImplementedError) as error:  # the latter on a disk without locks
         reason = getattr(error, "strerror", None) or error
         raise BadInputError(f"{place}: CIFAR-10 cannot be stored: {reason}") from error
 
@@ -176,7 +176,7 @@ def _download(folder: Path, archive: Path | None, wrap: Callable[[BinaryIO, int]
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Writes the official files, each under the name it has here; nothing else that an archive may hold comes out."""
+    """Writes the official files, each under the name it has here; nothing else in the archive is extracted."""
     folder.mkdir()
     with tarfile.open(archive) as tar:
         for name, md5 in FILES.items():
@@ -200,16 +200,14 @@ def _checked_bytes(data_dir: Path, name: str) -> bytes:
 
 
 def _how_to_get(data_dir: Path) -> str:
-    """What to do where a file is missing, by what is there in its place."""
+    """What to do about a missing file, depending on what is found in its place."""
     if archive := archive_at(data_dir):
         command = f"resnet data download --data-dir {shlex.quote(str(data_dir))}"
         return f"{archive} is there; this unpacks it, without the network: {command}"
     for name in (data_dir.absolute().name, *_names(data_dir)):
         if version := _other_version(name):
-            return (
-                f"{name} is {version}; wanted is the version for Python, {FOLDER}/, which 'resnet data download' gets"
-            )
-    return "get CIFAR-10 by 'resnet data download', or say where it is by --data-dir or RESNET_DATA"
+            return f"{name} is {version}; the version for Python, {FOLDER}/, is needed: 'resnet data download' gets it"
+    return "get CIFAR-10 with 'resnet data download', or give its folder with --data-dir or RESNET_DATA"
 
 
 def _other_version(name: str) -> str | None:

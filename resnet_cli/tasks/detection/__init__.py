@@ -58,7 +58,7 @@ class Voc(Detection):
     def judge(
         self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData
     ) -> dict[str, np.ndarray]:
-        """VOC's AP of each class, by 11 points, of 2012's test sets by area."""
+        """VOC's AP of each class: by 11 points, on 2012's test sets by area."""
         from resnet_cli.tasks.detection import voc_ap
 
         return {"test_map50": voc_ap.voc_ap(found, truth, len(data.classes), voc_ap.by_of(data.name)).ap}
@@ -69,7 +69,7 @@ class Coco(Detection):
 
     name = "coco"
     title = "COCO"
-    protocol = Protocol.model_construct(  # the same
+    protocol = Protocol.model_construct(  # as for VOC
         batch_size=8,
         learning_rate=1e-3,
         milestones=(240_000,),
@@ -103,13 +103,13 @@ class Coco(Detection):
         return coco
 
     def obstacle(self, variant: Variant, data_dir: Path, dataset_root: Path | None = None) -> str | None:
-        """What keeps a run's dataset from being used, or its result from being judged."""
+        """What keeps a run's dataset from being used, or its result from being evaluated."""
         from resnet_cli.tasks.detection.coco_ap import missing
 
         return missing() or super().obstacle(variant, data_dir, dataset_root)
 
     def open_test(self, variant: Variant, folder: Path) -> DetectionData:
-        """Opens a dataset of which only the test images need be there, if its result can be judged."""
+        """Opens a dataset of which only the test images need be there, if its result can be evaluated."""
         from resnet_cli.tasks.detection.coco_ap import missing
 
         if problem := missing():

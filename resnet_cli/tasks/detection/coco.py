@@ -65,7 +65,7 @@ def _sets(which: str, *, test_only: bool) -> Sets:
 
 
 def root_of(folder: Path) -> Path:
-    """COCO's folder: this one, if annotations lie in it, or the one of its name in it."""
+    """COCO's folder: this one, if it has annotations, else the one named `coco` in it."""
     return folder if (folder / "annotations").is_dir() else folder / FOLDER
 
 
@@ -79,7 +79,7 @@ def expected(folder: Path) -> dict[str, bool]:
 
 
 def obstacle(folder: Path, which: str, *, test_only: bool = False) -> str | None:
-    """What keeps a dataset from being used, as one line: its files of annotations and its folders; none is read.
+    """What keeps a dataset from being used, as one line; looks for its annotation files and folders, and reads none.
 
     Args:
         folder: COCO's, or what it is in.
@@ -91,7 +91,7 @@ def obstacle(folder: Path, which: str, *, test_only: bool = False) -> str | None
     for part in sets.files:
         for path, is_there in ((root / _file(part), os.path.isfile), (root / _folder(part), os.path.isdir)):
             if not is_there(path):
-                return f"{path}: not there; wanted in {FOLDER}: {wanted}, from {SOURCE}"
+                return f"{path}: missing; needed in {FOLDER}: {wanted}, from {SOURCE}"
     return None
 
 
@@ -99,7 +99,7 @@ def open_data(folder: Path, which: str, *, test_only: bool = False) -> Detection
     """Reads a dataset's annotations, or only those of its test images; an image is read when it is used.
 
     Raises:
-        BadInputError: Something is missing, or no annotations of COCO's.
+        BadInputError: Something is missing, or not COCO's annotations.
     """
     from resnet_cli.tasks.detection.files import data_of
 
@@ -138,7 +138,7 @@ def _read(root: Path, part: str) -> tuple[list[Marked], dict[int, str]]:
     """The images of a file of annotations, in the order of their ids, and its categories: names by id.
 
     Raises:
-        BadInputError: It is not COCO's, or has not as many images.
+        BadInputError: It is not COCO's, or has another number of images.
     """
     path = root / _file(part)
     try:
@@ -159,7 +159,7 @@ def _read(root: Path, part: str) -> tuple[list[Marked], dict[int, str]]:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise BadInputError(f"{path}: not COCO's annotations: {reason}; get it again") from error
     if by_image:
-        raise BadInputError(f"{path}: has annotations of image {next(iter(by_image))}, which it has not; get it again")
+        raise BadInputError(f"{path}: has annotations of image {next(iter(by_image))}, but not the image; get it again")
     if (len(found), len(categories)) != (IMAGES[part], CLASSES):
         raise BadInputError(
             f"{path}: {len(found):,} images and {len(categories):,} categories, but COCO's {part} has "
@@ -176,7 +176,7 @@ def _marked(
 
     name, width, height = str(image["file_name"]), int(image["width"]), int(image["height"])
     if "/" in name or "\\" in name:
-        raise ValueError(f"'{name}' is no image's name")
+        raise ValueError(f"'{name}' is not an image's name")
     edges = [
         (left, top, left + across, top + down) for left, top, across, down in (each["bbox"] for each in annotations)
     ]
@@ -190,10 +190,10 @@ def _marked(
 
 
 def _check_images(root: Path, images: Sequence[Marked]) -> None:
-    """Whether each image is there.
+    """Checks that each image is there.
 
     Raises:
-        BadInputError: One is not.
+        BadInputError: One is missing.
     """
     there = {folder: set(os.listdir(root / folder)) for folder in {each.file.partition("/")[0] for each in images}}  # noqa: PTH208  a Path for each takes its time
     missing = [each.file for each in images if each.file.partition("/")[2] not in there[each.file.partition("/")[0]]]

@@ -1,4 +1,4 @@
-"""Average precision as COCO's evaluator counts it, by faster-coco-eval, the package of the extra `detection`."""
+"""Average precision as COCO's evaluator computes it, by faster-coco-eval, the package of the extra `detection`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 FIRST = 0  # of the overlaps 0.5, 0.55, ..., 0.95
-ALL_AREAS, MOST = 0, -1  # of the areas all, small, medium, large; of the 1, 10 or 100 surest detections
+ALL_AREAS, MOST = 0, -1  # of the areas all, small, medium, large; of the 1, 10 or 100 most confident detections
 
 
 @dataclass(frozen=True)
 class CocoAP:
-    """What COCO's evaluator says, in percent; not a number where there is no object to find.
+    """The result of COCO's evaluator, in percent; NaN where there is no object to find.
 
     Attributes:
-        numbers: Its twelve, by name (`NUMBERS`): average precision over overlaps from 0.5 to 0.95, at 0.5, at 0.75, and
-            of small, medium and large objects; average recall of the 1, 10 and 100 surest detections of an image, and
-            by size.
+        numbers: Its twelve numbers, by name (`NUMBERS`): average precision over overlaps from 0.5 to 0.95, at 0.5, at
+            0.75, and of small, medium and large objects; average recall of the 1, 10 and 100 most confident detections
+            of an image, and by size.
         ap: Average precision over the overlaps, of each class, (C,) float64.
         ap50: At an overlap of 0.5.
     """
@@ -42,15 +42,15 @@ def missing() -> str | None:
     """What keeps COCO's evaluator from running, as one line; None if it is installed."""
     if find_spec("faster_coco_eval"):
         return None
-    return "COCO's average precision is counted by a package that is not here; pip install faster-coco-eval"
+    return "COCO's average precision needs a package that is not installed; pip install faster-coco-eval"
 
 
 def coco_ap(found: Iterable[Detections], truth: Iterable[Objects], classes: int) -> CocoAP:
-    """Judges detections. Of difficult objects COCO knows nothing: they count as the others.
+    """Evaluates detections. COCO does not know difficult objects: they count as the others.
 
     Args:
-        found: In each image; the 100 surest of a class count.
-        truth: In the same images.
+        found: Detections in each image; the 100 most confident of a class count.
+        truth: The objects in the same images.
         classes: How many there are; labels are from 1.
 
     Raises:
@@ -95,7 +95,7 @@ def results_json(found: Iterable[Detections], ids: Sequence[int], category_ids: 
     """Detections in the form of COCO's results, which its evaluators read.
 
     Args:
-        found: In each image.
+        found: Detections in each image.
         ids: The images' numbers in COCO's files.
         category_ids: What COCO's files call the classes; label 1 is the first.
     """
@@ -115,6 +115,6 @@ def _boxes(what: Objects | Detections) -> list[dict[str, Any]]:
 
 
 def _percent(values: Any) -> np.ndarray:
-    """In percent; COCO's -1 is not a number."""
+    """In percent; COCO's -1 becomes NaN."""
     shares = np.asarray(values, np.float64)
     return np.where(shares < 0, np.nan, 100 * shares)

@@ -1,4 +1,4 @@
-"""What a detector's training takes on one GPU: worked out from a measured step and assumptions. Imports no torch."""
+"""Time and memory of a detector's training on one GPU, from a measured step and assumptions. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from resnet_cli.spec import Protocol
 
-# Assumed: ResNet-50 trains at 2,470 images a second in bf16, NVIDIA's figure for one A100 (docs/scale.md), which are so
-# many multiply-adds of forward passes a second, and a detector, whose batches are an image or two, at a quarter of it.
+# Assumed: ResNet-50 trains at 2,470 images per second in bf16, NVIDIA's figure for one A100 (docs/scale.md), and 3.86e9
+# multiply-adds per forward pass. A detector, whose batches are an image or two, is assumed to reach a quarter of that.
 A100 = 2_470 * 3.86e9
 SHARE = 0.25
 # Measured by benchmarks/detection_step.py: bytes that the backward pass needs of one image of 600x800 with 128 regions,
@@ -19,13 +19,13 @@ BYTES = 12  # of a parameter: itself, its gradient and its momentum, in fp32
 
 
 def on_a_gpu(name: str, protocol: Protocol, work: int, parameters: int) -> str | None:
-    """Hours and GiB of a run's updates, and by which assumptions, in a line; None of the thin nets.
+    """Hours and GiB of a run's updates, with the assumptions, in one line; None for the thin nets.
 
     Args:
-        name: The net's.
-        protocol: Of the run.
+        name: The net's name.
+        protocol: The run's protocol.
         work: Multiply-adds of the forward pass of one training image.
-        parameters: Of the net.
+        parameters: The net's number of parameters.
     """
     if "thin" in name:
         return None
@@ -34,8 +34,8 @@ def on_a_gpu(name: str, protocol: Protocol, work: int, parameters: int) -> str |
     hours = protocol.iterations * protocol.batch_size * work / (SHARE * A100) / 3600
     memory = (BYTES * parameters + protocol.batch_size * saved) / 2**30
     return (
-        f"{name}'s updates on one GPU: about {hours:.1f} hours, if it makes {SHARE * A100 / 1e12:.1f}e12 multiply-adds "
-        "of forward passes a second, a quarter of what ResNet-50 makes on an A100 in bf16 by NVIDIA; at least "
-        f"{memory:.1f} GiB, by a measured step ({saved / 2**30:.2f} GiB an image in fp32) and {BYTES} bytes a "
+        f"{name}'s updates on one GPU: about {hours:.1f} hours, at {SHARE * A100 / 1e12:.1f}e12 multiply-adds of "
+        "forward passes per second, a quarter of NVIDIA's figure for ResNet-50 on an A100 in bf16; at least "
+        f"{memory:.1f} GiB, from a measured step ({saved / 2**30:.2f} GiB per image in fp32) and {BYTES} bytes per "
         "parameter."
     )

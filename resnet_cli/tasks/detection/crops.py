@@ -1,4 +1,4 @@
-"""Crops of the objects in drawn scenes, to be classified: what a detector for the scenes starts from."""
+"""Classification of the objects in drawn scenes, cropped: a detector for the scenes starts from such a classifier."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = re.compile("thin-(resnet|plain)-(18|34)")
 
 
 class Crops(Classification):
-    """Classification of the drawn scenes' objects, for want of ImageNet."""
+    """Classification of the drawn scenes' objects, in place of ImageNet."""
 
     name = "crops"
     title = "crops of drawn scenes"

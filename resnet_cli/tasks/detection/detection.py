@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 NAME = re.compile("(faster-rcnn(?:-context)?)-(resnet|vgg|thin-resnet|thin-plain)-([0-9]{2,3})")
 LARGE, THIN = ImageNet(), Crops()
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its training images' channels
-# What weights of each convention want of red, green and blue on the scale 0 to 1: a mean and a deviation. Caffe's are
-# of pixels from 0 to 255 in the order blue, green, red, which `start` turns round.
+# The mean and the standard deviation of red, green and blue on the scale 0 to 1 that weights of each convention assume.
+# Caffe's weights assume pixels from 0 to 255 in the order blue, green, red; `start` reverses that order.
 PIXELS = {
     "paper": (IMAGENET_MEAN, (1.0, 1.0, 1.0)),
     "torchvision": (IMAGENET_MEAN, IMAGENET_STD),
@@ -43,7 +43,7 @@ PIXELS = {
 
 
 class Detection(Task):
-    """Objects in images: which, where, and how sure."""
+    """Detection of objects in images: their classes, boxes and scores."""
 
     section = "4.3"
     takes_root = True
@@ -69,14 +69,14 @@ class Detection(Task):
         )
 
     def layout(self, net: Net, *, stride_3x3: bool = False) -> Layout | None:
-        """What the classifier below a detector is made of; None of VGG-16."""
+        """What the classifier below a detector is made of; None for VGG-16."""
         if net.family == "faster-rcnn-vgg":
             return None
         task, classifier = self.classifier(net)
         return task.layout(classifier, stride_3x3=stride_3x3)
 
     def classifier(self, net: Net) -> tuple[Crops | ImageNet, Net]:
-        """The classifier that a detector starts from, and its task; not of VGG-16."""
+        """The task and the net of the classifier that a detector starts from; not for VGG-16."""
         task = THIN if "thin" in net.family else LARGE
         return task, task.net(net.name.removeprefix("faster-rcnn-").removeprefix("context-"))
 
@@ -93,8 +93,8 @@ class Detection(Task):
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: DetectionData) -> None:
         """Takes over all layers of a classifier but the last, batch normalisation with statistics of its training set.
 
-        They are made here in one pass over drawn images, as it was trained on them; of ImageNet, which is not at hand,
-        the running ones are taken.
+        For a classifier of drawn images, one pass over them computes the statistics here. ImageNet's images are not
+        available here, so for its classifiers the running statistics are used.
         """
         from torch.optim.swa_utils import update_bn
 
@@ -149,7 +149,7 @@ class Detection(Task):
         return on_resnet(layout, classes, protocol.detector, pixels, seed, context=context)
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
-        """How many classes a detector with these weights tells apart, without the background."""
+        """The number of classes of a detector with these weights, without the background."""
         return len(state["roi_heads.box_predictor.cls_score.bias"]) - 1
 
     def layers(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> Sequence[Layer]:
@@ -209,7 +209,7 @@ class Detection(Task):
         workers: int,
         progress: Callable[[int, int], None],
     ) -> str:
-        """Reads every annotation and decodes every image; goes on where it was interrupted."""
+        """Reads every annotation and decodes every image; continues where it was interrupted."""
         where, records = dataset_root or data_dir, data_dir / "verified"
         words: str = self.reader.verify(where, variant.dataset, records, workers, progress)
         return words
@@ -245,7 +245,7 @@ class Detection(Task):
         return joint_loss
 
     def results(self, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> bytes:
-        """In COCO's JSON."""
+        """The detections in COCO's JSON."""
         from resnet_cli.tasks.detection.coco_ap import results_json
         from resnet_cli.tasks.detection.found import from_kept
 
@@ -255,7 +255,7 @@ class Detection(Task):
     def judge(
         self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData
     ) -> dict[str, np.ndarray]:
-        """The task's metrics of each class (C,), by key, in percent; not a number where there is no object to find."""
+        """The task's metrics of each class (C,), by key, in percent; NaN where there is no object to find."""
         raise NotImplementedError
 
     def test(
@@ -268,7 +268,7 @@ class Detection(Task):
         progress: Callable[[int], None] | None = None,
         ranks: Ranks | None = None,
     ) -> Scores:
-        """Tests a detector; keeps what it found. It has no loss on the test set."""
+        """Tests a detector; keeps its detections. There is no loss on the test set."""
         from resnet_cli.device.ranks import ALONE
         from resnet_cli.nets.answers import PLAIN, WAYS
         from resnet_cli.tasks.detection.found import detect, kept
@@ -288,7 +288,7 @@ class Detection(Task):
 
 
 def open_drawn(variant: Variant) -> DetectionData:
-    """The drawn scenes; of a smoke run few."""
+    """The drawn scenes; only a few for a smoke run."""
     from resnet_cli.tasks.detection import crops, scenes
 
     return scenes.open_scenes(*(crops.SMOKE_SCENES if variant.tiny else crops.SCENES), name=variant.dataset)

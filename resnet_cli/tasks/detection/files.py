@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # Exif's tag, and its values that change height and width
-SLACK = 2  # pixels by which a box may leave its image, as rounding makes them do
+SLACK = 2  # pixels by which a box may extend beyond its image, through rounding
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Marked:
 
     Attributes:
         name: What messages and VOC's result files call it.
-        id: COCO's number of it; else one of the reader's.
+        id: COCO's number of it; else a number from the reader.
         file: Relative to the dataset's folder.
         width: Pixels, as its annotation says.
-        height: The same.
+        height: Likewise.
         objects: What is marked.
     """
 
@@ -66,11 +66,11 @@ class ImageFiles:
     def image(self, number: int) -> Tensor:
         """An image, (3, H, W) uint8.
 
-        A camera's orientation mark is heeded where it makes the image as wide as its annotation says, and only there:
-        boxes are drawn on what an annotator saw.
+        A camera's orientation mark is applied only if it makes the image as wide as its annotation says: boxes were
+        drawn on the image as the annotator saw it.
 
         Raises:
-            BadInputError: It cannot be read, or its size is another than its annotation says.
+            BadInputError: It cannot be read, or its size differs from its annotation's.
         """
         its = self.images[number]
         image = self.photographs.image(number)
@@ -87,7 +87,7 @@ class ImageFiles:
         return self.images[number].objects
 
     def other_size(self, number: int, width: int, height: int) -> str:
-        """What is told of an image that is not as large as its annotation says."""
+        """The message about an image whose size differs from its annotation's."""
         its = self.images[number]
         name = self.photographs.name(number)
         return f"{name}: {width}x{height} pixels, but its annotation says {its.width}x{its.height}; get both again"
@@ -115,7 +115,7 @@ def data_of(
     train: Sequence[Marked],
     test: Sequence[Marked],
 ) -> DetectionData:
-    """The dataset of these images; its checksum is of names, boxes and the files' sizes."""
+    """The dataset of these images; its checksum covers names, boxes and the files' sizes."""
     digest = hashlib.sha256()
     for each in (*train, *test):
         size = _bytes(root / each.file)
@@ -141,12 +141,12 @@ def look_through(
     Args:
         data: As `data_of` made it.
         root: Its folder.
-        records: The folder in which is written down what was seen; see `decode_all`.
+        records: The folder where the images that were checked are recorded; see `decode_all`.
         workers: Threads.
-        progress: Told how many images are done, and how many there are.
+        progress: Called with the number of images done, and their total.
 
     Returns:
-        What there is, in words.
+        What the dataset holds, in words.
 
     Raises:
         BadInputError: An image is missing, damaged, or of another size.
@@ -168,14 +168,14 @@ def look_through(
 
 
 def boxes_of(path: Path, edges: Sequence[Sequence[float]], width: int, height: int, least: float = 0.0) -> np.ndarray:
-    """Boxes (N, 4) float32, by edges, as they are: judged as the annotator drew them.
+    """Boxes (N, 4) float32, as edges, unchanged: detections are evaluated against what the annotator drew.
 
     Args:
         path: The file that they are in.
         edges: Left, top, right and bottom of each.
         width: Of the image.
         height: Of the image.
-        least: Pixels of a side.
+        least: The shortest side that a box may have, in pixels.
 
     Raises:
         BadInputError: One has its corners swapped, or leaves the image by more than SLACK.
@@ -184,9 +184,9 @@ def boxes_of(path: Path, edges: Sequence[Sequence[float]], width: int, height: i
     for left, top, right, bottom in boxes.tolist():
         what = f"{path}: box {left:g}, {top:g} to {right:g}, {bottom:g}"
         if not (right - left >= least and bottom - top >= least):
-            raise BadInputError(f"{what}: its corners are swapped; mend the annotation")
+            raise BadInputError(f"{what}: its corners are swapped; correct the annotation")
         if min(left, top) < -SLACK or right > width + SLACK or bottom > height + SLACK:
-            raise BadInputError(f"{what}: outside the image of {width}x{height} pixels; mend the annotation")
+            raise BadInputError(f"{what}: outside the image of {width}x{height} pixels; correct the annotation")
     return boxes.astype(np.float32)
 
 

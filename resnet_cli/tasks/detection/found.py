@@ -34,7 +34,7 @@ def detect(
     ranks: Ranks,
     way: Way = PLAIN,
 ) -> list[Detections]:
-    """What is found in each test image, each seen alone; every rank tests its share and has the whole."""
+    """The detections in each test image, one image at a time; every rank tests its share and gets all detections."""
     net.eval()
     number, shares = ranks.share
     rows = torch.zeros(len(data.test), MOST, COLUMNS, device=data.device)

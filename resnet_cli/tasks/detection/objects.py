@@ -42,7 +42,7 @@ class Objects:
         crowd: ArrayLike | None = None,
         areas: ArrayLike | None = None,
     ) -> Objects:
-        """Objects of these boxes: no mark where none is given, and the boxes' own areas."""
+        """Objects with these boxes; without marks if none are given, and with the boxes' areas if none are given."""
         boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
         none = np.zeros(len(boxes), bool)
         return cls(
@@ -73,7 +73,7 @@ class Detections:
     Attributes:
         boxes: (N, 4) float32, as those of `Objects`.
         labels: (N,) int64 from 1.
-        scores: (N,) float32; the higher, the surer.
+        scores: (N,) float32; the higher, the more confident.
     """
 
     boxes: np.ndarray
@@ -158,7 +158,7 @@ class DetectionData:
         category_ids: What COCO's files call the classes, in the same order; else the labels.
         train: Images with an object to learn; see `to_learn_from`.
         test: All test images, those without objects too.
-        device: Where the nets are. Images come from the CPU; who uses them takes them there.
+        device: Where the nets are. Images are on the CPU; the code that uses them moves them to the device.
     """
 
     name: str

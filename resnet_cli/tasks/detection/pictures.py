@@ -49,7 +49,7 @@ def draw_detections(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable
 
 
 def draw_curves(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], DetectionData]) -> Figure:
-    """Precision against recall, a panel a class, with its average precision."""
+    """Precision against recall, one panel per class, with its average precision."""
     from matplotlib.figure import Figure
 
     its = data()
@@ -61,15 +61,15 @@ def draw_curves(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[],
     all_axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, name, curve, ap in zip(all_axes, its.classes, judged.curves, judged.ap, strict=False):
         axes.plot(curve.recall, curve.precision, color="#0072B2", linewidth=1.2)
-        axes.set_title(f"{name}: {ap:.1f}" if np.isfinite(ap) else f"{name}: none there")
+        axes.set_title(f"{name}: {ap:.1f}" if np.isfinite(ap) else f"{name}: no objects")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         axes.grid(visible=True)
     for axes in all_axes[len(its.classes) :]:
         axes.set_axis_off()
     figure.supxlabel(
-        f"recall; found is an overlap above {OVERLAP:g}; AP in %, "
-        f"{'of 11 points' if by == '11-points' else 'the area'}, mean {judged.mean:.1f}",
+        f"recall; an overlap above {OVERLAP:g} counts as found; AP in %, "
+        f"{'by 11 points' if by == '11-points' else 'by area'}, mean {judged.mean:.1f}",
         fontsize=7,
     )
     figure.supylabel("precision", fontsize=7)
@@ -82,15 +82,15 @@ PICTURES = {
         "boxes are dashed, and dotted where they are difficult or a crowd.",
         draw_detections,
     ),
-    "precision-recall": Picture("Precision against recall on the test images, a panel a class.", draw_curves),
+    "precision-recall": Picture("Precision against recall on the test images, one panel per class.", draw_curves),
 }
 
 
 def _found(run: RunSpec, kept: Mapping[str, np.ndarray], data: DetectionData) -> list[Detections]:
-    """What was kept, an item an image.
+    """The detections that the run kept, one item per image.
 
     Raises:
-        BadInputError: It is not of these images.
+        BadInputError: They are not of these images.
     """
     from resnet_cli.tasks.detection.found import from_kept
 

@@ -33,13 +33,13 @@ SHAPES = (  # heights and widths: most are square, and the others make padding m
     (112, 112),
 )
 SMALLEST, LARGEST = 24, 64  # pixels of a shape's longer side
-CROWD = 56  # of a crowd's
+CROWD = 56  # pixels of a crowd's longer side
 NARROWEST = 0.6  # of a shape's shorter side to its longer
 MOST_OBJECTS = 4
 CANDIDATES = 2  # places for an object, of which the one with the least overlap is taken
 RING, ARM = 0.6, 0.3  # of half a shape's size: a ring's hole, a plus's arm
 SMALL = 12  # clutter's largest
-LEAST_SEEN, SEEN = 0.15, 0.7  # of a shape: less is clutter; less is difficult
+LEAST_SEEN, SEEN = 0.15, 0.7  # visible shares of a shape: below the first it is clutter, below the second difficult
 EMPTY, CROWDED, GREY = 0.06, 0.12, 0.14  # shares of the scenes
 TRAIN_KEY, TEST_KEY = 0, 1
 CROP = 64  # pixels a side of a labelled crop; holds the largest shape
@@ -169,7 +169,7 @@ class _Random:
         return (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
 
     def uniform(self) -> float:
-        """The same, one."""
+        """One such number."""
         return float(self.uniforms(1)[0])
 
     def below(self, count: int) -> int:
@@ -177,14 +177,14 @@ class _Random:
         return int(self.uniform() * count)
 
     def bytes(self, count: int) -> np.ndarray:
-        """Of a multiple of 8, (count,) uint8, from 0 to 255."""
+        """Bytes from 0 to 255, (count,) uint8; the count is a multiple of 8."""
         return self.philox.random_raw(count // 8).astype("<u8").view(np.uint8)
 
 
 def _place(
     random: _Random, height: int, width: int, size: int, taken: list[tuple[float, ...]]
 ) -> tuple[float, float, float]:
-    """Centre y, x and longer side of an object: of some places the one that is farthest from those that are taken."""
+    """Centre y, x and longer side of an object: of some random places the one farthest from those already taken."""
     size = size or SMALLEST + round((LARGEST - SMALLEST) * random.uniform() ** 2)
     free = 0.4 * size  # from the centre to the edge at least: a tenth of an object may be cut off
     best = (-np.inf, 0.0, 0.0)
@@ -260,7 +260,7 @@ def _clutter(image: np.ndarray, owner: np.ndarray, random: _Random) -> None:
 
 
 def _seen(owner: np.ndarray, whole: np.ndarray, labels: np.ndarray, is_crowded: bool) -> Objects:
-    """What can be seen of the objects; `whole` are their areas in the image were there nothing before them."""
+    """What can be seen of the objects; `whole` are their areas in the image if nothing hid them."""
     boxes, kept, areas = [], [], []
     for index in range(len(whole)):
         mask = owner == index + 1

@@ -24,7 +24,7 @@ def layers(layout: Layout | None, classes: int, settings: Detector, *, context: 
     Batch normalisation is fixed, and has no parameters that are learned.
 
     Args:
-        layout: Of the classifier below it; None of VGG-16.
+        layout: Of the classifier below it; None for VGG-16.
         classes: Without the background.
         settings: Sizes and numbers.
         context: Whether the whole image is seen beside each region.

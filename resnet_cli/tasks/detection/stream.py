@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from resnet_cli.tasks.detection.objects import DetectionData
 
-OF_UPDATES = 2**63  # words of an update, which no epoch has
+OF_UPDATES = 2**63  # key for an update's random words, which no epoch's has
 
 
 class DetectionStream:
@@ -28,7 +28,7 @@ class DetectionStream:
         self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, self.epochs.images))
 
     def inputs(self, iteration: int) -> tuple[Tensor, ...]:
-        """Numbers of the images (B,), whether each is mirrored (B,), and keys of what is drawn for it (B,)."""
+        """Numbers of the images (B,), whether each is mirrored (B,), and keys of its random draws (B,)."""
         plans = [(self._plan(epoch), part) for epoch, part in self.epochs.parts(iteration)]
         images = np.concatenate([plan.image[part] for plan, part in plans])
         mirrored = np.concatenate([plan.flip[part] for plan, part in plans])
@@ -75,4 +75,4 @@ class DetectionStream:
         return self.epochs.seen(iteration)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""

@@ -3,7 +3,7 @@
     VOCdevkit/VOC2007/Annotations/000005.xml  JPEGImages/000005.jpg  ImageSets/Main/{trainval,test}.txt
     VOCdevkit/VOC2012/Annotations/2008_000002.xml  ...               ImageSets/Main/trainval.txt
 
-Corners are inclusive and counted from 1 there, and edges from 0 here: xmin - 1 to xmax.
+In these files, corners are inclusive and counted from 1; here, edges are counted from 0: xmin - 1 to xmax.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _sets(which: str, *, test_only: bool) -> Sets:
 
 
 def root_of(folder: Path) -> Path:
-    """VOCdevkit: this folder, if an archive's lies in it, or the one of its name in it."""
+    """VOCdevkit: this folder, if it has an archive's folder, else the one named VOCdevkit in it."""
     return folder if any((folder / f"VOC{year}").is_dir() for year, _ in IMAGES) else folder / FOLDER
 
 
@@ -81,7 +81,7 @@ def expected(folder: Path) -> dict[str, bool]:
 
 
 def obstacle(folder: Path, which: str, *, test_only: bool = False) -> str | None:
-    """What keeps a dataset from being used, as one line: its lists, and whether all that they name is there.
+    """What keeps a dataset from being used, as one line; checks its lists, and that all files that they name are there.
 
     Args:
         folder: VOCdevkit, or what it is in.
@@ -110,7 +110,7 @@ def open_data(folder: Path, which: str, *, test_only: bool = False) -> Detection
     """Reads a dataset's annotations, or only those of its test images; an image is read when it is used.
 
     Raises:
-        BadInputError: Something is missing, or no annotation of VOC's.
+        BadInputError: Something is missing, or not VOC's annotation.
     """
     from resnet_cli.tasks.detection.files import data_of
 
@@ -144,7 +144,7 @@ def read(root: Path, year: str, name: str, number: int) -> Marked:
         root: VOCdevkit.
         year: Of the archive.
         name: Of the image, as in the lists.
-        number: What it is called in results in COCO's form.
+        number: The image's number in results in COCO's form.
 
     Raises:
         BadInputError: There is none, or it is not VOC's.
@@ -174,15 +174,15 @@ def read(root: Path, year: str, name: str, number: int) -> Marked:
 
 def _label(name: str) -> int:
     if name not in CLASSES:
-        raise ValueError(f"'{name}' is none of its classes")
+        raise ValueError(f"'{name}' is not one of its classes")
     return 1 + CLASSES.index(name)
 
 
 def _text(element: ET.Element, path: str) -> str:
-    """What an element holds.
+    """The text of an element's child.
 
     Raises:
-        ValueError: It is not there.
+        ValueError: There is no such child.
     """
     text = element.findtext(path)
     if text is None:
@@ -199,13 +199,13 @@ def _names(root: Path, year: str, part: str) -> list[str]:
 
     Raises:
         OSError: It cannot be read.
-        BadInputError: It has not as many as VOC's.
+        BadInputError: It does not have as many as VOC's.
     """
     path = root / _list(year, part)
     names = path.read_text(encoding="ascii", errors="replace").split()
     odd = [name for name in names if not NAME.fullmatch(name)]
     if odd:
-        raise BadInputError(f"{path}: {odd[0]!r} is no image's name; a line has a name and nothing else")
+        raise BadInputError(f"{path}: {odd[0]!r} is not an image's name; a line has a name and nothing else")
     if len(names) != IMAGES[year, part]:
         raise BadInputError(
             f"{path}: names {len(names):,} images, but VOC{year}'s {part} set has {IMAGES[year, part]:,}; get it again"
@@ -216,4 +216,4 @@ def _names(root: Path, year: str, part: str) -> list[str]:
 def _how_to_get(which: str) -> str:
     lists = ", ".join(_list(year, part) for year, part in SETS[which].lists)
     server = "; VOC2012's test set has no public annotations" if SETS[which].test == ("2012", "test") else ""
-    return f"wanted in {FOLDER}: {lists}, with Annotations and JPEGImages, from {SOURCE}{server}"
+    return f"needed in {FOLDER}: {lists}, with Annotations and JPEGImages, from {SOURCE}{server}"

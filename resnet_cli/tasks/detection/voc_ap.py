@@ -1,6 +1,6 @@
-"""Average precision as PASCAL VOC's evaluators count it, for each class. Imports no torch.
+"""Average precision as PASCAL VOC's evaluators compute it, for each class. Imports no torch.
 
-Boxes are edges (`Objects`): a width is right - left, which is VOC's xmax - xmin + 1 of corners that lie inside. So the
+Boxes are edges (`Objects`): a width is right - left, which is VOC's xmax - xmin + 1 for inclusive corners. So the
 overlaps are those of VOC's evaluator.
 """
 
@@ -23,13 +23,13 @@ MISSED, IGNORED = -1, -2  # in place of the number of the object that a detectio
 
 
 def by_of(dataset: str) -> By:
-    """How VOC's evaluator sums up on a dataset's test set: by 11 points on 2007's, and on the drawn scenes as there."""
+    """How AP is computed on a dataset's test set: by 11 points on VOC 2007's and the drawn scenes, else by area."""
     return "11-points" if dataset in ("voc07+12", "voc07", "drawn-scenes") else "area"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision and recall of a class after each of its detections, the surest first; (D,) float64, 0 to 1."""
+    """Precision and recall of a class after each detection, the most confident first; (D,) float64, 0 to 1."""
 
     recall: np.ndarray
     precision: np.ndarray
@@ -39,7 +39,7 @@ class Curve:
 
         Args:
             by: `11-points`, the mean of the highest precision at recalls from 0, 0.1, ..., 1 on (VOC to 2009), or
-                `area`, under the curve made falling (since 2010).
+                `area`, the area under the curve after it is made monotonically decreasing (since 2010).
         """
         recall, falling = self.recall, np.maximum.accumulate(self.precision[::-1])[::-1]
         if by == "area":
@@ -51,10 +51,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class VocAP:
-    """What VOC's evaluator says.
+    """The result of VOC's evaluator.
 
     Attributes:
-        ap: Average precision in percent, (C,) float64; not a number for a class of which there is no object to find.
+        ap: Average precision in percent, (C,) float64; NaN for a class without an object to find.
         curves: Of each class.
     """
 
@@ -68,22 +68,22 @@ class VocAP:
 
 
 def mean_of(values: np.ndarray) -> float:
-    """The mean over the classes that have a value (C,); not a number if none has."""
+    """The mean over the classes that have a value (C,); NaN if none has."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def voc_ap(found: Iterable[Detections], truth: Iterable[Objects], classes: int, by: By) -> VocAP:
-    """Judges detections.
+    """Evaluates detections.
 
-    Each detection takes, of the objects of its class in its image, the one that it overlaps most, the first of equals.
-    It finds it if they overlap by more than a half, and no surer detection has found it. Detections of a difficult
-    object, and of a crowd, of which VOC knows nothing, count neither way. Equal scores keep their order.
+    Each detection is assigned to the object of its class in its image that it overlaps most, the first of equals. It
+    finds the object if they overlap by more than a half and no more confident detection has found it. Detections of a
+    difficult object count neither way; nor do those of a crowd, which VOC does not have. Equal scores keep their order.
 
     Args:
-        found: In each image.
-        truth: In the same images.
+        found: Detections in each image.
+        truth: Objects in the same images.
         classes: How many there are; labels are from 1.
-        by: How the curve is summed up; see `Curve.average_precision`.
+        by: How the curve becomes one number; see `Curve.average_precision`.
     """
     labels, scores, hits, objects = [], [], [], []
     first = 0  # number of an image's first object
@@ -127,7 +127,7 @@ def _hits(detections: Detections, marked: Objects, is_ignored: np.ndarray, first
 
 
 def _curve(hits: np.ndarray, count: int) -> Curve:
-    """The curve of a class's detections, the surest first, of which there are `count` objects."""
+    """The curve of a class with `count` objects from its detections, the most confident first."""
     hits = hits[hits != IGNORED]
     is_right = np.zeros(len(hits), bool)
     _, firsts = np.unique(hits, return_index=True)

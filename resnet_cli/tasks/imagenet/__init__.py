@@ -59,13 +59,13 @@ class ImageNet(Classification):
         return Net.model_validate(parsed(f"{name}-B" if bare else name))
 
     def short_name(self, net: Net) -> str:
-        """The name with the paper's own option for it unsaid."""
+        """The name, without the shortcut option if it is the paper's for this net."""
         return net.full_name.removesuffix("-B") if net.depth >= FIRST_BOTTLENECK else net.name
 
     def layout(self, net: Net, classes: int | None = None, *, stride_3x3: bool = False) -> Layout:
         """Table 1's net."""
         if net.single or net.start or net.times:
-            raise ValueError(f"{net.name}: of CIFAR-10's nets only")
+            raise ValueError(f"{net.name}: a variant of CIFAR-10's nets only")
         if net.depth not in BLOCKS:
             known = ", ".join(map(str, BLOCKS))
             raise ValueError(f"{net.name}: ImageNet's nets have {known} layers (Table 1)")
@@ -125,7 +125,7 @@ class ImageNet(Classification):
         workers: int,
         progress: Callable[[int, int], None],
     ) -> str:
-        """Decodes every photograph; goes on where it was interrupted."""
+        """Decodes every photograph; continues where it was interrupted."""
         from resnet_cli.data.verify import check_all
 
         found = self._find(variant, data_dir, dataset_root)
@@ -177,7 +177,7 @@ class ImageNet(Classification):
         if variant.dataset == self.dataset:
             return folder.imagenet(dataset_root or self.place(data_dir))
         if dataset_root is None:
-            raise BadInputError(f"{variant.source}: say by --dataset-root where this folder is")
+            raise BadInputError(f"{variant.source}: give this folder with --dataset-root")
         found = folder.scan(dataset_root)
         if found.source != variant.source:
             raise BadInputError(

@@ -1,7 +1,7 @@
 """Classes of validation images that lie in one folder, as in ILSVRC's own archive and in Kaggle's. Needs no torch.
 
-They are read from Kaggle's solution (`ImageId,PredictionString`), from the development kit's ground truth, a number a
-line whose synsets its meta.mat says, or from a file of the user's, NAME CLASS a line.
+They are read from Kaggle's solution (`ImageId,PredictionString`), from the development kit's ground truth (one number
+per line; meta.mat has their synsets), or from a file of the user's (NAME CLASS per line).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def labelled(root: Path, images: Sequence[str], classes: Sequence[str], given: P
         root: The folder with train/ and val/.
         images: Their names in val/.
         classes: Of train/, in the order of their names.
-        given: A file that says the class of each; None looks for one where the archives have theirs.
+        given: A file with the class of each; None looks for one where the archives have theirs.
 
     Raises:
-        BadInputError: There is no such file, or it lacks an image or names a class that is none.
+        BadInputError: There is no such file, or it lacks an image or names an unknown class.
     """
     path = given or _found(root, SOLUTION) or _found(root, GROUND_TRUTH)
     if path is None:
@@ -62,7 +62,7 @@ def labelled(root: Path, images: Sequence[str], classes: Sequence[str], given: P
     for image in images:
         label = labels[image]
         if label not in known:
-            raise BadInputError(f"{path}: {image} is of '{label}', which is no class of train/")
+            raise BadInputError(f"{path}: {image} is of '{label}', which is not a class of train/")
         result.setdefault(label, []).append(image)
     return result
 
@@ -76,8 +76,8 @@ def _found(root: Path, name: str) -> Path | None:
 def _how_to_sort(root: Path, images: Sequence[str]) -> str:
     val = shlex.quote(str(root / "val"))
     return (
-        f"{root / 'val'}: no class folders, {len(images):,} images outside of one; say their classes by --val-labels "
-        f"FILE ('{images[0]} CLASS' a line, {SOLUTION}, or {GROUND_TRUTH} beside its {META}), or put such a file "
+        f"{root / 'val'}: no class folders, {len(images):,} images outside of one; give their classes by --val-labels "
+        f"FILE ('{images[0]} CLASS' per line, {SOLUTION}, or {GROUND_TRUTH} beside its {META}), or put such a file "
         "beside val/; or sort them by FILE: while read -r name class; do "
         f'mkdir -p {val}/"$class" && mv {val}/"$name" {val}/"$class"/; done < FILE'
     )
@@ -95,10 +95,10 @@ def _by_ground_truth(path: Path, lines: list[str], images: Sequence[str], root: 
     for image in images:
         number = _NUMBER.search(image)
         if number is None or not 1 <= int(number[1]) <= len(lines):
-            raise BadInputError(f"{path}: has {len(lines):,} lines, none of which is of {image}")
+            raise BadInputError(f"{path}: has {len(lines):,} lines, but none for {image}")
         label = int(lines[int(number[1]) - 1])
         if label not in synsets:
-            raise BadInputError(f"{path}: line {number[1]}: {label} is no synset of {meta}")
+            raise BadInputError(f"{path}: line {number[1]}: {label} is not a synset of {meta}")
         labels[image] = synsets[label]
     return labels
 

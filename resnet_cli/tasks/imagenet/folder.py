@@ -44,7 +44,7 @@ _LAYOUT = "a folder of classes has train/<class>/*.jpg and val/<class>/*.jpg"
 class Folder:
     """What a folder of classes holds: names relative to `root`, sorted within each class, and labels (N,) int64.
 
-    Where it is flat, no validation image's name says its class.
+    If it is flat, the names of the validation images do not show their classes.
     """
 
     root: Path
@@ -64,7 +64,7 @@ class Folder:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the sorted names and the sizes of all images; and over labels that no names say."""
+        """SHA-256 over the sorted names and the sizes of all images; and over labels that the names do not show."""
         digest = hashlib.sha256()
         for name in sorted(self.train + self.val):
             try:
@@ -97,7 +97,7 @@ def scan(root: Path) -> Folder:
     it too.
 
     Raises:
-        BadInputError: It is not one.
+        BadInputError: It is not a folder of classes.
     """
     labels = os.environ.get(VAL_LABELS)
     try:
@@ -124,16 +124,16 @@ def imagenet(root: Path) -> Folder:
     """
     if not root.is_dir():
         raise BadInputError(
-            f"{root}: ImageNet is not there; wanted are imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG in "
-            "--data-dir, from https://image-net.org/download (ILSVRC2012, registration); without it there are --tiny, "
-            "the embedded set, and --dataset-root DIR, any folder of classes"
+            f"{root}: ImageNet is missing; needed are imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG in "
+            "--data-dir, from https://image-net.org/download (ILSVRC2012, registration); without it, use --tiny (the "
+            "embedded set) or --dataset-root DIR (any folder of classes)"
         )
     found = scan(root)
     if not found.is_imagenet:
         raise BadInputError(
             f"{root}: {len(found.classes):,} classes, {len(found.train):,} training and {len(found.val):,} validation "
             f"images, but ImageNet has {IMAGENET_CLASSES:,} (n01440764 ...), {IMAGENET_TRAIN:,} and {IMAGENET_VAL:,}; "
-            "complete it, or take it for what it is by --dataset-root"
+            "complete it, or use it as a folder of classes with --dataset-root"
         )
     return found
 
@@ -147,7 +147,7 @@ def _scan(root: Path, labels: Path | None) -> Folder:
         annotations = root / "val" / ANNOTATIONS
         loose = [] if annotations.is_file() else _loose(root)
         if labels and not loose:
-            raise BadInputError(f"{labels}: is not needed, for {root / 'val'} says its classes; leave out --val-labels")
+            raise BadInputError(f"{labels}: not needed: {root / 'val'} already has its classes; leave out --val-labels")
         if loose:
             by_class = flat.labelled(root, loose, sorted(train), labels)
             val = {label: [f"val/{name}" for name in names] for label, names in by_class.items()}
@@ -217,9 +217,11 @@ def _annotated(path: Path, classes: set[str]) -> dict[str, list[str]]:
         label = rest.partition("\t")[0]
         if label not in classes or name not in images:
             wrong = (
-                f"'{label}' is no class of train/" if name in images else f"'{name}' is not in images/, or twice here"
+                f"'{label}' is not a class of train/"
+                if name in images
+                else f"'{name}' is not in images/, or twice here"
             )
-            raise BadInputError(f"{path}: line {number}: {wrong}; wanted is FILE, a tab, CLASS")
+            raise BadInputError(f"{path}: line {number}: {wrong}; expected: FILE, a tab, CLASS")
         images.remove(name)
         result.setdefault(label, []).append(f"val/images/{name}")
     if images:
@@ -237,7 +239,7 @@ def _check_classes(root: Path, train: dict[str, list[str]], val: dict[str, list[
             if not images:
                 raise BadInputError(f"{root / part / name}: no images ({', '.join(EXTENSIONS)}); add some")
     if len(train) == 1:
-        raise BadInputError(f"{root / 'train'}: one class only, {min(train)}; classifying takes two")
+        raise BadInputError(f"{root / 'train'}: one class only, {min(train)}; classification needs two")
 
 
 def _laid_out(by_class: dict[str, list[str]]) -> tuple[tuple[str, ...], np.ndarray]:

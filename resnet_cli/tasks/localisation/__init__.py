@@ -35,7 +35,7 @@ IMAGENET = ImageNet()
 
 
 class Localisation(Task):
-    """The box of an object of an image's class; of ILSVRC's photographs, or of drawn ones.
+    """The box of an object of an image's class; for ILSVRC's photographs, or for drawn ones.
 
     `resnet-50` is the classifier, which gives the mean box of the training set; `rpn-resnet-50` starts from it,
     `rcnn-resnet-50` from both. On the embedded set nets of 6n+2 layers have CIFAR-10's shape behind a stem that
@@ -45,8 +45,8 @@ class Localisation(Task):
     name = "localisation"
     title = "ImageNet LOC"
     section = "C"
-    # The paper says of the schedule the batch only. Of the rest this is ours: a tenth of classification's updates, from
-    # a tenth of its rate.
+    # Of the schedule, the paper gives only the batch size. The rest is our choice: a tenth of classification's updates,
+    # from a tenth of its rate.
     protocol = Protocol.model_construct(
         batch_size=256,
         learning_rate=0.01,
@@ -88,15 +88,15 @@ class Localisation(Task):
         return net.model_copy(update={"family": f"{match[1]}-{net.family}"}) if match[1] else net
 
     def short_name(self, net: Net) -> str:
-        """The name with the paper's own option for it unsaid."""
+        """The name, without the shortcut option if it is the paper's for this net."""
         return "-".join(filter(None, (kind_of(net), IMAGENET.short_name(classifier_of(net)))))
 
     def check(self, net: Net) -> None:
-        """Whether there is such a net."""
+        """Checks that there is such a net."""
         self.layout(net)
 
     def layout(self, net: Net, classes: int | None = None) -> Layout:
-        """What its trunk, and the classifier that it starts from, are made of."""
+        """What a net's trunk, and the classifier that it starts from, are made of."""
         net = classifier_of(net)
         n, rest = divmod(net.depth - 2, 6)
         if net.depth in BLOCKS or n == 0 or rest or net.single or net.start or net.times:
@@ -113,7 +113,7 @@ class Localisation(Task):
         )
 
     def layers(self, net: Net, dataset: str | None = None, *, stride_3x3: bool = False) -> list[Layer]:
-        """What is learned in a net: not what it takes over and leaves as it is."""
+        """The layers that a net learns, without those that it takes over and keeps fixed."""
         from resnet_cli.nets.complexity import layers
         from resnet_cli.nets.localiser import layers_of_head
 
@@ -135,11 +135,11 @@ class Localisation(Task):
         return build(kind_of(net), self.layout(net, classes), seed)
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int:
-        """How many classes a net with these weights tells apart."""
+        """The number of classes of a net with these weights."""
         return len(next(tensor for name, tensor in state.items() if f".{name}".endswith(".fc.bias")))
 
     def source(self, run: RunSpec) -> RunSpec | None:
-        """Of an R-CNN the RPN, of an RPN the classifier: on ImageNet the run of Table 3 itself.
+        """For an R-CNN the run of the RPN, for an RPN that of the classifier: on ImageNet the run of Table 3 itself.
 
         On the embedded set the classifier is trained by the same protocol.
         """
@@ -152,7 +152,7 @@ class Localisation(Task):
         return run.model_copy(update={"net": net}) if kind else None
 
     def start(self, net: nn.Module, run: RunSpec, trained: nn.Module, data: LocalisationData) -> None:
-        """The classifier's convolutions, and all of the nets that stay as they are."""
+        """Takes over the classifier's convolutions, and the whole of the nets that are kept fixed."""
         from resnet_cli.nets.localiser import Rcnn, Rpn, take_over
 
         if isinstance(net, Rcnn):
@@ -221,7 +221,7 @@ class Localisation(Task):
         photos = (protocol or (self.protocol.tiny() if variant.tiny else self.protocol)).photos
         assert photos is not None
         if decode != "cpu":
-            raise BadInputError("--decode cuda: boxes go with the CPU's decoder")
+            raise BadInputError("--decode cuda: training with boxes needs the CPU's decoder")
         how: dict[str, Any] = {"photos": photos, "workers": workers, "known_statistics": known, "report": report}
         if variant.dataset == self.embedded:
             counts = TINY_COUNTS if variant.tiny else COUNTS
@@ -265,10 +265,10 @@ class Localisation(Task):
         return BoxStream(data, run.seed, run.protocol.batch_size, run.protocol.iterations, share)
 
     def loss(self) -> Loss:
-        """The net's own: a batch's mean loss, and wrong answers.
+        """The net's own loss: its mean over a batch, and the wrong answers.
 
-        Of a classifier wrong classes; of an RPN best boxes of the true class with an IoU below 0.5; of an R-CNN regions
-        of which it says wrongly whether they have one.
+        Wrong answers are, for a classifier, wrong classes; for an RPN, best boxes of the true class with an IoU below
+        0.5; for an R-CNN, regions that it wrongly says to contain an object, or not to.
         """
         return lambda outputs, *batch: outputs(*batch)
 
@@ -282,7 +282,7 @@ class Localisation(Task):
         progress: Callable[[int], None] | None = None,
         ranks: Ranks | None = None,
     ) -> Scores:
-        """Tests a net; keeps the boxes by the centre crop and by whole images, and the rank of the true class.
+        """Tests a net; keeps the boxes from the centre crop and from whole images, and the rank of the true class.
 
         The loss is the mean of 1 - IoU by whole images.
         """

@@ -1,4 +1,4 @@
-"""Photographs of a class each, with the boxes of its objects: training crops with what is left of the boxes in them."""
+"""Photographs, each of one class, with the boxes of its objects; training crops with the boxes cut to the crop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Photos
 
 MOST_BOXES = 8  # of a training crop; the others count as background
-LEAST_PART = 1 / 8  # of the crop: what is left of an object must be so high and wide, or it is none
+LEAST_PART = 1 / 8  # of the crop: an object whose part in it is less high or wide is left out
 _UNIT = 2.0**-53
 
 
@@ -38,9 +38,9 @@ class LocalisationData(PhotoDataset):
 
     @cached_property
     def mean_box(self) -> np.ndarray:
-        """The mean box of the training objects, (4,), in parts of the width and the height of their images.
+        """The mean box of the training objects, (4,), as fractions of the width and the height of their images.
 
-        Their images' sizes are those of the first thousand, which are read for it.
+        It is the mean over the first thousand images, which are read for their sizes.
         """
         numbers = range(min(1_000, len(self.train)))
         parts = [self.train_boxes[number][0] / _sides(self.train.image(number)) for number in numbers]
@@ -49,7 +49,7 @@ class LocalisationData(PhotoDataset):
 
 
 class BoxStream(PhotoStream):
-    """Batches of training crops with labels, boxes, and what chance decides in an update: a pure function, as ever."""
+    """Batches of training crops with labels, boxes, and an update's random numbers; see `PhotoStream`."""
 
     dataset: LocalisationData
 
@@ -93,13 +93,13 @@ class BoxStream(PhotoStream):
 
 
 def training_view(image: Tensor, boxes: np.ndarray, photos: Photos, chance: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Section 3.4's training crop of an image, and what lies in it of the objects' boxes, (K, 4), none of the others.
+    """Section 3.4's training crop of an image, and the objects' boxes (K, 4) cut to it, without those mostly outside.
 
     Args:
         image: (3, H, W) uint8.
         boxes: (N, 4) in the image.
         photos: Sizes.
-        chance: What chance decides, as for a classifier's crop.
+        chance: The random numbers, as for a classifier's crop.
     """
     larger = rescaled(image, photos, chance)
     top, left = corner(larger, photos, chance)

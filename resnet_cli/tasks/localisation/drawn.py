@@ -1,7 +1,7 @@
 """The embedded set: photographs of 72x96 and 96x72 of one drawn shape each, its class and its box known.
 
-Shapes are 24 to 56 pixels high and, drawn apart, wide, so that a box is more than a place; four small discs of other
-colours distract. As with the other embedded sets every pixel is the same on every machine.
+Shapes are 24 to 56 pixels high and, drawn independently, as wide, so that boxes differ in shape as well as in place;
+four small discs of other colours distract. As in the other embedded sets, every pixel is the same on every machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from resnet_cli.data.decode import Photographs
 from resnet_cli.data.synthetic import CLASSES, inside, uniform
 
-SHORT, LONG = 72, 96  # pixels; even images lie, odd ones stand
+SHORT, LONG = 72, 96  # pixels; even images are landscape, odd ones portrait
 LEAST, SPREAD = 12, 16  # pixels; of half a shape's side
 DISCS = 4
 AT_A_TIME = 200

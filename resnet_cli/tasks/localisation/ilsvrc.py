@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLASSES, VALIDATION = 1_000, 50_000  # of ILSVRC2012
-NAMED = 5  # faults; of more the number is given
+NAMED = 5  # faults that a message names; it gives the number of the others
 IMAGES, ANNOTATIONS = "Data/CLS-LOC", "Annotations/CLS-LOC"
 LAYOUT = (
-    f"wanted are {IMAGES}/train/<wnid>/*.JPEG, {IMAGES}/val/*.JPEG, {ANNOTATIONS}/train/<wnid>/*.xml and "
+    f"needed are {IMAGES}/train/<wnid>/*.JPEG, {IMAGES}/val/*.JPEG, {ANNOTATIONS}/train/<wnid>/*.xml and "
     f"{ANNOTATIONS}/val/*.xml"
 )
 
@@ -121,7 +121,7 @@ def read(tree: Tree, names: Iterable[str]) -> tuple[np.ndarray, tuple[np.ndarray
     """The classes of images, (N,) int64 in the order of the wnids, and the boxes of each image's objects of its class.
 
     Raises:
-        BadInputError: Some annotations cannot be used; each of the first has its line of the message.
+        BadInputError: Some annotations cannot be used; the message names the first ones.
     """
     numbers = {wnid: number for number, wnid in enumerate(tree.classes)}
     labels, boxes, faults = [], [], []
@@ -141,12 +141,12 @@ def read(tree: Tree, names: Iterable[str]) -> tuple[np.ndarray, tuple[np.ndarray
 
 
 def _annotation(path: Path, numbers: dict[str, int]) -> tuple[int, np.ndarray]:
-    """An image's class, that of its first object, and the boxes of all its objects of it, (K, 4) float32.
+    """An image's class, that of its first object, and the boxes of all its objects of that class, (K, 4) float32.
 
-    Coordinates are taken as they stand, as edges; what reaches beyond the image is cut off.
+    Coordinates are taken unchanged, as edges; parts outside the image are cut off.
 
     Raises:
-        ValueError: It says something that cannot be.
+        ValueError: A value in it is impossible.
     """
     tree = ET.parse(path).getroot()  # noqa: S314  expat itself refuses entities that grow
     width, height = (_number(tree, f"size/{side}") for side in ("width", "height"))
@@ -155,7 +155,7 @@ def _annotation(path: Path, numbers: dict[str, int]) -> tuple[int, np.ndarray]:
         raise ValueError("names no object")
     wnid = objects[0].findtext("name", "").strip()
     if wnid not in numbers:
-        raise ValueError(f"'{wnid}' is no class of train/")
+        raise ValueError(f"'{wnid}' is not a class of train/")
     boxes = []
     for each in objects:
         if each.findtext("name", "").strip() != wnid:
@@ -177,7 +177,7 @@ def _number(element: ET.Element, path: str) -> float:
     try:
         number = float(text or "")
     except ValueError as error:
-        raise ValueError(f"{path}: {'missing' if text is None else f'{text!r} is no number'}") from error
+        raise ValueError(f"{path}: {'missing' if text is None else f'{text!r} is not a number'}") from error
     if not math.isfinite(number):
-        raise ValueError(f"{path}: {text!r} is no number")
+        raise ValueError(f"{path}: {text!r} is not a number")
     return number

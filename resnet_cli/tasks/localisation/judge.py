@@ -1,8 +1,8 @@
-"""Where a net says that the object is, and how often it is wrong: by the centre crop, and by whole images.
+"""Tests where a net localises the object, and how often it is wrong: from the centre crop, and from whole images.
 
-A box is right if its IoU with any object of the image's class is 0.5 or more. By the class given, the net is asked for
-the true class. By predicted classes (top-1, top-5) it is asked for those of its classifier; the box of a class does not
-depend on which others are predicted, so an answer is right if the true class is among them and its box is right.
+A box is right if its IoU with any object of the image's class is 0.5 or more. With the class given, the box is that of
+the true class. With predicted classes (top-1, top-5), the boxes are those of the classifier's classes; a class's box
+does not depend on the other classes, so an answer is right if the true class is among them and its box is right.
 
 Whole images are taken at the sizes of the fully convolutional test (section 3.4) and the best box of all sizes is
 taken; the classifier's probabilities are averaged over the sizes. Mirror images are left out, an assumption.
@@ -44,17 +44,17 @@ def localise(
     progress: Callable[[int], None] | None,
     ranks: Ranks,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes of each test image's true class, and what its classifier says.
+    """The predicted boxes of each test image's true class, and the rank of that class in the classifier's scores.
 
     Args:
         net: In evaluation mode on the data's device.
         data: Its test set is used.
         precision: Of the forward pass.
-        progress: Told of images done.
-        ranks: Each takes its share of the images, and has all answers.
+        progress: Called with the number of images done.
+        ranks: Each takes its share of the images, and gets all answers.
 
     Returns:
-        Boxes (N, 2, 4) float32 in pixels of the images: by the centre crop, by the whole image; and the rank of the
+        Boxes (N, 2, 4) float32 in pixels of the images: from the centre crop, from the whole image; and the rank of the
         true class, (N,) int64 from 0.
     """
     count = len(data.test)
@@ -89,11 +89,11 @@ def overlap_of(boxes: np.ndarray, truth: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def errors(boxes: np.ndarray, ranks: np.ndarray, truth: tuple[np.ndarray, ...]) -> tuple[dict[str, float], float]:
-    """The localisation errors in percent by their keys, and the mean of 1 - IoU by whole images.
+    """The localisation errors in percent by their keys, and the mean of 1 - IoU from whole images.
 
     Args:
-        boxes: (N, 2, 4), and
-        ranks: (N,), as of `localise`.
+        boxes: (N, 2, 4), as from `localise`.
+        ranks: (N,), likewise.
         truth: The objects' boxes of each image.
     """
     iou = np.stack([overlap_of(boxes[:, way], truth) for way in (0, 1)])
@@ -122,7 +122,7 @@ def _batches(data: LocalisationData, share: tuple[int, int]) -> Iterator[tuple[l
 
 
 def _centre_crops(images: Tensor, data: LocalisationData) -> tuple[Tensor, tuple[int, int], Tensor]:
-    """Centre crops as inputs, the column and row where they begin, and pixels of the image to one of theirs."""
+    """Centre crops as inputs, the column and row where they begin, and the image's pixels per pixel of the crop."""
     larger = torch.stack([resized(image, data.photos.test_side) for image in images])
     crops = torch.stack([center_crop(image, data.photos.crop) for image in larger])
     left, top = ((side - data.photos.crop) // 2 for side in (larger.shape[3], larger.shape[2]))
@@ -130,7 +130,7 @@ def _centre_crops(images: Tensor, data: LocalisationData) -> tuple[Tensor, tuple
 
 
 def _resized(images: Tensor, side: int, data: LocalisationData) -> tuple[Tensor, Tensor]:
-    """Whole images of this shorter side as inputs, and pixels of the image to one of theirs."""
+    """Whole images of this shorter side as inputs, and the image's pixels per pixel of the input."""
     larger = torch.stack([resized(image, side) for image in images])
     return data.normalize(larger), _scale(images, larger)
 
@@ -152,8 +152,8 @@ def _best(
 
     Args:
         net: Any; one that only classifies gives the mean box of the training set.
-        data: What the images are of.
-        views: Inputs, and pixels of the image to one of theirs.
+        data: The dataset of the images.
+        views: Inputs, and the image's pixels per pixel of each input.
         images: (B, 3, H, W) uint8.
         labels: (B,).
         corner: Column and row of the image, in pixels of the input, where the inputs begin.
@@ -196,7 +196,7 @@ def _rescored(
 
 
 def _rank(net: Classifier | Rpn | Rcnn, views: list[Tensor], crop: int, labels: Tensor) -> Tensor:
-    """How many classes the classifier thinks likelier than the true one, (B,), by the mean over sizes."""
+    """How many classes the classifier scores higher than the true one, (B,), by the mean over sizes."""
     classifier = net if isinstance(net, Classifier) else net.classifier
     window = -(-crop // (2 ** (len(classifier.stages) + 1)))
     chances = []
@@ -209,7 +209,7 @@ def _rank(net: Classifier | Rpn | Rcnn, views: list[Tensor], crop: int, labels: 
 
 
 def _parts(inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and labels, so many at a time that they fit into the memory."""
+    """Inputs and labels in parts that fit into the memory."""
     step = max(1, DENSE_BATCH_PIXELS // inputs[0, 0].numel())
     for start in range(0, len(inputs), step):
         yield inputs[start : start + step], labels[start : start + step]

@@ -1,4 +1,4 @@
-"""A picture of a run: where it says that the objects of test images are."""
+"""A picture of a run: the boxes that it predicts in test images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CROP, WHOLE = "#56B4E9", "#D55E00"  # Okabe and Ito's
 
 
 def draw_boxes(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], LocalisationData]) -> Figure:
-    """The first test images, with the boxes of their class by the centre crop and by the whole image; true ones dashed.
+    """The first test images, with the boxes of their class from centre crop and whole image; true ones are dashed.
 
     Raises:
-        BadInputError: What was kept are no boxes in these images.
+        BadInputError: What the run kept are not boxes in these images.
     """
     from matplotlib.figure import Figure
 
@@ -52,8 +52,8 @@ def draw_boxes(run: RunSpec, kept: Mapping[str, np.ndarray], data: Callable[[], 
 
 PICTURES = {
     "boxes": Picture(
-        f"The first {IMAGES} test images with the box of their class: blue by the centre crop, vermilion by the whole "
-        "image; true boxes are dashed.",
+        f"The first {IMAGES} test images with the box of their class: blue from the centre crop, vermilion from the "
+        "whole image; true boxes are dashed.",
         draw_boxes,
     )
 }

@@ -73,7 +73,7 @@ class Speech(Task):
         return nets.parse(name)
 
     def check(self, net: Net) -> None:
-        """Whether there is such a net."""
+        """Checks that there is such a net."""
         assert isinstance(net, nets.SpeechNet)
         assert net.blocks
 
@@ -171,20 +171,20 @@ class Speech(Task):
         """The folder that a variant names.
 
         Raises:
-            BadInputError: It is not there, or another one.
+            BadInputError: It is missing, or another folder was given.
         """
         from resnet_cli.tasks.speech import timit
 
         if variant.dataset == self.dataset:
             root = dataset_root or self.place(data_dir)
             if not root.is_dir():
-                raise BadInputError(f"{root}: no folder; say by --dataset-root where TIMIT (LDC93S1) is")
+                raise BadInputError(f"{root}: no such folder; give TIMIT's folder (LDC93S1) with --dataset-root")
             corpus = timit.scan(root)
             if missing := timit.missing(corpus):
-                raise BadInputError(f"{root}: not the whole of TIMIT: {missing}; say --dataset-root to train on a part")
+                raise BadInputError(f"{root}: not the whole of TIMIT: {missing}; use --dataset-root to train on a part")
             return corpus
         if dataset_root is None:
-            raise BadInputError(f"{variant.source}: say by --dataset-root where this folder is")
+            raise BadInputError(f"{variant.source}: give this folder with --dataset-root")
         corpus = timit.scan(dataset_root)
         if corpus.source != variant.source:
             raise BadInputError(
@@ -199,7 +199,7 @@ class Speech(Task):
         return CropStream(data, run.seed, run.protocol.batch_size, share)
 
     def loss(self) -> Loss:
-        """Mean cross-entropy over valid frames, and their share that is wrong, as so many utterances."""
+        """Mean cross-entropy over valid frames, and their share of wrong answers times the number of utterances."""
         from resnet_cli.tasks.speech.frames import frame_loss
 
         return frame_loss

@@ -37,7 +37,7 @@ def read(path: Path) -> NDArray[np.int16]:
 
 
 def _sphere(path: Path, content: bytes) -> NDArray[np.int16]:
-    """A text header of as many bytes as its second line says, then the samples; of byte format 01 low first."""
+    """A text header of as many bytes as its second line says, then the samples; byte format 01 is low byte first."""
     try:
         length = int(content[8:16])
         header, _, _ = content[16:length].decode("ascii").partition("end_head")
@@ -50,7 +50,7 @@ def _sphere(path: Path, content: bytes) -> NDArray[np.int16]:
         raise BadInputError(f"{path}: not a whole header of NIST SPHERE: {error}") from error
     coding = fields.get("sample_coding", "pcm")
     if coding != "pcm":
-        raise BadInputError(f"{path}: NIST SPHERE compressed as {coding}; decompress it first, by sph2pipe -f rif, say")
+        raise BadInputError(f"{path}: NIST SPHERE compressed as {coding}; decompress it first with sph2pipe -f rif")
     _check(path, form)
     order = ">" if fields.get("sample_byte_format") == "10" else "<"
     body = content[length : length + 2 * count]
@@ -73,4 +73,4 @@ def _riff(path: Path, content: bytes) -> NDArray[np.int16]:
 def _check(path: Path, form: tuple[int, int, int]) -> None:
     if form != (1, RATE, 2):
         channels, rate, width = form
-        raise BadInputError(f"{path}: {channels} channels of {rate} Hz, {8 * width} bits; wanted is 1 of 16000 Hz, 16")
+        raise BadInputError(f"{path}: {channels} channels of {rate} Hz, {8 * width} bits; needed: 1, 16000 Hz, 16 bits")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TOGETHER = 16  # utterances tested at a time
-NOISE_KEYS = {"train": 2018, "test": 2019, "by ratio": 2020}  # none of a part of the spoken set
+NOISE_KEYS = {"train": 2018, "test": 2019, "by ratio": 2020}  # no part of the spoken set uses these
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Utterances:
         return Utterances(self.frames.to(device), self.labels.to(device), self.lengths.to(device))
 
     def cut(self, numbers: Tensor, firsts: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As many frames of some utterances, in the form that nets take.
+        """So many frames of some utterances, in the form that nets take.
 
         Args:
             numbers: Of the utterances, (B,).
@@ -61,7 +61,7 @@ class Utterances:
             count: How many, T.
 
         Returns:
-            Features (B, 3, mels, T), labels (B, T) and valid frames (B,); behind an utterance's end there are zeros and
+            Features (B, 3, mels, T), labels (B, T) and valid frames (B,); after an utterance's end there are zeros and
             no class.
         """
         starts = (self.lengths.cumsum(0) - self.lengths)[numbers] + firsts
@@ -81,11 +81,11 @@ class SpeechData:
         name: What it is.
         checksum: Identifies its content.
         classes: Phones, the first of which is silence.
-        mels: Of its features.
+        mels: Mel bands of its features.
         train: Training utterances.
-        test: Test utterances, as tests on the way have them.
+        test: Test utterances, as they are tested during training.
         spoken: The test utterances before noise is added, for tests in other noise, and for pictures.
-        heard: The same as they are tested.
+        heard: The same utterances with the noise in which they are tested.
     """
 
     name: str
@@ -142,14 +142,14 @@ class SpeechData:
         """Nothing: features are computed when it is opened."""
 
     def in_noise(self, snr: float) -> SpeechData:
-        """The same with its test utterances in noise at this ratio (dB): always the same noise, more of it or less."""
+        """The same with its test utterances in noise at this ratio (dB): always the same noise, louder or softer."""
         heard = tuple(in_noise(self.spoken, snr, snr, NOISE_KEYS["by ratio"]))
         return replace(self, test=Utterances.of(heard, self.mels).to(self.device), heard=heard)
 
 
 @lru_cache(maxsize=1)
 def embedded(train: int, test: int, mels: int) -> SpeechData:
-    """The embedded spoken set of so many utterances, in noise; kept, for making it takes many seconds."""
+    """The embedded spoken set of so many utterances, in noise; cached, since making it takes many seconds."""
     learned, tested = spoken.recordings(spoken.TRAIN, train), spoken.recordings(spoken.TEST, test)
     noisy_learned = in_noise(learned, *TRAINED_SNR, NOISE_KEYS["train"])
     noisy_tested = in_noise(tested, *TRAINED_SNR, NOISE_KEYS["test"])
@@ -157,7 +157,7 @@ def embedded(train: int, test: int, mels: int) -> SpeechData:
 
 
 def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int) -> list[Recording]:
-    """Each recording in noise of its own, at a signal-to-noise ratio between these (dB); babble is of the others."""
+    """Each recording in its own noise, at a signal-to-noise ratio between these (dB); babble is made of the others."""
     samples = [each.samples for each in recordings]
     result = []
     for number, each in enumerate(recordings):
@@ -170,7 +170,7 @@ def in_noise(recordings: Sequence[Recording], low: float, high: float, key: int)
 
 
 def batches(utterances: Utterances) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All utterances whole, those of like lengths together: numbers (B,), features and valid frames; see `cut`."""
+    """All utterances whole, grouped by similar length: numbers (B,), features and valid frames; see `cut`."""
     order = torch.argsort(utterances.lengths, stable=True)
     for numbers in torch.split(order, TOGETHER):
         longest = int(utterances.lengths[numbers].max())
@@ -194,7 +194,7 @@ class CropStream:
         return numbers, firsts
 
     def make(self, numbers: Tensor, firsts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, valid frames and labels: what the net takes first."""
+        """Features, valid frames and labels, in the order in which the net takes them."""
         found, labels, lengths = self.data.train.cut(numbers, firsts, CROP)
         return found, lengths, labels
 

@@ -36,13 +36,13 @@ class Sound:
     """How a phone is made.
 
     Attributes:
-        formants: Of the cascade, Hz; those of a phone of noise bend its neighbours.
-        voice: Of the glottis, 0 to 1.
-        breath: Of noise through the cascade.
-        hiss: Of noise through the resonator of frication.
-        place: Of that, Hz.
-        spread: Its bandwidth, Hz.
-        seconds: Shortest and longest.
+        formants: Frequencies of the cascade, Hz; those of a noise phone shift its neighbours' formants.
+        voice: Amplitude of the glottis, 0 to 1.
+        breath: Amplitude of noise through the cascade.
+        hiss: Amplitude of noise through the resonator of frication.
+        place: Frequency of that resonator, Hz.
+        spread: Bandwidth of that resonator, Hz.
+        seconds: Shortest and longest duration.
     """
 
     formants: tuple[float, float, float]
@@ -102,10 +102,10 @@ class Voice:
     """A speaker.
 
     Attributes:
-        tract: Times all formants: of a shorter vocal tract they are higher.
+        tract: Factor of all formants: they are higher for a shorter vocal tract.
         pitch: Hz, at the start of an utterance.
-        tempo: Times all durations.
-        breath: Noise in vowels, to their voice.
+        tempo: Factor of all durations.
+        breath: Noise in vowels, relative to their voice.
     """
 
     tract: float
@@ -121,7 +121,7 @@ class Spoken:
     Attributes:
         samples: (n,) int16.
         starts: Each phone's first sample; it ends where the next begins, the last with the samples.
-        labels: Numbers in `PHONES`, as many.
+        labels: Each phone's number in `PHONES`.
     """
 
     samples: NDArray[np.int16]
@@ -140,7 +140,7 @@ class Chance:
         return (self.words.random_raw(count) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
     def between(self, low: float, high: float) -> float:
-        """One, between these."""
+        """One number between these."""
         return low + (high - low) * float(self.uniform(1)[0])
 
     def below(self, count: int) -> int:
@@ -213,7 +213,7 @@ def _synthesized(sounds: Sequence[Sound], ends: NDArray[np.int64], voice: Voice,
 
 
 def _pulses(count: int, voice: Voice, chance: Chance) -> Floats:
-    """A pulse a period, made smooth as by the glottis: up to 12 dB an octave. The pitch falls, and wavers."""
+    """One pulse per period, smoothed as by the glottis: up to 12 dB per octave. The pitch falls, and wavers."""
     knots = np.linspace(0, count, 8)
     pitch = voice.pitch * np.linspace(1.1, 0.85, 8) * (1 + 0.12 * (chance.uniform(8) - 0.5))
     phase = np.cumsum(np.interp(np.arange(count), knots, pitch) / RATE)

@@ -27,10 +27,10 @@ SILENCE = 0  # the first class of every set
 def frame_loss(outputs: Callable[..., Any], features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy over the frames that have a class, and their share of wrong answers times the utterances.
 
-    So counted, an update's percentage is of its frames, however many of them have a class.
+    With this count, an update's error is a percentage of its frames, however many of them have a class.
 
     Args:
-        outputs: Of features and lengths the logits, (B, T, classes).
+        outputs: A function of features and lengths that gives the logits, (B, T, classes).
         features: (B, 3, mels, T).
         lengths: Valid frames of each utterance, (B,).
         labels: (B, T); -1 of frames without a class.

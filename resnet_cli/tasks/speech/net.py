@@ -36,7 +36,7 @@ class SpeechNet(Net):
 
     @property
     def blocks(self) -> int:
-        """In each of three groups (N): of a wide ResNet, depth = 6N+4.
+        """The number of blocks in each of three groups, the N of a wide ResNet's depth 6N+4.
 
         Raises:
             ValueError: There is no such depth.
@@ -51,7 +51,7 @@ def parse(name: str) -> SpeechNet:
     """The net of a name.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not the name of a net.
     """
     match = NAME.fullmatch(name)
     if match is None:

@@ -20,12 +20,12 @@ VOICES = 4  # of babble
 def noisy(
     samples: NDArray[np.int16], others: Sequence[NDArray[np.int16]], snr: float, chance: Chance
 ) -> NDArray[np.int16]:
-    """Speech in noise: pink or babble, as chance has it.
+    """Speech in noise: pink or babble, chosen at random.
 
     Args:
         samples: Speech, (n,).
         others: What babble is made of: other utterances.
-        snr: Of the powers of the whole utterance, dB.
+        snr: Signal-to-noise ratio of the powers over the whole utterance, dB.
         chance: Draws kind, voices and noise.
     """
     kind = chance.below(2)
@@ -48,7 +48,7 @@ def pink(count: int, chance: Chance) -> Floats:
 
 
 def babble(count: int, others: Sequence[NDArray[np.int16]], chance: Chance) -> Floats:
-    """Several voices at once, each beginning anywhere and said again to the end, (count,)."""
+    """Several voices at once, each beginning anywhere and repeated to the end, (count,)."""
     total = np.zeros(count)
     for _ in range(VOICES):
         voice = others[chance.below(len(others))].astype(np.float64)

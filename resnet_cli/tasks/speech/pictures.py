@@ -85,7 +85,7 @@ def _show_segment(strip: Axes, first: int, last: int, name: str) -> None:
 
 
 def _segments(labels: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Runs of frames with one label: first frame, the frame behind the last, label."""
+    """Runs of frames with one label: first frame, the frame after the last, label."""
     first = 0
     for label, frames in groupby(labels.tolist()):
         last = first + len(list(frames))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FRAME, HOP = 400, 160  # samples of 16 kHz: 25 ms each 10 ms
+FRAME, HOP = 400, 160  # samples at 16 kHz: 25 ms every 10 ms
 CROP = 96  # frames of a training utterance that an update sees
 NO_CLASS = -1  # the label of a frame that counts neither in loss nor in errors
 

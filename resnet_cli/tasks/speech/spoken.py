@@ -13,12 +13,12 @@ WORDS_SAID = (2, 5)  # fewest and most of an utterance
 
 @dataclass(frozen=True)
 class Part:
-    """Training or test set: neither shares a voice or a word with the other.
+    """Training or test set: they have no voice and no word in common.
 
     Attributes:
-        key: Of all that is drawn.
-        voices: Speakers.
-        words: Of its vocabulary.
+        key: The key of all random draws.
+        voices: Number of speakers.
+        words: Size of the vocabulary.
     """
 
     key: int
@@ -45,11 +45,11 @@ def recordings(part: Part, count: int) -> list[Recording]:
 
 
 def vocabulary(part: Part) -> list[list[str]]:
-    """Its words: two syllables, each of a vowel with a consonant before it, the second now and then with one behind."""
+    """The part's words: two syllables, each a consonant and a vowel; some second ones end with another consonant."""
     words: dict[tuple[str, ...], None] = {}
     chance, known = Chance(TRAIN.key, 10**7), TRAIN.words + TEST.words
     consonants, vowels = list(CONSONANTS), list(VOWELS)
-    opening = [each for each in consonants if each != "ng"]  # which begins no English word
+    opening = [each for each in consonants if each != "ng"]  # no English word begins with it
     while len(words) < known:
         word = [opening[chance.below(len(opening))], vowels[chance.below(len(vowels))]]
         word += [consonants[chance.below(len(consonants))], vowels[chance.below(len(vowels))]]

@@ -58,10 +58,10 @@ class Utterance:
     """The files of an utterance.
 
     Attributes:
-        name: Of its files, without their endings.
-        speaker: Of its folder, small letters.
-        audio: Samples.
-        phones: Labels.
+        name: The name of its files, without their endings.
+        speaker: The name of its folder, in lower case.
+        audio: The file of samples.
+        phones: The file of labels.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The utterances of a folder, those of the test set of the core test's speakers if it has all of them."""
+    """The utterances of a folder; of its test set only the core test's speakers, if it has all of them."""
 
     root: Path
     train: tuple[Utterance, ...]
@@ -107,10 +107,10 @@ def scan(folder: Path) -> Corpus:
     """Finds the utterances in a folder by names; opens none of them.
 
     Args:
-        folder: Has TRAIN and TEST, or a folder TIMIT that has; all names in letters of any case.
+        folder: It has TRAIN and TEST, or a folder TIMIT that has them; names may be in letters of any case.
 
     Raises:
-        BadInputError: It has not, or an utterance lacks one of its two files.
+        BadInputError: It does not have them, or an utterance lacks one of its two files.
     """
     root = next((each for each in (folder, _child(folder, "timit")) if each and _child(each, PARTS[0])), None)
     if root is None:
@@ -173,12 +173,12 @@ def _phone(path: Path, number: int, line: str) -> tuple[int, int, str]:
         case [begin, until, label] if begin.isdecimal() and until.isdecimal():
             if label in NUMBERS:
                 return int(begin), int(until), label
-            raise BadInputError(f"{path}:{number}: '{label}' is none of TIMIT's 61 labels")
+            raise BadInputError(f"{path}:{number}: '{label}' is not one of TIMIT's 61 labels")
     raise BadInputError(f"{path}:{number}: not '<begin> <end> <label>': {line.strip()[:40]}")
 
 
 def _utterances(part: Path | None) -> Iterator[Utterance]:
-    """Of TRAIN or TEST, without those that all speakers say, by dialect region, speaker and sentence."""
+    """The utterances of TRAIN or TEST by dialect region, speaker and sentence, without those that all speakers say."""
     folders = [speaker for region in _folders(part) for speaker in _folders(region)]
     for folder in folders:
         files = {path.name.lower(): path for path in folder.iterdir()}
@@ -194,7 +194,7 @@ def _utterances(part: Path | None) -> Iterator[Utterance]:
 
 
 def _sentence(name: str) -> str:
-    """`sx36` of `sx36.wav`, and of a RIFF copy beside it, `sx36.wav.wav`, which counts where it is there."""
+    """`sx36` for `sx36.wav`, and for a RIFF copy beside it, `sx36.wav.wav`, which is used if it is there."""
     return name.removesuffix(".wav").removesuffix(".wav")
 
 

@@ -112,8 +112,8 @@ def set_box(*box: float) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda root: (root / TRAIN).unlink(), f"{TRAIN}: not there; wanted in coco: {TRAIN}, train2014/, "),
-        (lambda root: (root / "val2014").rename(root / "val"), "val2014: not there"),
+        (lambda root: (root / TRAIN).unlink(), f"{TRAIN}: missing; needed in coco: {TRAIN}, train2014/, "),
+        (lambda root: (root / "val2014").rename(root / "val"), "val2014: missing"),
         (
             lambda root: (root / "train2014/COCO_train2014_000000001000.jpg").unlink(),
             "train2014/COCO_train2014_000000001000.jpg: missing; unpack COCO's archives again",
@@ -133,7 +133,7 @@ def set_box(*box: float) -> Callable[[Path], object]:
         ),
         (
             edit(lambda content: content["annotations"][0].update(image_id=5)),
-            f"{TRAIN}: has annotations of image 5, which",
+            f"{TRAIN}: has annotations of image 5, but not",
         ),
         (edit(lambda content: content["images"].pop()), f"{TRAIN}: has annotations of image"),
         (
@@ -150,7 +150,7 @@ def set_box(*box: float) -> Callable[[Path], object]:
         ),
         (
             edit(lambda content: content["images"][0].update(file_name="../../secret.jpg")),
-            f"{TRAIN}: not COCO's annotations: '../../secret.jpg' is no image's name",
+            f"{TRAIN}: not COCO's annotations: '../../secret.jpg' is not an image's name",
         ),
         (
             edit(lambda content: content["images"][0].update(width="wide")),

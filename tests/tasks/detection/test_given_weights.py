@@ -118,8 +118,8 @@ def test_wrong_options(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     for words, told in (
         (["scenes", "--weights", f"resnet-18={file}"], "write NET=FILE with one of faster-rcnn-thin-resnet-18"),
         (["scenes", "--weights", f"{NAME}={tmp_path}/none"], "No such file"),
-        (["table6", "--weights", f"resnet-20={file}"], "CIFAR-10's nets start from no files"),
-        (["scenes", "--weights", f"{NAME}={file}", "--launcher", "slurm"], "of --launcher local"),
+        (["table6", "--weights", f"resnet-20={file}"], "CIFAR-10's nets cannot start from files"),
+        (["scenes", "--weights", f"{NAME}={file}", "--launcher", "slurm"], "works with --launcher local"),
     ):
         assert 2 == _exit_code(["run", *words, "--tiny", "--device", "cpu", "--results-dir", str(tmp_path / "results")])
         assert told in capsys.readouterr().err

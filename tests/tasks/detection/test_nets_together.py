@@ -107,9 +107,9 @@ def test_while_it_waits(results: Path, tmp_path: Path) -> None:
     trained = make_table(summarize(Store(results), experiment, SMOKE))
     path.write_bytes(before)
 
-    assert any(f"2 runs of {NAME} together" in note for note in nothing.notes)
-    assert any(f"Waits for {NAME} s0, {NAME} s1." in note for note in nothing.notes)
-    assert any("Waits for its test, which 'resnet run' makes in one process." in note for note in trained.notes)
+    assert any(f"2 runs of {NAME} as an ensemble" in note for note in nothing.notes)
+    assert any(f"Missing: {NAME} s0, {NAME} s1." in note for note in nothing.notes)
+    assert any("Missing: its test; 'resnet run' with one rank does it." in note for note in trained.notes)
 
 
 def test_side_by_side(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_failed_seed_is_named(store: Store) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"metric": "train_error"}, "metric: there are test_map50"),
-        ({"nets": [NAME] * 4}, f"{NAME} stands there 4 times, in [[runs]] 3"),
+        ({"metric": "train_error"}, "metric: use one of test_map50"),
+        ({"nets": [NAME] * 4}, f"names {NAME} 4 times; its seeds in [[runs]]: 3"),
     ],
 )
 def test_a_claim_that_cannot_be_judged(changes: dict[str, object], told: str) -> None:

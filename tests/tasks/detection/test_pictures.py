@@ -86,7 +86,7 @@ def test_precision_recall(store: Store, run: RunSpec, tmp_path: Path) -> None:
 
     titles = [f"{name}: {ap:.1f}" for name, ap in zip(data.classes, judged.ap, strict=True)]
 
-    assert [title.replace("nan", "none there") for title in titles] == [axes.get_title() for axes in figure.axes]
+    assert [title.replace("nan", "no objects") for title in titles] == [axes.get_title() for axes in figure.axes]
     assert f"mean {judged.mean:.1f}" in figure.get_supxlabel()
     for axes, curve in zip(figure.axes, judged.curves, strict=True):
         assert curve.recall.tolist() == list(axes.lines[0].get_xdata())

@@ -245,8 +245,8 @@ def test_what_a_real_row_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert 0 == _exit_code(["show", "table7", "--results-dir", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
 
-    assert "faster-rcnn-resnet-101's updates on one GPU: about 3.3 hours, if it makes 2.4e12 multiply-adds" in said
-    assert "at least 2.1 GiB, by a measured step (0.78 GiB an image in fp32)" in said
+    assert "faster-rcnn-resnet-101's updates on one GPU: about 3.3 hours, at 2.4e12 multiply-adds" in said
+    assert "at least 2.1 GiB, from a measured step (0.78 GiB per image in fp32)" in said
     assert "44,549,160" in said
 
 

@@ -145,7 +145,7 @@ def test_it_can_be_mended(root: Path) -> None:
         ),
         (
             lambda root: (root / "VOC2007/ImageSets/Main/test.txt").write_text("../../secret\n" * COUNT),
-            "test.txt: '../../secret' is no image's name",
+            "test.txt: '../../secret' is not an image's name",
         ),
         (edit("<xmin>3<", "<xmin>51<"), f"{FIRST}: box 50, 3 to 50, 60: its corners are swapped"),
         (edit("<ymin>4<", "<ymin>90<"), f"{FIRST}: box 2, 89 to 50, 60: its corners are swapped"),
@@ -155,7 +155,7 @@ def test_it_can_be_mended(root: Path) -> None:
         (edit("<ymin>4</ymin>", ""), f"{FIRST}: not an annotation of VOC's: object without bndbox/ymin"),
         (edit("<xmin>3<", "<xmin>three<"), f"{FIRST}: not an annotation of VOC's: could not convert"),
         (edit("<xmax>50<", "<xmax>1e999<"), f"{FIRST}: box 2, 3 to inf, 60: outside the image"),
-        (edit("bird", "dragon"), f"{FIRST}: not an annotation of VOC's: 'dragon' is none of its classes"),
+        (edit("bird", "dragon"), f"{FIRST}: not an annotation of VOC's: 'dragon' is not one of its classes"),
         (
             edit("<annotation>", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotation>"),
             f"{FIRST}: not an annotation of VOC's: has",

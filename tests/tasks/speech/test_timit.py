@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "backwards": (lambda path: path.write_text("0 300 h#\n200 900 aa\n"), "SX1.PHN:2: boundaries must begin at 0"),
     "empty phone": (lambda path: path.write_text("0 300 h#\n300 300 aa\n"), "never run backwards: 300 to 300"),
     "late": (lambda path: path.write_text("100 300 h#\n"), "boundaries must begin at 0"),
-    "unknown": (lambda path: path.write_text("0 300 xx\n"), "SX1.PHN:1: 'xx' is none of TIMIT's 61 labels"),
+    "unknown": (lambda path: path.write_text("0 300 xx\n"), "SX1.PHN:1: 'xx' is not one of TIMIT's 61 labels"),
     "words": (lambda path: path.write_text("what is this\n"), "SX1.PHN:1: not '<begin> <end> <label>': what is this"),
     "nothing": (lambda path: path.write_text("\n"), "SX1.PHN: no phones in it"),
     "bytes": (lambda path: path.write_bytes(b"\xff\xfe"), "SX1.PHN: not a text of phones"),
@@ -199,7 +199,10 @@ def test_a_folder_that_is_not_timits(tmp_path: Path, tree: Path, capsys: pytest.
     tree.rename(tmp_path / "data/timit")
     for arguments, told in (
         (["--dataset-root", str(tmp_path / "empty")], "not TIMIT's folder: it has no TRAIN/DR1/"),
-        (["--data-dir", str(tmp_path / "empty")], "timit: no folder; say by --dataset-root where TIMIT (LDC93S1) is"),
+        (
+            ["--data-dir", str(tmp_path / "empty")],
+            "timit: no such folder; give TIMIT's folder (LDC93S1) with --dataset-root",
+        ),
         (["--data-dir", str(tmp_path / "data")], "not the whole of TIMIT: 4 training speakers of 462"),
     ):
         assert 2 == _exit_code(["data", "verify", "timit", *arguments])
