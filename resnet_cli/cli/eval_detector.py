@@ -95,7 +95,7 @@ def ask_detector(
 
 
 def test_detector(
-    request: DetectorRequest, key: str | None, folder: Path, device: str, console: Console
+    request: DetectorRequest, key: str | None, folder: Path, workers: int, device: str, console: Console
 ) -> tuple[dict[str, Any], bytes]:
     """Tests a detector; returns what to print, and what it found in COCO's JSON.
 
@@ -103,6 +103,7 @@ def test_detector(
         request: What to test.
         key: Which state dict to take, if the file holds several.
         folder: The folder that holds the dataset.
+        workers: Threads that read images.
         device: As `--device` names it.
         console: For progress.
 
@@ -116,7 +117,7 @@ def test_detector(
     task, variant, weights = request.task, request.variant, request.weights
     chosen = choose_device(device)
     url = _their_url(request) if weights == TORCHVISION else None  # before the data: a wrong name is reported at once
-    data = task.open_test(variant, folder)
+    data = task.open_test(variant, folder, workers)
     path = torchvision_file(url) if url else Path(weights)
     state, taken = read_copy(path, key)
     net = _theirs(request, state, path, data) if request.net is None else _ours(request, state, data)

@@ -10,7 +10,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    Item = TypeVar("Item")
-    Result = TypeVar("Result")
 
 NARROWEST = 100  # times as long as it is wide; ResNet's inputs are square
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of whole files
 PILLOW = re.compile(r"PIL\.")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 AHEAD = 16  # results that wait for whoever asked for them, besides those in work
+BATCHES_AHEAD = 2  # besides the one that is asked for
 
 
 @dataclass(frozen=True)
@@ -215,3 +216,48 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         finally:
             for future in pending:
                 future.cancel()
+
+
+class Ahead(Generic[Result]):
+    """What threads make of the examples of a batch, and meanwhile of those of the next ones.
+
+    Args:
+        make: Called with each example, a tuple of arguments, by any thread.
+        examples: The examples of an update, by its number.
+        iterations: The last update.
+        workers: Threads; with none, the calling thread makes what it asks for.
+
+    Attributes:
+        pending: What the threads are at work on, by the number of its update.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Result],
+        examples: Callable[[int], Sequence[tuple[Any, ...]]],
+        iterations: int,
+        workers: int,
+    ) -> None:
+        self._make, self._examples, self._last = make, examples, iterations
+        self._pool = open_pool(workers) if workers else None
+        self.pending: dict[int, list[Future[Result]]] = {}
+
+    def batch(self, iteration: int) -> list[Result]:
+        """The results for an update's examples, in their order; the threads go on with the next batches."""
+        if self._pool is None:
+            return [self._make(*example) for example in self._examples(iteration)]
+        last = max(iteration, min(iteration + BATCHES_AHEAD, self._last))
+        wanted = range(iteration, last + 1)
+        for number in self.pending.keys() - set(wanted):
+            for future in self.pending.pop(number):
+                future.cancel()
+        for number in wanted:
+            if number not in self.pending:
+                self.pending[number] = [self._pool.submit(self._make, *example) for example in self._examples(number)]
+        return [future.result() for future in self.pending.pop(iteration)]
+
+    def close(self) -> None:
+        """Stops the threads."""
+        self.pending.clear()
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)

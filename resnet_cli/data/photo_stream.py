@@ -9,17 +9,13 @@ import numpy as np
 import torch
 
 from resnet_cli.data.crops import chances, normals, training_crop
-from resnet_cli.data.decode import decode_on_cuda, open_pool
+from resnet_cli.data.decode import Ahead, decode_on_cuda
 from resnet_cli.data.stream import Epochs, epoch_order
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from torch import Tensor
 
     from resnet_cli.data.photos import PhotoDataset
-
-BATCHES_AHEAD = 2
 
 
 class PhotoStream:
@@ -36,8 +32,7 @@ class PhotoStream:
         self.iterations = iterations
         self.epochs = Epochs(len(dataset.train), batch_size, share)
         self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, self.epochs.images))
-        self._pool = open_pool(dataset.workers) if dataset.workers else None
-        self._ahead: dict[int, list[Future[tuple[Tensor, np.ndarray]]]] = {}
+        self._ahead = Ahead(self._make, self.images, iterations, dataset.workers)
 
     def images(self, iteration: int) -> list[tuple[int, int]]:
         """Epoch and number of each image in the batch of an iteration, which is counted from 1."""
@@ -58,7 +53,7 @@ class PhotoStream:
         """The images of a batch, their numbers, and what `_make` gave of each beside its crop."""
         dataset = self.dataset
         numbers = [image for _, image in self.images(iteration)]
-        made, drawn = (list(column) for column in zip(*self._made(iteration), strict=True))
+        made, drawn = (list(column) for column in zip(*self._ahead.batch(iteration), strict=True))
         if dataset.decode == "cuda":
             decoded = decode_on_cuda(dataset.train, numbers, made, dataset.device)
             made = [training_crop(image, dataset.photos, chance) for image, chance in zip(decoded, drawn, strict=True)]
@@ -76,20 +71,6 @@ class PhotoStream:
         """The batch."""
         return images, labels
 
-    def _made(self, iteration: int) -> list[tuple[Tensor, np.ndarray]]:
-        """What the threads make of each image of a batch; sets them to work on the next batches."""
-        if self._pool is None:
-            return [self._make(epoch, image) for epoch, image in self.images(iteration)]
-        last = max(iteration, min(iteration + BATCHES_AHEAD, self.iterations))
-        wanted = range(iteration, last + 1)
-        for number in self._ahead.keys() - set(wanted):
-            for future in self._ahead.pop(number):
-                future.cancel()
-        for number in wanted:
-            if number not in self._ahead:
-                self._ahead[number] = [self._pool.submit(self._make, *each) for each in self.images(number)]
-        return [future.result() for future in self._ahead.pop(iteration)]
-
     def _make(self, epoch: int, image: int) -> tuple[Tensor, np.ndarray]:
         """An image's training crop, or the file's bytes if CUDA is to decode it; and the image's random numbers."""
         dataset, drawn = self.dataset, chances(self.seed, epoch, image)
@@ -104,6 +85,4 @@ class PhotoStream:
 
     def close(self) -> None:
         """Stops the threads."""
-        self._ahead.clear()
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        self._ahead.close()

@@ -151,11 +151,11 @@ def test_prefetch_ends_with_the_run(dataset: PhotoDataset) -> None:
     stream = PhotoStream(replace(dataset, workers=2), 1, 8, ITERATIONS)
     stream.batch(1)
 
-    assert [2, 3] == sorted(stream._ahead)
+    assert [2, 3] == sorted(stream._ahead.pending)
     stream.batch(8)
-    assert [9] == sorted(stream._ahead)
+    assert [9] == sorted(stream._ahead.pending)
     stream.batch(9)
-    assert [] == sorted(stream._ahead)
+    assert [] == sorted(stream._ahead.pending)
     stream.close()
     assert before == threading.active_count()
 

@@ -108,13 +108,13 @@ class Coco(Detection):
 
         return missing() or super().obstacle(variant, data_dir, dataset_root)
 
-    def open_test(self, variant: Variant, folder: Path) -> DetectionData:
+    def open_test(self, variant: Variant, folder: Path, workers: int = 2) -> DetectionData:
         """Opens a dataset of which only the test images need be there, if its result can be evaluated."""
         from resnet_cli.tasks.detection.coco_ap import missing
 
         if problem := missing():
             raise BadInputError(problem)
-        return super().open_test(variant, folder)
+        return super().open_test(variant, folder, workers)
 
     def judge(
         self, found: Sequence[Detections], truth: Sequence[Objects], data: DetectionData

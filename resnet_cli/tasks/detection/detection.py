@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,14 +215,16 @@ class Detection(Task):
         words: str = self.reader.verify(where, variant.dataset, records, workers, progress)
         return words
 
-    def open(self, variant: Variant, data_dir: Path, *, dataset_root: Path | None = None, **_: Any) -> DetectionData:
-        """Opens a run's dataset; an image on disk is read when it is used."""
+    def open(
+        self, variant: Variant, data_dir: Path, *, dataset_root: Path | None = None, workers: int = 2, **_: Any
+    ) -> DetectionData:
+        """Opens a run's dataset; an image on disk is read shortly before it is used."""
         if variant.dataset == self.embedded:
             return open_drawn(variant)
         data: DetectionData = self.reader.open_data(dataset_root or data_dir, variant.dataset)
-        return data
+        return replace(data, workers=workers)
 
-    def open_test(self, variant: Variant, folder: Path) -> DetectionData:
+    def open_test(self, variant: Variant, folder: Path, workers: int = 2) -> DetectionData:
         """Opens a dataset of which only the test images need be there.
 
         Raises:
@@ -230,13 +233,13 @@ class Detection(Task):
         if variant.dataset == self.embedded:
             return open_drawn(variant)
         data: DetectionData = self.reader.open_data(folder, variant.dataset, test_only=True)
-        return data
+        return replace(data, workers=workers)
 
     def stream(self, data: DetectionData, run: RunSpec, share: tuple[int, int] = (0, 1)) -> DetectionStream:
         """The batches that a run trains on."""
         from resnet_cli.tasks.detection.stream import DetectionStream
 
-        return DetectionStream(data, run.seed, run.protocol.batch_size, share)
+        return DetectionStream(data, run.seed, run.protocol.batch_size, run.protocol.iterations, share)
 
     def loss(self) -> Loss:
         """The sum of the four losses."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from resnet_cli.data.decode import in_order
 from resnet_cli.device.torch_device import autocast
 from resnet_cli.nets.answers import PLAIN
 from resnet_cli.tasks.detection.objects import Detections
@@ -38,14 +40,15 @@ def detect(
     net.eval()
     number, shares = ranks.share
     rows = torch.zeros(len(data.test), MOST, COLUMNS, device=data.device)
-    for done, each in enumerate(range(number, len(data.test), shares), start=1):
-        image = data.test.image(each).to(data.device)
-        with autocast(data.device, precision):
-            (found,) = net(image[None], torch.tensor([image.shape[1:]]), way=way)
-        columns = found["boxes"], found["labels"][:, None], found["scores"][:, None]
-        rows[each, : len(found["labels"])] = torch.cat([column.float() for column in columns], dim=1)
-        if progress:
-            progress(done)
+    own = range(number, len(data.test), shares)
+    with closing(in_order(data.test.image, own, data.workers)) as images:
+        for done, (each, image) in enumerate(zip(own, images, strict=True), start=1):
+            with autocast(data.device, precision):
+                (found,) = net(image[None].to(data.device), torch.tensor([image.shape[1:]]), way=way)
+            columns = found["boxes"], found["labels"][:, None], found["scores"][:, None]
+            rows[each, : len(found["labels"])] = torch.cat([column.float() for column in columns], dim=1)
+            if progress:
+                progress(done)
     ranks.add(rows)  # what other ranks have tested is 0 here
     table = rows.cpu().numpy()
     parts = (image[image[:, 4] > 0] for image in table)

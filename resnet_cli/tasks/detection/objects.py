@@ -158,6 +158,7 @@ class DetectionData:
         category_ids: What COCO's files call the classes, in the same order; else the labels.
         train: Images with an object to learn; see `to_learn_from`.
         test: All test images, those without objects too.
+        workers: Threads that read images ahead.
         device: Where the nets are. Images are on the CPU; the code that uses them moves them to the device.
     """
 
@@ -167,6 +168,7 @@ class DetectionData:
     category_ids: tuple[int, ...]
     train: Pictures
     test: Pictures
+    workers: int = field(default=0, kw_only=True)
     device: torch.device = field(kw_only=True)
 
     @property

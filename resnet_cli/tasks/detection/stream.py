@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from resnet_cli.data.decode import Ahead
 from resnet_cli.data.stream import Epochs, epoch_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from resnet_cli.tasks.detection.objects import DetectionData
@@ -19,13 +22,19 @@ OF_UPDATES = 2**63  # key for an update's random words, which no epoch's has
 
 
 class DetectionStream:
-    """Batches by iteration number; holds no state that a resumed run would have to restore."""
+    """Batches by iteration number; holds no state that a resumed run would have to restore.
 
-    def __init__(self, data: DetectionData, seed: int, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
+    Threads read the images of the batch that is asked for and of the next two.
+    """
+
+    def __init__(
+        self, data: DetectionData, seed: int, batch_size: int, iterations: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self.data = data
         self.seed = seed
         self.epochs = Epochs(len(data.train), batch_size, share)
         self._plan = lru_cache(maxsize=2)(lambda epoch: epoch_plan(seed, epoch, self.epochs.images))
+        self._ahead = Ahead(self._example, self._examples, iterations, data.workers)
 
     def inputs(self, iteration: int) -> tuple[Tensor, ...]:
         """Numbers of the images (B,), whether each is mirrored (B,), and keys of its random draws (B,)."""
@@ -39,9 +48,11 @@ class DetectionStream:
 
     def make(self, numbers: Tensor, mirrored: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
         """The batch of these; see `batch`."""
-        images, boxes, labels = zip(
-            *(self._example(*each) for each in zip(numbers.tolist(), mirrored.tolist(), strict=True)), strict=True
-        )
+        examples = zip(numbers.tolist(), mirrored.tolist(), strict=True)
+        return self._together([self._example(*each) for each in examples], keys)
+
+    def _together(self, examples: Sequence[tuple[Tensor, Tensor, Tensor]], keys: Tensor) -> tuple[Tensor, ...]:
+        images, boxes, labels = zip(*examples, strict=True)
         sizes = torch.tensor([each.shape[1:] for each in images])
         height, width = sizes.amax(dim=0).tolist()
         pixels = images[0].new_zeros(len(images), 3, height, width)
@@ -60,7 +71,13 @@ class DetectionStream:
         Raises:
             BadInputError: An image cannot be read.
         """
-        return self.make(*self.inputs(iteration))
+        _, _, keys = self.inputs(iteration)
+        return self._together(self._ahead.batch(iteration), keys)
+
+    def _examples(self, iteration: int) -> list[tuple[int, bool]]:
+        """The number of each image of a batch, and whether it is mirrored."""
+        numbers, mirrored, _ = self.inputs(iteration)
+        return list(zip(numbers.tolist(), mirrored.tolist(), strict=True))
 
     def _example(self, number: int, mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
         image, objects = self.data.train.image(number), self.data.train.objects(number).to_learn
@@ -75,4 +92,5 @@ class DetectionStream:
         return self.epochs.seen(iteration)
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Stops the threads."""
+        self._ahead.close()

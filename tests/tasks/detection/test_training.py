@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,10 +169,10 @@ def test_what_a_detector_starts_from(name: str, dataset: str, source: str) -> No
 
 def test_batches_are_a_function_of_seed_and_position(scenes: DetectionData) -> None:
     """Every image once an epoch; the same again; another seed another order; shares add up to the batch, keys too."""
-    batches = [DetectionStream(scenes, 3, 4).inputs(number) for number in range(1, len(scenes.train) + 1)]
-    again = DetectionStream(scenes, 3, 4).inputs(5)
-    other = DetectionStream(scenes, 4, 4).inputs(5)
-    halves = [DetectionStream(scenes, 3, 4, (rank, 2)).inputs(5) for rank in (0, 1)]
+    batches = [DetectionStream(scenes, 3, 4, 99).inputs(number) for number in range(1, len(scenes.train) + 1)]
+    again = DetectionStream(scenes, 3, 4, 99).inputs(5)
+    other = DetectionStream(scenes, 4, 4, 99).inputs(5)
+    halves = [DetectionStream(scenes, 3, 4, 99, (rank, 2)).inputs(5) for rank in (0, 1)]
     seen = torch.cat([numbers for numbers, _, _ in batches])
 
     assert [4] * len(scenes.train) == torch.bincount(seen).tolist()
@@ -183,7 +184,7 @@ def test_batches_are_a_function_of_seed_and_position(scenes: DetectionData) -> N
 
 def test_mirrored_boxes(scenes: DetectionData) -> None:
     """In a mirrored image the objects' boxes are mirrored with it; what is difficult, or a crowd, is not learned."""
-    stream = DetectionStream(scenes, 0, 2)
+    stream = DetectionStream(scenes, 0, 2, 99)
     numbers, keys = torch.tensor([0, 0]), torch.tensor([1, 2])
     images, sizes, boxes, labels, _ = stream.make(numbers, torch.tensor([False, True]), keys)
     objects = scenes.train.objects(0).to_learn
@@ -194,6 +195,49 @@ def test_mirrored_boxes(scenes: DetectionData) -> None:
     assert torch.equal(images[0].flip(2), images[1])
     assert (width - boxes[0][:, 0]).tolist() == boxes[1][:, 2].tolist()
     assert boxes[0][:, 1].tolist() == boxes[1][:, 1].tolist()
+
+
+def test_images_are_read_ahead(scenes: DetectionData) -> None:
+    """Threads give the batches that none gives, forwards and back, and the same boxes in the test."""
+    plain, ahead = (DetectionStream(replace(scenes, workers=workers), 3, 4, len(scenes.train)) for workers in (0, 2))
+    for number in (1, 2, 3, 7, 2, len(scenes.train)):
+        for expected, found in zip(plain.batch(number), ahead.batch(number), strict=True):
+            assert torch.equal(expected, found)
+    ahead.close()
+    net = VOC.build_for(RUN, len(scenes.classes))
+    alone, threads = (VOC.test(net, replace(scenes, workers=workers), "fp32").kept for workers in (0, 2))
+
+    assert all(np.array_equal(alone[name], threads[name]) for name in alone)
+
+
+def test_an_image_that_cannot_be_read_ahead(scenes: DetectionData) -> None:
+    """It is told when its batch is due, and not before."""
+
+    class Damaged:
+        """The training images without one."""
+
+        def __init__(self, missing: int) -> None:
+            self.missing = missing
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(scenes.train, name)
+
+        def __len__(self) -> int:
+            return len(scenes.train)
+
+        def image(self, number: int) -> torch.Tensor:
+            """All but one."""
+            if number == self.missing:
+                raise BadInputError("damaged")
+            return scenes.train.image(number)
+
+    third = DetectionStream(scenes, 3, 4, 99).inputs(3)[0][0]
+    stream = DetectionStream(replace(scenes, train=Damaged(int(third)), workers=2), 3, 4, 99)
+    stream.batch(1)
+    stream.batch(2)
+    with pytest.raises(BadInputError, match="damaged"):
+        stream.batch(3)
+    stream.close()
 
 
 def test_what_is_kept_gives_the_metric_again(uninterrupted: Path, scenes: DetectionData) -> None:
