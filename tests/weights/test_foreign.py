@@ -57,8 +57,8 @@ def expert(data: Dataset, convention: Convention) -> tuple[ResNet, Dataset]:
     ("name", "constants", "options"),
     [
         ("akamaster", None, "--convention akamaster"),
-        ("kuangliu", None, "--convention kuangliu"),
-        ("fb", None, "--convention fb"),
+        pytest.param("kuangliu", None, "--convention kuangliu", marks=pytest.mark.long),
+        pytest.param("fb", None, "--convention fb", marks=pytest.mark.long),
         (
             "akamaster",
             KUANGLIU_CONSTANTS,

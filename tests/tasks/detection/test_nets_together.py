@@ -112,6 +112,7 @@ def test_while_it_waits(results: Path, tmp_path: Path) -> None:
     assert any("Missing: its test; 'resnet run' with one rank does it." in note for note in trained.notes)
 
 
+@pytest.mark.long
 def test_side_by_side(tmp_path: Path) -> None:
     """Of two processes that end a member each, one tests the ensemble."""
     command = ["run", "scenes", "--tiny", "--only", NAME, "--device", "cpu", "--jobs", "2", "--results-dir"]

@@ -67,7 +67,7 @@ def test_a_chain_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         "iteration,test_loss,top5_error,top1_error,given_error,given_error_dense,dense_gain,images"
         == (rcnn / "eval.csv").read_text().splitlines()[0]
     )
-    assert "of validation top-5 localisation error" in shown
+    assert "the difference in validation top-5 localisation error" in shown
     assert 0 == _exit_code(["plot", "boxes", rcnn.name, "--results-dir", str(tmp_path / "r")])
     assert capsys.readouterr().out.strip().endswith(f"boxes-{rcnn.name}.png")
     assert 0 == _exit_code([*command, "--dry-run"])
