@@ -182,7 +182,7 @@ def test_a_detector_over_two_processes(tmp_path: Path) -> None:
 
     Long: torchrun loads torch three times.
     """
-    options = ["scenes", "--tiny", "--only", "*resnet*", "--device", "cpu", "--results-dir"]
+    options = ["scenes", "--tiny", "--only", "*resnet*", "--seeds", "1", "--device", "cpu", "--results-dir"]
     subprocess.run(torchrun(*options, str(tmp_path / "two")), check=True, capture_output=True, timeout=PATIENCE)
     alone = [sys.executable, "-m", "resnet_cli", "run", *options, str(tmp_path / "one"), "--accumulate", "2"]
     subprocess.run(alone, check=True, capture_output=True, timeout=PATIENCE)
