@@ -252,6 +252,22 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     assert f"is {at_the_end} higher at the end, plain-20's is {at_first} points lower" in choices
 
 
+def test_the_unfinished_run_is_as_published() -> None:
+    """docs/paper-scale.md has what plain-56 and plain-20 measured at each update of its table."""
+    section = (DOCS / "paper-scale.md").read_text().partition("## Plain-56, not finished")[2].partition("\n## ")[0]
+    (path,) = (PUBLISHED.root / "unfinished").glob("plain-56-*/eval.csv")
+    log = pd.read_csv(path).dropna().set_index("iteration")
+    plain_20 = next(run for run in PUBLISHED.runs() if run.run_id == "plain-20-cifar10-f89d9df1-s1")
+    trained = PUBLISHED.train_log(plain_20).set_index("iteration")["train_error"].rolling(391).mean()
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
+
+    assert len(log) == len(rows)
+    for updates, running, averaged, _, shallow in rows:
+        number = int(updates.replace(",", ""))
+        expected = log.loc[number, ["test_error", "averaged_test_error"]].tolist()
+        assert [f"{value:.2f}" for value in (*expected, trained[number])] == [running, averaged, shallow]
+
+
 def test_number_of_images_is_by_trial() -> None:
     """docs/paper-scale.md has the rows of bn-statistics-images.csv; as many are averaged over as agree with 12,800."""
     section = (ROOT / "docs/paper-scale.md").read_text().partition("## Tested both ways")[2].partition("\n## ")[0]
