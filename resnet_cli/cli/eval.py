@@ -174,7 +174,8 @@ def evaluate_weights(
             raise BadInputError(f"{given[0]}: is for nets that classify images; {name} is a detector")
         wanted = ask_detector(name, weights, dataset, convention, precision)
         place = dataset_root or options.data_folder(data_dir)
-        answer, content = test_detector(wanted, key, place, options.worker_count(workers), device, Console(stderr=True))
+        threads, console = options.worker_count(workers), Console(stderr=True)
+        answer, content = test_detector(wanted, key, place, threads, device, console, with_results=output is not None)
     else:
         if convention == "caffe":
             raise BadInputError("--convention caffe: is for detectors; choose another for nets that classify images")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.cli.answer import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from resnet_cli.cli.given import Request
     from resnet_cli.identity import RunSpec, Variant
@@ -47,12 +47,12 @@ def papers(request: Request) -> dict[str, Any] | None:
                     "table": f"Table {table.removeprefix('table')}",
                     "top1_error": row.error,
                     "top5_error": row.top5,
-                    "comparable": request.variant.is_paper and _is_papers(request.run),
+                    "comparable": request.variant.is_paper and is_papers(request.run),
                 }
     return None
 
 
-def _is_papers(run: RunSpec | None) -> bool:
+def is_papers(run: RunSpec | None) -> bool:
     """Whether a run followed the paper; weights of others are assumed to."""
     from resnet_cli.identity import RunSpec, Variant
 
@@ -96,7 +96,7 @@ def _lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if "hint" in answer:
         yield "hint", answer["hint"]
     if "paper" in answer:
-        yield "paper", _paper_in_words(answer["paper"])
+        yield "paper", _paper_in_words(answer["paper"], _top_errors)
 
 
 def _detector_lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -104,12 +104,10 @@ def _detector_lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
     from resnet_cli.tasks import TASKS
 
     names = {metric.key: metric.heading.removeprefix("test ") for task in TASKS for metric in task.metrics}
-    paper = answer["paper"]
-    said = "no number for this net and test"
-    if paper:
-        numbers = ", ".join(f"{names[key]} {value:.2f}" for key, value in paper["metrics"].items())
-        mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained differently"
-        said = f"{numbers} ({paper['table']}){mark}"
+
+    def numbers(paper: dict[str, Any]) -> str:
+        return ", ".join(f"{names[key]} {value:.2f}" for key, value in paper["metrics"].items())
+
     return [
         ("net", f"{answer['net']}, {answer['parameters']:,} parameters"),
         ("weights", f"{answer['weights']}, matched {answer['matched']}"),
@@ -120,13 +118,17 @@ def _detector_lines(answer: dict[str, Any]) -> Iterable[tuple[str, str]]:
             (names[key], "no object to find" if value is None else f"{value:.2f}%")
             for key, value in answer["metrics"].items()
         ),
-        ("paper", said),
+        ("paper", _paper_in_words(answer["paper"], numbers)),
     ]
 
 
-def _paper_in_words(paper: dict[str, Any] | None) -> str:
+def _paper_in_words(paper: dict[str, Any] | None, numbers: Callable[[dict[str, Any]], str]) -> str:
     if paper is None:
         return "no number for this net and test"
-    top5 = "" if paper["top5_error"] is None else f", top-5 {paper['top5_error']:.2f}"
     mark = "" if paper["comparable"] else "; NOT COMPARABLE: other data, or trained differently"
-    return f"top-1 {paper['top1_error']:.2f}{top5} ({paper['table']}){mark}"
+    return f"{numbers(paper)} ({paper['table']}){mark}"
+
+
+def _top_errors(paper: dict[str, Any]) -> str:
+    top5 = "" if paper["top5_error"] is None else f", top-5 {paper['top5_error']:.2f}"
+    return f"top-1 {paper['top1_error']:.2f}{top5}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.cli.answer import counted
+from resnet_cli.cli.eval_answer import is_papers
 from resnet_cli.cli.given import TORCHVISION, run_of
 from resnet_cli.errors import BadInputError
 from resnet_cli.identity import RunSpec, Variant
@@ -15,6 +16,7 @@ from resnet_cli.spec import first_problem
 from resnet_cli.storage import run_folder
 from resnet_cli.tasks import TASKS, task_of
 from resnet_cli.tasks.detection.detection import PIXELS, Detection
+from resnet_cli.tasks.task import number_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +97,14 @@ def ask_detector(
 
 
 def test_detector(
-    request: DetectorRequest, key: str | None, folder: Path, workers: int, device: str, console: Console
+    request: DetectorRequest,
+    key: str | None,
+    folder: Path,
+    workers: int,
+    device: str,
+    console: Console,
+    *,
+    with_results: bool,
 ) -> tuple[dict[str, Any], bytes]:
     """Tests a detector; returns what to print, and what it found in COCO's JSON.
 
@@ -106,6 +115,7 @@ def test_detector(
         workers: Threads that read images.
         device: As `--device` names it.
         console: For progress.
+        with_results: Whether to make the JSON, which may be large; else it is empty.
 
     Raises:
         BadInputError: The weights do not fit, or the data cannot be used.
@@ -116,9 +126,10 @@ def test_detector(
 
     task, variant, weights = request.task, request.variant, request.weights
     chosen = choose_device(device)
-    url = _their_url(request) if weights == TORCHVISION else None  # before the data: a wrong name is reported at once
+    if request.net is None or weights == TORCHVISION:
+        _check_theirs(request.name)  # before the data are read
     data = task.open_test(variant, folder, workers)
-    path = torchvision_file(url) if url else Path(weights)
+    path = torchvision_file(_their_url(request)) if weights == TORCHVISION else Path(weights)
     state, taken = read_copy(path, key)
     net = _theirs(request, state, path, data) if request.net is None else _ours(request, state, data)
     prepare(chosen, variant.precision)
@@ -137,14 +148,14 @@ def test_detector(
         "precision": variant.precision,
         "shorter_side": net.shorter_side,
         "images": scores.images,
-        "metrics": {each: _number(value) for each, value in scores.metrics.items()},
+        "metrics": {each: number_or_none(value) for each, value in scores.metrics.items()},
         "by_class": {
-            each: dict(zip(data.classes, map(_number, values.tolist()), strict=True))
+            each: dict(zip(data.classes, map(number_or_none, values.tolist()), strict=True))
             for each, values in scores.by_class.items()
         },
         "paper": _papers(request),
     }
-    return answer, task.results(scores.kept, lambda: data)
+    return answer, task.results(scores.kept, lambda: data) if with_results else b""
 
 
 def _run_of(weights: str) -> RunSpec | None:
@@ -195,8 +206,6 @@ def _theirs(request: DetectorRequest, state: Mapping[str, Tensor], path: Path, d
     from resnet_cli.nets import torchvision_rcnn
     from resnet_cli.weights.read import load_by_name
 
-    if request.name not in torchvision_rcnn.names():
-        raise BadInputError(f"{request.name}: torchvision has {', '.join(torchvision_rcnn.names())}")
     has_ids = data.category_ids[-1] == torchvision_rcnn.COCO_IDS
     also = (torchvision_rcnn.COCO_IDS,) if has_ids else ()
     classes = _classes(state, path, request.task, data, *also)
@@ -211,12 +220,19 @@ def _their_url(request: DetectorRequest) -> str:
     """The address of the first weights (COCO_V1) that torchvision has for one of its detectors."""
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
+    return str(next(iter(get_model_weights(request.name))).url)
+
+
+def _check_theirs(name: str) -> None:
+    """Checks that torchvision has a detector of this name.
+
+    Raises:
+        BadInputError: It has none.
+    """
     from resnet_cli.nets import torchvision_rcnn
 
-    if request.name not in torchvision_rcnn.names():
-        known = ", ".join(torchvision_rcnn.names())
-        raise BadInputError(f"--weights torchvision: torchvision has no detector {request.name}; it has {known}")
-    return str(next(iter(get_model_weights(request.name))).url)
+    if name not in torchvision_rcnn.names():
+        raise BadInputError(f"{name}: torchvision has {', '.join(torchvision_rcnn.names())}")
 
 
 def _papers(request: DetectorRequest) -> dict[str, Any] | None:
@@ -226,6 +242,7 @@ def _papers(request: DetectorRequest) -> dict[str, Any] | None:
     task, run, dataset = request.task, request.run, request.variant.dataset
     if dataset not in (task.dataset, task.embedded):
         return None
+    is_at_home = run is None or run.variant.dataset == task.dataset  # others have the same test set
     for experiment in map(load_experiment, experiment_names()):
         if experiment.analysis or experiment.dataset != task.dataset:
             continue
@@ -235,18 +252,6 @@ def _papers(request: DetectorRequest) -> dict[str, Any] | None:
                 return {
                     "table": f"Table {experiment.name.removeprefix('table')}",
                     "metrics": numbers,
-                    "comparable": dataset == task.dataset and _is_papers(run),
+                    "comparable": dataset == task.dataset and is_at_home and is_papers(run),
                 }
     return None
-
-
-def _is_papers(run: RunSpec | None) -> bool:
-    """Whether a run followed the paper; weights of others are assumed to."""
-    if run is None:
-        return True
-    paper = Variant(dataset=run.task.dataset, precision=run.variant.precision)
-    return run == RunSpec.of(run.net, paper, run.task.protocol, run.seed)
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124  JSON has no NaN

@@ -29,7 +29,6 @@ class PhotoStream:
     ) -> None:
         self.dataset = dataset
         self.seed = seed
-        self.iterations = iterations
         self.epochs = Epochs(len(dataset.train), batch_size, share)
         self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, self.epochs.images))
         self._ahead = Ahead(self._make, self.images, iterations, dataset.workers)

@@ -31,7 +31,7 @@ from resnet_cli.report.cells import (
 )
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
-from resnet_cli.runs.plan import ensemble_of
+from resnet_cli.runs.plan import runs_needed
 from resnet_cli.streams import printable
 from resnet_cli.tasks.classification import Classification
 
@@ -257,11 +257,10 @@ def _difference(experiment: Experiment) -> list[str]:
 def _together(row: Row, summary: Summary) -> str:
     """Which nets an ensemble combines and how, and what is missing."""
     task, waits = summary.task, summary.ensemble(row.ensemble).missing
-    counted = {task.short_name(net): count for net, count in Counter(row.ensemble).items()}
-    if task.joins_nets:
-        counted = Counter(
-            task.short_name(run.net) for run in ensemble_of(summary.experiment, summary.variant, row.ensemble).members
-        )
+    counted = {
+        task.short_name(net): runs_needed(summary.experiment, count, tiny=summary.variant.tiny)
+        for net, count in Counter(row.ensemble).items()
+    }
     names = ", ".join(f"{count} runs of {name}" if count > 1 else name for name, count in counted.items())
     how = f"the probabilities of {names}, averaged"
     if task.joins_nets:

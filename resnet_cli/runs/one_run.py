@@ -18,6 +18,7 @@ from resnet_cli.device.torch_device import prepare
 from resnet_cli.errors import BadInputError
 from resnet_cli.runs.settings import Ending, Notice, Settings
 from resnet_cli.storage import run_folder
+from resnet_cli.tasks.task import number_or_none
 from resnet_cli.train import environment, graph_step, proof
 from resnet_cli.train.loop import DivergedError, StoppedError, train
 from resnet_cli.weights.trained import score_run, trained_net
@@ -225,7 +226,7 @@ def _test_together(ensemble: EnsembleSpec, store: Store, dataset: Data, progress
     finally:
         prepare(dataset.device, members[0].variant.precision)  # for the runs that follow
     by_class = {
-        ensemble.key(key): tuple(tuple(_number(each) for each in its.by_class[key].tolist()) for its in scores)
+        ensemble.key(key): tuple(tuple(number_or_none(each) for each in its.by_class[key].tolist()) for its in scores)
         for key in scores[-1].by_class
     }
     result = run_folder.EnsembleResult(
@@ -235,10 +236,6 @@ def _test_together(ensemble: EnsembleSpec, store: Store, dataset: Data, progress
         by_class=by_class,
     )
     store.write_ensemble(ensemble, result, scores[-1].kept)
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _out_of_memory(run: RunSpec, error: Exception) -> str | None:

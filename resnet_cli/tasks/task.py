@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ class Scores:
     images: int
     kept: Mapping[str, np.ndarray]
     by_class: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def number_or_none(value: float) -> float | None:
+    """A value for JSON, which has no NaN and no infinity: None in place of them."""
+    return value if math.isfinite(value) else None
 
 
 class Task:

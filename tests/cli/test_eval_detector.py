@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from made_trees import write_coco, write_voc
+from test_eval import answer as read_answer
 from torchvision.models import get_model
 
 from resnet_cli.cli.eval_detector import DetectorRequest, _papers, is_of_detector
@@ -53,22 +54,13 @@ def folder(store: Store) -> Path:
     return place
 
 
-def _answer(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
-    code = _exit_code(["eval", *map(str, words), "--device", "cpu", "--format", "json"])
-    out, err = capsys.readouterr()
-
-    assert 0 == code, err
-    answer: dict[str, object] = json.loads(out)
-    return answer
-
-
 def test_a_run_of_ours(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is tested with its own settings on its own test set; what it found is written in COCO's JSON."""
     run = RunSpec.model_validate_json((folder / run_folder.SPEC).read_text())
     net = VOC.build_for(run, 5)
     net.load_state_dict(safetensors.torch.load_file(folder / run_folder.WEIGHTS))
     expected = VOC.test(net, VOC.open(SMOKE, tmp_path), "fp32")
-    answer = _answer(capsys, NAME, "--weights", folder, "--output", tmp_path / "found.json")
+    answer = read_answer(capsys, NAME, "--weights", folder, "--output", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
 
     assert expected.metrics == answer["metrics"]
@@ -107,7 +99,7 @@ def test_a_file_of_one_of_our_nets(convention: str, tmp_path: Path, capsys: pyte
     torch.save({"model": state, "epoch": 3}, tmp_path / "theirs.pth")
     expected = VOC.test(net, VOC.open(variant, tmp_path), "fp32").metrics
     words = ["faster-rcnn-resnet-50", "--weights", tmp_path / "theirs.pth", "--dataset", "drawn-scenes"]
-    answer = _answer(capsys, *words, "--convention", convention)
+    answer = read_answer(capsys, *words, "--convention", convention)
 
     assert answer["metrics"] == pytest.approx(expected, nan_ok=True)
     assert convention == answer["convention"]
@@ -146,7 +138,7 @@ def test_torchvisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     with torch.no_grad():
         expected = [net([data.test.image(number).float() / 255])[0] for number in range(3)]
     words = [SMALL, "--weights", tmp_path / "theirs.pth", "--dataset", "drawn-scenes"]
-    answer = _answer(capsys, *words, "--output", tmp_path / "found.json")
+    answer = read_answer(capsys, *words, "--output", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
 
     assert "torchvision's own" == answer["convention"]
@@ -159,8 +151,8 @@ def test_torchvisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_file_in_a_runs_folder_is_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its settings and what its weights assume are in the same folder."""
-    by_folder = _answer(capsys, NAME, "--weights", folder)
-    by_file = _answer(capsys, NAME, "--weights", folder / run_folder.WEIGHTS)
+    by_folder = read_answer(capsys, NAME, "--weights", folder)
+    by_file = read_answer(capsys, NAME, "--weights", folder / run_folder.WEIGHTS)
 
     assert {**by_folder, "weights": ""} == {**by_file, "weights": ""}
 
@@ -229,7 +221,7 @@ def test_the_test_images_are_enough(
     words = [SMALL, "--weights", tmp_path / "w", "--dataset", dataset, "--data-dir", tmp_path / "data"]
 
     assert task.obstacle(Variant(dataset=dataset), tmp_path / "data")
-    assert _answer(capsys, *words)["metrics"].keys() == {metric.key for metric in task.metrics}
+    assert read_answer(capsys, *words)["metrics"].keys() == {metric.key for metric in task.metrics}
 
 
 def _theirs(outputs: int) -> dict[str, Tensor]:
