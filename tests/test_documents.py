@@ -7,16 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer.main
 from paper_tasks import CIFAR10
 
+from resnet_cli.analyses import analysis_of
 from resnet_cli.claims.judge import judge
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES
-from resnet_cli.experiment import experiment_names, load_experiment
+from resnet_cli.experiment import experiment_names, experiments_folder, load_experiment
 from resnet_cli.identity import Variant
 from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
@@ -35,6 +37,7 @@ AT_PAPER_SCALE = Variant(precision="bf16")
 DEMO = Variant(dataset="shapes-16", precision="bf16")
 FIRST_DROP = CIFAR10.protocol.milestones[0]
 LAST = CIFAR10.protocol.iterations
+CURVES = experiments_folder() / "curves"
 
 
 def commands() -> dict[str, set[str]]:
@@ -46,6 +49,12 @@ def commands() -> dict[str, set[str]]:
         for path, each in {f"{name} {sub}": c for sub, c in inner.items()}.items() if inner else [(name, command)]:
             found[path] = {option for parameter in each.params for option in parameter.opts if option.startswith("-")}
     return found
+
+
+def paper_curve(net: str, shown: str, iterations: pd.Series[int]) -> np.ndarray:
+    """The paper's error at these updates, interpolated between its tests."""
+    curves = pd.read_csv(CURVES / "cifar10.csv", comment="#").set_index(["net", "shown"]).loc[(net, shown)]
+    return np.interp(iterations, curves["iteration"], curves["error"])
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:
@@ -238,6 +247,9 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
         [float(cell.replace(",", "")) for cell in row]
         for row in re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| [\d.]+ \|$", section, re.MULTILINE)
     ]
+    paper = paper_curve("plain-20", "test", before["iteration"])
+    assert [f"{each:.2f}" for each in paper] == re.findall(r"^\| [\d,]+ \| .* \| ([\d.]+) \|$", section, re.MULTILINE)
+    assert 9 == sum(abs(before["averaged_over_100"].to_numpy() - paper) < 0.7)
     assert [[run.split("-cifar10")[0], run[-1], *row] for run, *row in end[["run", *errors]].to_numpy().tolist()] == [
         [net, seed, *map(float, row)]
         for net, seed, *row in re.findall(
@@ -245,11 +257,41 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
         )
     ]
     assert [logs[run]["test_error"].iloc[-1] for run in end["run"]] == pytest.approx(end["running"].tolist())
-    assert "The means are " + ", ".join(f"{before[name].mean():.2f}" for name in errors) in section
+    assert (
+        "The means are " + ", ".join(f"{before[name].mean():.2f}" for name in errors) + f" and {paper.mean():.2f}."
+        in section
+    )
     more, less = end["averaged_over_100"] - end["running"], before["running"] - before["averaged_over_100"]
     at_the_end, at_first = f"{more.min():.2f} to {more.max():.2f}", f"{int(less.min())} to {int(less.max())}"
     choices = (DOCS / "what-the-paper-leaves-open.md").read_text()
     assert f"is {at_the_end} higher at the end, plain-20's is {at_first} points lower" in choices
+
+
+def test_responses_are_the_papers_times_a_factor() -> None:
+    """docs/paper-scale.md says how the paper's responses differ from those of the published runs."""
+    section = " ".join(
+        (DOCS / "paper-scale.md").read_text().partition("## Figure 7 at")[2].partition("\n## ")[0].split()
+    )
+    read_off = pd.read_csv(CURVES / "cifar10-responses.csv", comment="#")
+    paper = {name: each["std"].to_numpy() for name, each in read_off.groupby("net")}
+    runs = [run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.depth == 20]
+    factors = {
+        run.run_id: paper[run.net.name] / PUBLISHED.analysis(run, analysis_of("responses"))["std"].to_numpy()
+        for run in runs
+    }
+    told = {run_id: f"{each[:-1].mean():.2f} ± {each[:-1].std():.2f}" for run_id, each in factors.items()}
+    plain, residual = paper["plain-20"], paper["resnet-20"]
+    added, inside = residual[2::2], residual[1::2]
+
+    assert 3 == len(factors)
+    assert (
+        f"The factor is {told['plain-20-cifar10-f89d9df1-s0']} over the layers of plain-20 (seed 0; "
+        f"{told['plain-20-cifar10-f89d9df1-s1']} for seed 1) and {told['resnet-20-cifar10-395433ef-s0']} over those of"
+    ).replace("The f", "f") in section
+    assert [1.5] * 3 == [round(each[-1], 1) for each in factors.values()]
+    counts = sum(residual < plain), sum(sorted(residual)[i] < sorted(plain)[i] for i in range(19))
+    assert f"{counts[0]} of 19 layers, {counts[1]} of 19 when sorted, and the same blocks" in section
+    assert [True] * 6 + [False] * 3 == (added < inside).tolist()
 
 
 def test_the_unfinished_run_is_as_published() -> None:

@@ -1,15 +1,19 @@
-"""A net's learning curves over its runs."""
+"""A net's learning curves: over its runs, and the paper's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from resnet_cli.experiment import experiments_folder
 from resnet_cli.report.summarize import averaging_window
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
 
@@ -58,6 +62,36 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     step = max(1, protocol.iterations // POINTS_PER_CURVE)
     points = train.iloc[(len(train) - 1) % step :: step]
     return LearningCurves(test, points, len(updates), unfinished=not done, averaged=averaged)
+
+
+def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> pd.Series[float] | None:
+    """The paper's error (percent) of a net, indexed by iteration, as read off its figures.
+
+    Returns:
+        None if the paper draws no such curve, or if the summary is not at the paper's scale.
+    """
+    curves = _read_off(summary, "")
+    of_net = curves[(curves["net"] == net.name) & (curves["shown"] == shown)]
+    return of_net.set_index("iteration")["error"] if len(of_net) else None
+
+
+def paper_layers(summary: Summary, net: Net) -> pd.Series[float] | None:
+    """The paper's value of the experiment's analysis for each layer of a net, indexed from 1; None as `paper_curve`."""
+    values = _read_off(summary, f"-{summary.experiment.analysis}")
+    of_net = values[values["net"] == net.name]
+    return of_net.set_index("layer").iloc[:, -1] if len(of_net) else None
+
+
+def _read_off(summary: Summary, part: str) -> pd.DataFrame:
+    """A file with what was read off the paper's figures; empty if there is none. Its head says where it is from."""
+    path = experiments_folder() / "curves" / f"{summary.experiment.dataset}{part}.csv"
+    is_there = summary.is_paper and path.exists()
+    return _read(path) if is_there else pd.DataFrame(columns=["net", "shown"])
+
+
+@cache
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, comment="#")
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

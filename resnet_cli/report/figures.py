@@ -56,6 +56,7 @@ UNDATED: dict[FigureFormat, dict[str, Any]] = {
 STYLES: dict[str, dict[str, Any]] = {
     "train": {"linestyle": "--", "linewidth": 0.8, "zorder": 2},
     "test": {"linestyle": "-", "linewidth": 1.5, "zorder": 3},
+    "paper": {"linestyle": ":", "linewidth": 0.9, "zorder": 4},
 }
 LABEL_SIZE = 6.5  # points
 
@@ -135,7 +136,7 @@ def _unit(iterations: int) -> tuple[float, str]:
 
 
 def _draw_curves(axes: Axes, plot: Plot) -> None:
-    """Draws learning curves: training dashed, test bold, and a band from the lowest to the highest run."""
+    """Draws learning curves: training dashed, test bold, the paper's dotted; a band from lowest to highest run."""
     unit, label = _unit(plot.iterations)
     axes.set_xlabel(f"{plot.x_label}{label}")
     axes.set_xlim(0, 1.01 * plot.iterations / unit)  # room for the last point's marker
@@ -145,6 +146,9 @@ def _draw_curves(axes: Axes, plot: Plot) -> None:
         axes.plot(x, line.points["mean"].to_numpy(), color=line.colour, marker=marker, label=name, **style)
         if line.n > 1:
             axes.fill_between(x, line.points["low"], line.points["high"], color=line.colour, alpha=0.2, linewidth=0)
+    for line in plot.paper_lines:
+        x = line.points.index.to_numpy() / unit
+        axes.plot(x, line.points["mean"].to_numpy(), color=line.colour, label=line.label, **STYLES["paper"])
 
 
 def _label_ends(axes: Axes, plot: Plot) -> None:
@@ -209,11 +213,12 @@ def _draw_depth(axes: Axes, plot: Plot) -> None:
 
 
 def _draw_layers(axes: Axes, plot: Plot) -> None:
-    """Draws one line per net, plain nets dashed."""
-    for line in plot.lines:
+    """Draws one line per net, plain nets dashed, residual nets with markers; the paper's dotted, not in the legend."""
+    for line in (*plot.lines, *plot.paper_lines):
         style: dict[str, Any] = {"linestyle": "--"} if line.is_dashed else {"marker": ".", "markersize": 3}
+        style |= STYLES["paper"] if line.is_paper else {"linewidth": 1, "label": line.name}
         points = line.points["mean"]
-        axes.plot(points.index, points.to_numpy(), color=line.colour, linewidth=1, label=line.name, **style)
+        axes.plot(points.index, points.to_numpy(), color=line.colour, **style)
     if plot.is_log:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

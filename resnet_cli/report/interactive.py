@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIGITS = 4  # after the decimal point of a percentage; a test error over 10,000 images has two
 
 INK = "#000000"  # the page's script replaces it by the text's colour, so that it is visible on a dark page
-WIDTHS = {"train": 1.2, "test": 2.4, "": 1.5}
+WIDTHS = {"train": 1.2, "test": 2.4, "paper": 1.2, "": 1.5}
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,13 @@ def _panel(plot: Plot) -> InteractivePanel:
 
 
 def _style(line: Line) -> dict[str, Any]:
+    if line.is_paper:
+        return {"color": line.colour, "width": WIDTHS["paper"], "dash": "dot"}
     return {"color": line.colour, "width": WIDTHS[line.shown], "dash": "dash" if line.is_dashed else "solid"}
 
 
 def _add_curves(figure: go.Figure, plot: Plot) -> None:
-    """Adds learning curves: training dashed, test bold, a band from lowest to highest run; one group per net."""
+    """Adds learning curves: training dashed, test bold, the paper's dotted, a band over runs; one group per net."""
     last = {line.name: line for line in plot.lines}
     for line in plot.lines:
         x = [int(iteration) for iteration in line.points.index]
@@ -107,6 +109,19 @@ def _add_curves(figure: go.Figure, plot: Plot) -> None:
             meta=line.shown,
             hovertemplate=f"<b>{line.name}</b>, {line.shown}<br>iteration %{{x:,}}<br>%{{y:.2f}}{plot.unit}"
             f"{several if line.n > 1 else ''}<extra></extra>",
+        )
+    for line in plot.paper_lines:
+        figure.add_scatter(
+            x=[int(iteration) for iteration in line.points.index],
+            y=_rounded(line.points["mean"]),
+            mode="lines",
+            line=_style(line),
+            legendgroup=line.name,
+            showlegend=False,
+            name=line.label,
+            meta=line.shown,
+            hovertemplate=f"<b>{line.label}</b>, {line.shown}<br>iteration %{{x:,}}<br>%{{y:.2f}}{plot.unit}"
+            "<extra></extra>",
         )
     figure.update_xaxes(range=[0, 1.01 * plot.iterations], tickformat="~s")
 
@@ -160,18 +175,19 @@ def _add_depth(figure: go.Figure, plot: Plot) -> None:
 
 
 def _add_layers(figure: go.Figure, plot: Plot) -> None:
-    """Adds what the analysis found in each layer, plain nets dashed."""
-    for line in plot.lines:
+    """Adds what the analysis found in each layer, plain nets dashed; the paper's dotted."""
+    for line in (*plot.lines, *plot.paper_lines):
         figure.add_scatter(
             x=[int(place) for place in line.points.index],
             y=[float(f"{value:.4g}") for value in line.points["mean"]],
             customdata=[int(layer) for layer in line.points["layer"]],
             mode="lines+markers",
             line=_style(line),
-            marker={"size": 4},
-            name=line.name,
+            marker={"size": 3 if line.is_paper else 4},
+            name=line.label,
             legendgroup=line.name,
-            hovertemplate=f"<b>{line.name}</b>, {plot.part} %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
+            showlegend=not line.is_paper,
+            hovertemplate=f"<b>{line.label}</b>, {plot.part} %{{customdata}}<br>%{{y:.4g}}<extra></extra>",
         )
     figure.update_yaxes(type="log" if plot.is_log else "linear")
 

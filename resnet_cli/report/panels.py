@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from resnet_cli.analyses import analysis_of
-from resnet_cli.report.curves import learning_curves
+from resnet_cli.report.curves import learning_curves, paper_curve, paper_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,6 +52,7 @@ class Line:
         is_unfinished: Whether these runs have not ended.
         is_averaged: Whether a test curve was measured with averaged statistics of batch normalisation.
         runs: Depth and value of each run, for nets with several runs.
+        is_paper: Whether it is the paper's, read off its figure.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Line:
     is_unfinished: bool = False
     is_averaged: bool = False
     runs: Sequence[tuple[int, float]] = ()
+    is_paper: bool = False
+
+    @property
+    def label(self) -> str:
+        """Whose line it is, in a list of lines."""
+        return f"{self.name}, the paper" if self.is_paper else self.name
 
     @property
     def needs_markers(self) -> bool:
@@ -85,6 +92,8 @@ class Plot:
         iterations: Of learning curves, the updates of the longest runs.
         depths: The ticks of an axis of depth.
         papers: Depth and the paper's mean (or its best run, if it gives no mean) of each net.
+        paper_lines: At the paper's scale, the paper's own beside learning curves (test curves, or training curves where
+            the panel shows only these) and beside the layers of trained nets.
         is_log: Whether depths, or layers' values, differ so much that the axis must be logarithmic.
     """
 
@@ -98,6 +107,7 @@ class Plot:
     iterations: int = 0
     depths: Sequence[int] = ()
     papers: Sequence[tuple[int, float]] = ()
+    paper_lines: Sequence[Line] = ()
     is_log: bool = False
 
 
@@ -168,8 +178,21 @@ def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves]
         if panel.show in (shown, "both") and not spread.empty
     ]
     iterations = max(summary.planned[net].protocol.iterations for net in panel.nets)
-    unit = summary.task.metric.unit
-    return Plot(panel, lines, "iterations", _metric_label(summary), unit, iterations=iterations)
+    shown: Literal["train", "test"] = "train" if panel.show == "train" else "test"
+    papers = [(net, curve) for net in panel.nets if (curve := paper_curve(summary, net, shown)) is not None]
+    return Plot(
+        panel,
+        lines,
+        "iterations",
+        _metric_label(summary),
+        summary.task.metric.unit,
+        iterations=iterations,
+        paper_lines=[
+            Line(net.name, colours[net], curve.to_frame("mean"), shown == "train", shown, is_paper=True)
+            for net, curve in papers
+            if net in curves
+        ],
+    )
 
 
 def _depth(panel: Panel, summary: Summary) -> Plot:
@@ -204,21 +227,31 @@ def _depth(panel: Panel, summary: Summary) -> Plot:
 
 def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], colours: Mapping[Net, str]) -> Plot:
     """The analysis's value for each layer, in forward order or by size, or for each signal-to-noise ratio."""
-    lines = []
-    for net in panel.nets:
-        if net in layers:
-            values = layers[net][panel.weights]
-            if panel.kind == "layers-sorted":
-                values = values.sort_values(ascending=False)
-            places = values.index if panel.kind == "noise" else range(1, len(values) + 1)
-            points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, places)
-            lines.append(Line(net.name, colours[net], points, net.family == "plain"))
+
+    def line(net: Net, values: pd.Series[float], *, is_paper: bool = False) -> Line:
+        if panel.kind == "layers-sorted":
+            values = values.sort_values(ascending=False)
+        places = values.index if panel.kind == "noise" else range(1, len(values) + 1)
+        points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, places)
+        return Line(net.name, colours[net], points, net.family == "plain", is_paper=is_paper)
+
+    lines = [line(net, layers[net][panel.weights]) for net in panel.nets if net in layers]
+    papers = [(net, paper_layers(summary, net)) for net in panel.nets if net in layers and panel.weights == "end"]
     assert summary.experiment.analysis
     analysis, is_log = analysis_of(summary.experiment.analysis), bool(layers) and is_wide(layers.values())
     part, limits = analysis.part, None if is_log else (0.0, None)
     x_labels = {"layers": f"{part}, from the first", "layers-sorted": f"{part}s, by size"}
     x_label = x_labels.get(panel.kind, "signal-to-noise ratio (dB)")
-    return Plot(panel, lines, x_label, analysis.axis, part=part, limits=limits, is_log=is_log)
+    return Plot(
+        panel,
+        lines,
+        x_label,
+        analysis.axis,
+        part=part,
+        limits=limits,
+        paper_lines=[line(net, values, is_paper=True) for net, values in papers if values is not None],
+        is_log=is_log,
+    )
 
 
 def layer_values(store: Store, summary: Summary, net: Net) -> pd.DataFrame | None:

@@ -222,6 +222,8 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is from the mean, if there is one.")
+    if read_off := [row.label for row in experiment.rows if row.read_off]:
+        notes.append(f"Read off the paper's figure, to within 0.05: {', '.join(read_off)}.")
     if summary.is_paper:
         notes += _chance(experiment)
     notes += [_together(row, summary) for row in experiment.rows if row.ensemble]
@@ -282,7 +284,7 @@ def _chance(experiment: Experiment) -> list[str]:
         runs = max((group.seeds for group in experiment.runs if row.net in group.nets), default=0)
         if row.net and row.std and runs > 1:
             difference = special.stdtrit(runs - 1, 0.975) * math.sqrt(2) * row.std
-            spread = f"that of the paper's {runs} runs of {row.label}-{row.layers} ({row.std:g}; Student's t)"
+            spread = f"that of the paper's {runs} runs of {row.net.name} ({row.std:g}; Student's t)"
             notes.append(
                 f"chance: a run of ours and one of the paper's differ by less than {difference:.2f} in 95 of 100 "
                 f"cases, if the standard deviation over a net's runs is {spread}."

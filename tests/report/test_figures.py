@@ -93,7 +93,37 @@ def test_paper_scale(store: Store, add_run: AddRun) -> None:
         figure.get_suptitle()
     )
     assert ["plain-20", "plain-56 ↑"] == names(figure.axes[1])
-    assert "One run each. Cut off above 20%." in footnote(figure)
+    assert (
+        "One run each. Cut off above 20%. Dotted: the paper's training error and test error, read off its figure."
+        in (footnote(figure))
+    )
+
+
+def test_beside_the_papers_curves(store: Store, add_run: AddRun, short: Variant) -> None:
+    """At paper scale each net that was run has the paper's curve beside it, dotted; elsewhere there is none."""
+    for variant in (Variant(), short):
+        add_run("plain-56", [90.0, 12.0], variant=variant)
+    train, test = drawn(store, "fig1", Variant()).axes
+    (left,) = drawn(store, "fig6", Variant()).axes
+    ours, paper = lines(test)["plain-56 test"], lines(test)["plain-56, the paper"]
+
+    assert ["plain-56 test", "plain-56, the paper"] == list(lines(test))
+    assert ["plain-56 train", "plain-56 test", "plain-56, the paper"] == list(lines(left))
+    assert (":", ours.get_color()) == (paper.get_linestyle(), paper.get_color())
+    assert [6.4, 13.26] == np.asarray(paper.get_xydata())[-1].tolist()
+    assert [6.4, 5.93] == np.asarray(lines(train)["plain-56, the paper"].get_xydata())[-1].tolist()
+    assert [6.4, 13.26] == np.asarray(lines(left)["plain-56, the paper"].get_xydata())[-1].tolist()
+    assert ["plain-56"] == names(test)
+    assert ["plain-56 test"] == list(lines(drawn(store, "fig1", short).axes[1]))
+    assert "Dotted" not in footnote(drawn(store, "fig1", short))
+
+
+def test_imagenet_beside_the_papers_curves(store: Store, add_run: AddRun) -> None:
+    """Figure 4's curves end at 550,000 updates."""
+    add_run("resnet-34", [50.0, 28.0], variant=Variant(dataset="imagenet"), experiment=load_experiment("fig4"))
+    (axes,) = drawn(store, "fig4", Variant(dataset="imagenet")).axes
+
+    assert [55.0, 28.33] == np.asarray(lines(axes)["resnet-34, the paper"].get_xydata())[-1].tolist()
 
 
 def test_imagenet(store: Store, add_run: AddRun, photos: Variant) -> None:

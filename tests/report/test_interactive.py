@@ -190,3 +190,13 @@ def test_the_json_cannot_end_its_element(store: Store, add_run: AddRun, short: V
 
     assert "<b>" in lines(figure_of(store, load_experiment("fig1"), short))[0]["hovertemplate"]
     assert "<" not in panel.figure
+
+
+def test_the_papers_curve_belongs_to_its_net(store: Store, add_run: AddRun) -> None:
+    """It is dotted, hides with the net, and says whose it is."""
+    add_run("plain-20", [50.0, 9.0], variant=Variant())
+    (*_, paper) = lines(figure_of(store, load_experiment("fig1"), Variant()), panel=1)
+
+    assert ("plain-20", False, "dot") == (paper["legendgroup"], paper["showlegend"], paper["line"]["dash"])
+    assert (64_000, 9.69) == (paper["x"][-1], paper["y"][-1])
+    assert "<b>plain-20, the paper</b>, test<br>" in paper["hovertemplate"]

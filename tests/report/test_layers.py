@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from resnet_cli.claims.judge import judge
 from resnet_cli.errors import BadInputError
 from resnet_cli.experiment import load_experiment
+from resnet_cli.identity import Variant
 from resnet_cli.report.figures import draw
 from resnet_cli.report.panels import is_wide, layer_values
 from resnet_cli.report.summarize import summarize, updates_to_reach
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from conftest import AddAnalysis, AddRun
     from matplotlib.axes import Axes
 
-    from resnet_cli.identity import Variant
     from resnet_cli.storage.store import Store
 
 NAMES = ["conv1", "layer1.0.conv1", "layer1.0.conv2"]
@@ -52,8 +53,27 @@ def test_responses(store: Store, add_run: AddRun, add_analysis: AddAnalysis, sho
     assert ("standard deviation", "log") == (in_order.get_ylabel(), in_order.get_yscale())
     assert ["plain-20", "resnet-20"] == list(summary.by_net.index)
     assert [4 / 3, 0.5] == pytest.approx(summary.by_net["mean_response"].tolist())
-    assert ["1.333 ± 0.471", "–", "0.500", "–", "–"] == table.parts[0]["mean response"].tolist()  # noqa: RUF001
+    cells = table.parts[0].set_index("method")["mean response"]
+    assert ["1.333 ± 0.471", "–", "0.500", "–", "–"] == cells[::2].tolist()  # noqa: RUF001
+    assert ["1.820", "1.513", "1.622", "1.130", "0.985"] == cells[1::2].tolist()
+    assert [f"paper's {net}" for net in cells.index[::2]] == cells.index[1::2].tolist()
+    assert "Read off the paper's figure, to within 0.05: paper's plain-20, " in "\n".join(table.notes)
     assert "resnet-56 (1 no responses)" in summary.unfinished_text
+
+
+def test_beside_the_papers_layers(store: Store, add_run: AddRun, add_analysis: AddAnalysis) -> None:
+    """At the paper's scale its own responses are dotted, without an entry in the legend."""
+    run = add_run("resnet-20", [8.0], variant=Variant())
+    add_analysis(run, "responses", {"layer": [1, 2, 3], "name": NAMES, "std": [1, 0.1, 0.4]})
+    figure = draw(store, summarize(store, load_experiment("fig7"), Variant()))
+    assert figure
+    in_order, by_size = ([line for line in axes.lines if line.get_linestyle() == ":"] for axes in figure.axes)
+
+    assert (1, 1) == (len(in_order), len(by_size))
+    assert ([1, 1.72], [19, 2.5]) == tuple(np.asarray(in_order[0].get_xydata())[[0, -1]].tolist())
+    assert ([1, 2.5], [19, 1.15]) == tuple(np.asarray(by_size[0].get_xydata())[[0, -1]].tolist())
+    assert ["resnet-20"] == figure.axes[0].get_legend_handles_labels()[1]
+    assert "Dotted: the paper's values, read off its figure." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_responses_alike(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:

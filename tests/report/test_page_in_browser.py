@@ -16,6 +16,7 @@ from processes import PATIENCE
 from resnet_cli.cli.main import _exit_code
 from resnet_cli.experiment import Experiment, load_experiment
 from resnet_cli.identity import RunSpec, Variant
+from resnet_cli.report.cells import signed
 from resnet_cli.report.page import make_section, render_page
 from resnet_cli.report.summarize import averaging_window, summarize
 from resnet_cli.storage import run_folder
@@ -260,7 +261,9 @@ def test_curves_and_table_have_the_logs_numbers(
     assert pytest.approx((sum(log["test_error"] for log in tested) / 2).tolist(), abs=1e-4) == shown["test"]["y"]
     assert shown["train"]["x"][-1] == runs[0].protocol.iterations
     assert pytest.approx([train[x - 1] for x in shown["train"]["x"]], abs=1e-4) == shown["train"]["y"]
-    assert ("plain-56", f"{last.mean():.2f} ± {last.std():.2f}", "2") == (cells[0], cells[3], cells[-1])
+    ours, paper = f"{last.mean():.2f} ± {last.std():.2f}", "13.26"
+    assert ["plain-56", "56", "853,018", paper, ours] == cells[:5]
+    assert ["2", signed(last.mean() - float(paper))] == cells[-2:]
 
 
 def test_a_name_in_the_legend_hides_and_shows_a_net(browser: Chrome, visit: Callable[[str], None], page: str) -> None:

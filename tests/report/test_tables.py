@@ -196,7 +196,7 @@ def test_what_chance_does(store: Store, short: Variant) -> None:
     assert told
     below = abs(runs[:, 5] - runs[:, 6]) < float(told[1]) / 0.16 * spread
     assert 0.95 == pytest.approx(below.mean(), abs=0.002)
-    assert "the paper's 5 runs of ResNet-110 (0.16; Student's t)" in note
+    assert "the paper's 5 runs of resnet-110 (0.16; Student's t)" in note
     assert not any("chance" in note for note in make_table(summarize(store, load_experiment("table6"), short)).notes)
 
 
