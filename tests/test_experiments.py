@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from paper_tasks import CIFAR10
@@ -171,12 +172,12 @@ def test_figure4_has_the_papers_axes() -> None:
     ]
 
 
-@pytest.mark.parametrize(("dataset", "figure", "between"), [("cifar10", "fig6", 1_000), ("imagenet", "fig4", 5_000)])
-def test_the_papers_curves(dataset: str, figure: str, between: int) -> None:
+@pytest.mark.parametrize(("figure", "between"), [("fig6", 1_000), ("fig4", 5_000)])
+def test_the_papers_curves(figure: str, between: int) -> None:
     """They are those of the figure's nets: in order, on the grid of the paper's tests, below the figure's edge."""
     experiment = load_experiment(figure)
     assert experiment.figure
-    curves = pd.read_csv(experiments_folder() / f"curves/{dataset}.csv", comment="#")
+    curves = pd.read_csv(experiments_folder() / f"curves/{figure}.csv", comment="#")
     drawn = {net.name for panel in experiment.figure.panels for net in panel.nets}
 
     assert drawn == set(curves["net"])
@@ -187,13 +188,13 @@ def test_the_papers_curves(dataset: str, figure: str, between: int) -> None:
         assert curve["iteration"].is_monotonic_increasing
         assert curve["iteration"].is_unique
         assert curve["iteration"].iloc[-1] <= experiment.protocol.iterations
-        halves = curve["error"].groupby(curve["iteration"] > experiment.protocol.iterations / 2).mean()
-        assert halves.is_monotonic_decreasing
+        halves = np.array_split(curve["error"].to_numpy(), 2)
+        assert halves[0].mean() > halves[1].mean()
 
 
 def test_the_papers_curves_end_at_its_numbers() -> None:
     """Table 6 has the test error after the last update, not the best; the plain nets' numbers are the curves' ends."""
-    curves = pd.read_csv(experiments_folder() / "curves/cifar10.csv", comment="#")
+    curves = pd.read_csv(experiments_folder() / "curves/fig6.csv", comment="#")
     tests = curves[curves["shown"] == "test"].groupby("net")["error"]
     rows = {row.net.name: row for row in load_experiment("fig6").rows if row.net}
     in_table6 = [f"resnet-{depth}" for depth in (20, 32, 44, 56)]
@@ -203,13 +204,13 @@ def test_the_papers_curves_end_at_its_numbers() -> None:
     ]
     assert [rows[name].error for name in in_table6] == pytest.approx(tests.last()[in_table6].tolist(), abs=0.035)
     assert 0.13 == pytest.approx(max(rows[name].error - tests.min()[name] for name in in_table6), abs=0.005)
-    of_table6 = {row.net.name: row.error for row in load_experiment("table6").rows if row.net}
-    assert of_table6 == {name: row.error for name, row in rows.items() if name.startswith("resnet")}
+    of_table6 = {row.net.name: (row.error, row.mean, row.std) for row in load_experiment("table6").rows if row.net}
+    assert of_table6 == {name: (row.error, row.mean, row.std) for name, row in rows.items() if name in of_table6}
 
 
 def test_the_papers_responses() -> None:
     """Figure 7 has each 3x3 layer; the means in the table are theirs."""
-    responses = pd.read_csv(experiments_folder() / "curves/cifar10-responses.csv", comment="#").groupby("net")
+    responses = pd.read_csv(experiments_folder() / "curves/fig7.csv", comment="#").groupby("net")
     layers = {name: each["layer"].tolist() for name, each in responses}
     rows = {
         row.label.removeprefix("paper's "): row.model_dump()["values"]

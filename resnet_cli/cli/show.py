@@ -107,6 +107,8 @@ def _nets(experiment: Experiment, store: Store, measured: PastSpeed | None) -> G
         task, row = mine[0].task, paper.get(net.name)
         value = row.paper(metric) if row else None
         error = "" if value is None else f"{value:.{metric.digits}f}"
+        if row and row.read_off:
+            error += " (figure)"
         if row and row.mean is not None and row.std is not None:
             error += f" ({row.mean:.2f} ± {row.std:.2f})"
         if row and row.top5 is not None:

@@ -44,7 +44,7 @@ class Row(Frozen):
         mean: Mean error over several runs, if the paper gives one.
         std: Its standard deviation.
         values: The paper's values of the task's other metrics, by key.
-        read_off: Whether the paper gives these numbers only in a figure, from which they were read off.
+        read_off: To within how much the numbers were read off, where the paper gives them only in a figure.
     """
 
     label: Line
@@ -57,7 +57,7 @@ class Row(Frozen):
     mean: Percent | None = None
     std: Percent | None = None
     values: dict[str, float] = Field(default_factory=dict)
-    read_off: bool = False
+    read_off: float | None = Field(None, gt=0)
 
     def paper(self, metric: Metric) -> float | None:
         """The paper's value of a metric, for its best run; None if it gives none."""

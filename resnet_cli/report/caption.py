@@ -39,10 +39,13 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
     missing = ", ".join(net.name for net in nets if net.name not in begun)
     updates, mean = window_in_words(summary, nets), "Mean over n runs" if several else "One run each"
     headings = {"train": summary.task.trained.heading, "test": metric.heading}
-    papers = dict.fromkeys(headings.get(line.shown, "values") for plot in plots for line in plot.paper_lines)
+    dotted = [line for plot in plots for line in plot.paper_lines]
+    papers = dict.fromkeys(headings.get(line.shown, "values") for line in dotted)
+    figures = dict.fromkeys(line.figure.replace("fig", "Figure ") for line in dotted)
     band = "; the band is from the lowest to the highest run" if several else ""
     crop = "of the centre crop, " if experiment.protocol.photos else ""
     runs = f"; {mark} are single runs" if any(line.runs for _, line in lines) else ""
+    marked = "; residual nets with markers" if any(not line.shown for line in dotted) else ""
     layers = analysis_of(experiment.analysis).definition if experiment.analysis else ""
     training = f"{trained} (dashed): running, on augmented batches, trailing mean over {updates}."
     final = (
@@ -54,7 +57,7 @@ def caption(summary: Summary, plots: Sequence[Plot], mark: str) -> str:
         (curves, f"{mean}{band}."),
         (curves and summary.is_paper, f"Cut off above {experiment.figure.y_max:g}{metric.unit}."),
         (any(plot.panel.shows_layers for plot in plots), layers if curves else f"{layers} {mean}."),
-        (papers, f"Dotted: the paper's {' and '.join(papers)}, read off its figure."),
+        (papers, f"Dotted: the paper's {' and '.join(papers)}, read off {' and '.join(figures)}{marked}."),
         (depth, final),
         ("train" in depth, f"{trained}: running, on augmented batches, mean over the last {updates}."),
         (counts and (several or depth), f"n = {usual} ({others})." if others else f"n = {usual}."),

@@ -12,12 +12,27 @@ from resnet_cli.experiment import experiments_folder
 from resnet_cli.report.summarize import averaging_window
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from resnet_cli.report.summarize import Summary
     from resnet_cli.spec import Net
 
 POINTS_PER_CURVE = 500
+
+# The paper's figures that were read off (experiments/curves/): learning curves by dataset, and layers by analysis.
+FIGURES = {"cifar10": "fig6", "imagenet": "fig4"}
+FIGURES_OF_ANALYSES = {"responses": "fig7"}
+
+
+@dataclass(frozen=True)
+class ReadOff:
+    """What was read off one of the paper's figures for a net.
+
+    Attributes:
+        figure: The figure's experiment: `fig6`.
+        points: Indexed by iteration or by layer.
+    """
+
+    figure: str
+    points: pd.Series[float]
 
 
 @dataclass(frozen=True)
@@ -64,34 +79,29 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
     return LearningCurves(test, points, len(updates), unfinished=not done, averaged=averaged)
 
 
-def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> pd.Series[float] | None:
-    """The paper's error (percent) of a net, indexed by iteration, as read off its figures.
-
-    Returns:
-        None if the paper draws no such curve, or if the summary is not at the paper's scale.
-    """
-    curves = _read_off(summary, "")
+def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> ReadOff | None:
+    """The paper's error (percent) of a net, by iteration; None if the paper does not draw it, or at another scale."""
+    figure = FIGURES.get(summary.experiment.dataset)
+    if not (figure and summary.is_paper):
+        return None
+    curves = _read(figure)
     of_net = curves[(curves["net"] == net.name) & (curves["shown"] == shown)]
-    return of_net.set_index("iteration")["error"] if len(of_net) else None
+    return ReadOff(figure, of_net.set_index("iteration")["error"]) if len(of_net) else None
 
 
-def paper_layers(summary: Summary, net: Net) -> pd.Series[float] | None:
-    """The paper's value of the experiment's analysis for each layer of a net, indexed from 1; None as `paper_curve`."""
-    values = _read_off(summary, f"-{summary.experiment.analysis}")
+def paper_layers(summary: Summary, net: Net) -> ReadOff | None:
+    """The paper's value of the experiment's analysis for each layer of a net, from 1; None as `paper_curve`."""
+    figure = FIGURES_OF_ANALYSES.get(summary.experiment.analysis or "")
+    if not (figure and summary.is_paper):
+        return None
+    values = _read(figure)
     of_net = values[values["net"] == net.name]
-    return of_net.set_index("layer").iloc[:, -1] if len(of_net) else None
-
-
-def _read_off(summary: Summary, part: str) -> pd.DataFrame:
-    """A file with what was read off the paper's figures; empty if there is none. Its head says where it is from."""
-    path = experiments_folder() / "curves" / f"{summary.experiment.dataset}{part}.csv"
-    is_there = summary.is_paper and path.exists()
-    return _read(path) if is_there else pd.DataFrame(columns=["net", "shown"])
+    return ReadOff(figure, of_net.set_index("layer")["std"]) if len(of_net) else None
 
 
 @cache
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, comment="#")
+def _read(figure: str) -> pd.DataFrame:
+    return pd.read_csv(experiments_folder() / "curves" / f"{figure}.csv", comment="#")
 
 
 def _spread(series: list[pd.Series[float]]) -> pd.DataFrame:

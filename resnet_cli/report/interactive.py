@@ -181,7 +181,7 @@ def _add_layers(figure: go.Figure, plot: Plot) -> None:
             x=[int(place) for place in line.points.index],
             y=[float(f"{value:.4g}") for value in line.points["mean"]],
             customdata=[int(layer) for layer in line.points["layer"]],
-            mode="lines+markers",
+            mode="lines" if line.is_paper and line.is_dashed else "lines+markers",
             line=_style(line),
             marker={"size": 3 if line.is_paper else 4},
             name=line.label,

@@ -44,15 +44,15 @@ class Line:
     Attributes:
         name: The net's; against depth, that of a family of nets.
         colour: As #rrggbb.
-        points: Column mean. Learning curves: also low and high, indexed by iteration. Against depth: also std and n,
-            indexed by depth. Layers: also the layer's number, indexed by its position from 1.
+        points: Column mean. Learning curves: indexed by iteration; also low and high, except for the paper's. Against
+            depth: also std and n, indexed by depth. Layers: also the layer's number, indexed by its position from 1.
         is_dashed: True for training curves, and for plain nets in panels of layers.
         shown: `train` or `test`; empty in panels of layers.
         n: Runs behind a learning curve.
         is_unfinished: Whether these runs have not ended.
         is_averaged: Whether a test curve was measured with averaged statistics of batch normalisation.
         runs: Depth and value of each run, for nets with several runs.
-        is_paper: Whether it is the paper's, read off its figure.
+        figure: The paper's figure that it was read off, `fig6`; empty for our own lines.
     """
 
     name: str
@@ -64,7 +64,12 @@ class Line:
     is_unfinished: bool = False
     is_averaged: bool = False
     runs: Sequence[tuple[int, float]] = ()
-    is_paper: bool = False
+    figure: str = ""
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether it is the paper's."""
+        return bool(self.figure)
 
     @property
     def label(self) -> str:
@@ -179,7 +184,8 @@ def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves]
     ]
     iterations = max(summary.planned[net].protocol.iterations for net in panel.nets)
     shown: Literal["train", "test"] = "train" if panel.show == "train" else "test"
-    papers = [(net, curve) for net in panel.nets if (curve := paper_curve(summary, net, shown)) is not None]
+    drawn = {line.name for line in lines if line.shown == shown}
+    papers = [(net, paper_curve(summary, net, shown)) for net in panel.nets if net.name in drawn]
     return Plot(
         panel,
         lines,
@@ -188,9 +194,11 @@ def _curves(panel: Panel, summary: Summary, curves: Mapping[Net, LearningCurves]
         summary.task.metric.unit,
         iterations=iterations,
         paper_lines=[
-            Line(net.name, colours[net], curve.to_frame("mean"), shown == "train", shown, is_paper=True)
+            Line(
+                net.name, colours[net], curve.points.to_frame("mean"), is_dashed=False, shown=shown, figure=curve.figure
+            )
             for net, curve in papers
-            if net in curves
+            if curve
         ],
     )
 
@@ -228,12 +236,12 @@ def _depth(panel: Panel, summary: Summary) -> Plot:
 def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], colours: Mapping[Net, str]) -> Plot:
     """The analysis's value for each layer, in forward order or by size, or for each signal-to-noise ratio."""
 
-    def line(net: Net, values: pd.Series[float], *, is_paper: bool = False) -> Line:
+    def line(net: Net, values: pd.Series[float], figure: str = "") -> Line:
         if panel.kind == "layers-sorted":
             values = values.sort_values(ascending=False)
         places = values.index if panel.kind == "noise" else range(1, len(values) + 1)
         points = pd.DataFrame({"mean": values.to_numpy(), "layer": values.index}, places)
-        return Line(net.name, colours[net], points, net.family == "plain", is_paper=is_paper)
+        return Line(net.name, colours[net], points, net.family == "plain", figure=figure)
 
     lines = [line(net, layers[net][panel.weights]) for net in panel.nets if net in layers]
     papers = [(net, paper_layers(summary, net)) for net in panel.nets if net in layers and panel.weights == "end"]
@@ -249,7 +257,7 @@ def _layers(panel: Panel, summary: Summary, layers: Mapping[Net, pd.DataFrame], 
         analysis.axis,
         part=part,
         limits=limits,
-        paper_lines=[line(net, values, is_paper=True) for net, values in papers if values is not None],
+        paper_lines=[line(net, paper.points, paper.figure) for net, paper in papers if paper],
         is_log=is_log,
     )
 

@@ -53,7 +53,7 @@ TextFormat = Literal["csv", "md", "latex", "json"]
 def numbers_of(task: Task) -> list[str]:
     """The columns of a table's frame that hold numbers; the paper's come first."""
     lead, *others = task.metrics
-    papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std"]
+    papers = [*(f"paper_{metric.row or metric.key}" for metric in task.metrics), "paper_mean", "paper_std", "read_off"]
     ours = [*_with_std(task.metrics), f"best_{lead.key}", *_with_std([*task.averaged_metrics, task.trained])]
     differences = ["difference", *(f"difference_{metric.row or metric.key}" for metric in others)]
     return [*papers, *ours, *differences, REACH, f"{REACH}_std", *_with_std(looked_at(task))]
@@ -184,6 +184,7 @@ def _record(row: Row, summary: Summary) -> dict[str, Any]:
         **{f"paper_{metric.row or metric.key}": value for metric, value in papers.items()},
         "paper_mean": row.mean,
         "paper_std": row.std,
+        "read_off": row.read_off,
         "n": 0,
     }
     if not net and not row.ensemble:  # the analyses' numbers that the literature gives
@@ -222,8 +223,9 @@ def _notes(summary: Summary, frame: pd.DataFrame) -> tuple[str, ...]:
     notes += _definitions(experiment, updates)
     if any(row.mean is not None for row in experiment.rows):
         notes.append("paper: best run (mean ± standard deviation); the difference is from the mean, if there is one.")
-    if read_off := [row.label for row in experiment.rows if row.read_off]:
-        notes.append(f"Read off the paper's figure, to within 0.05: {', '.join(read_off)}.")
+    for accuracy in sorted({row.read_off for row in experiment.rows if row.read_off}):
+        labels = ", ".join(row.label for row in experiment.rows if row.read_off == accuracy)
+        notes.append(f"Read off the paper's figure, to within {accuracy:g}: {labels}.")
     if summary.is_paper:
         notes += _chance(experiment)
     notes += [_together(row, summary) for row in experiment.rows if row.ensemble]

@@ -93,9 +93,8 @@ def test_paper_scale(store: Store, add_run: AddRun) -> None:
         figure.get_suptitle()
     )
     assert ["plain-20", "plain-56 ↑"] == names(figure.axes[1])
-    assert (
-        "One run each. Cut off above 20%. Dotted: the paper's training error and test error, read off its figure."
-        in (footnote(figure))
+    assert "One run each. Cut off above 20%. Dotted: the paper's training error and test error, read off Figure 6." in (
+        footnote(figure)
     )
 
 
@@ -116,6 +115,16 @@ def test_beside_the_papers_curves(store: Store, add_run: AddRun, short: Variant)
     assert ["plain-56"] == names(test)
     assert ["plain-56 test"] == list(lines(drawn(store, "fig1", short).axes[1]))
     assert "Dotted" not in footnote(drawn(store, "fig1", short))
+
+
+def test_the_papers_curve_needs_one_of_ours(store: Store, add_run: AddRun) -> None:
+    """A net that is trained and not tested yet has the paper's training curve beside it, and no test curve."""
+    add_run("plain-20", [50.0, 9.0], variant=Variant())
+    add_run("plain-56", [], state="running", variant=Variant())
+    train, test = drawn(store, "fig1", Variant()).axes
+
+    assert "plain-56, the paper" in lines(train)
+    assert ["plain-20 test", "plain-20, the paper"] == list(lines(test))
 
 
 def test_imagenet_beside_the_papers_curves(store: Store, add_run: AddRun) -> None:

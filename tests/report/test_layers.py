@@ -57,7 +57,7 @@ def test_responses(store: Store, add_run: AddRun, add_analysis: AddAnalysis, sho
     assert ["1.333 ± 0.471", "–", "0.500", "–", "–"] == cells[::2].tolist()  # noqa: RUF001
     assert ["1.820", "1.513", "1.622", "1.130", "0.985"] == cells[1::2].tolist()
     assert [f"paper's {net}" for net in cells.index[::2]] == cells.index[1::2].tolist()
-    assert "Read off the paper's figure, to within 0.05: paper's plain-20, " in "\n".join(table.notes)
+    assert "Read off the paper's figure, to within 0.02: paper's plain-20, " in "\n".join(table.notes)
     assert "resnet-56 (1 no responses)" in summary.unfinished_text
 
 
@@ -73,7 +73,10 @@ def test_beside_the_papers_layers(store: Store, add_run: AddRun, add_analysis: A
     assert ([1, 1.72], [19, 2.5]) == tuple(np.asarray(in_order[0].get_xydata())[[0, -1]].tolist())
     assert ([1, 2.5], [19, 1.15]) == tuple(np.asarray(by_size[0].get_xydata())[[0, -1]].tolist())
     assert ["resnet-20"] == figure.axes[0].get_legend_handles_labels()[1]
-    assert "Dotted: the paper's values, read off its figure." in figure.get_supxlabel().replace("\n", " ")
+    assert (
+        "Dotted: the paper's values, read off Figure 7; residual nets with markers."
+        in figure.get_supxlabel().replace("\n", " ")
+    )
 
 
 def test_responses_alike(store: Store, add_run: AddRun, add_analysis: AddAnalysis, short: Variant) -> None:

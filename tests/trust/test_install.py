@@ -112,13 +112,14 @@ def test_the_environment_has_no_network(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
-    """The package, the experiments, the page's template and script; no tests, no results, nothing else of the tree.
+    """The package, the experiments with the paper's curves, the page's template and script; nothing else of the tree.
 
     Seen to fail when the experiments, or with them the tests, are told to travel otherwise than pyproject.toml does.
     """
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    tracked = {f"resnet_cli/{path.relative_to(ROOT)}" for path in ROOT.glob("experiments/*.toml")}
+    experiments = (*ROOT.glob("experiments/*.toml"), *ROOT.glob("experiments/curves/*.csv"))
+    tracked = {f"resnet_cli/{path.relative_to(ROOT)}" for path in experiments}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("resnet_cli/**/*.py")}
 
     assert tracked | modules | {"resnet_cli/report/page.html", "resnet_cli/report/page.js"} == set(names)
