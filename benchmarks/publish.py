@@ -31,7 +31,7 @@ RUN_FILES = {
     *(f"{analysis.name}.csv" for analysis in ANALYSES),
 }
 ENSEMBLE_FILES = {"ensemble.json", "predictions.npz", "SHA256SUMS"}
-AT_PAPER_SCALE = {"predictions.npz": 1_000_000, "weights.safetensors": 2_000_000}  # up to so many bytes
+AT_PAPER_SCALE = {"predictions.npz": 1_000_000, "weights.safetensors": 4_000_000}  # up to so many bytes: 56 layers
 LONGEST_LOG = 500_000  # bytes; longer ones are packed
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 

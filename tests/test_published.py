@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STORE = Store(Path(__file__).parents[1] / "results" / "published")
 RUNS = [run for run in STORE.runs() if run.variant.schedule == 1 and run.variant.dataset == "cifar10"]
+AVERAGED = "averaged_test_error"
 OTHER_ROUNDING = 0.1  # points; another processor or thread count rounds otherwise, and a few images are on the edge
 
 DETECTORS = [run for run in STORE.runs() if run.variant.dataset == "drawn-scenes" and not run.variant.tiny]
@@ -37,9 +38,11 @@ ENSEMBLES = sorted((STORE.root / "ensembles").glob("*/ensemble.json"))
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
 
 
-def test_the_nets_of_20_layers_are_there() -> None:
-    """With their weights, which are small."""
-    assert {"plain-20", "resnet-20"} <= {run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()}
+def test_the_nets_of_figure_1_are_there() -> None:
+    """And ResNet-20, with their weights, which are small."""
+    assert {"plain-20", "plain-56", "resnet-20"} <= {
+        run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()
+    }
 
 
 @each_run
@@ -103,6 +106,20 @@ def test_weights_classify_cifar10(
     np.testing.assert_array_equal(expected_labels, labels)
     other = 100 * np.mean(scores.argmax(axis=1) != expected.argmax(axis=1))
     assert other <= 5 * OTHER_ROUNDING  # most exchange one wrong answer for another
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("run", [run for run in RUNS if AVERAGED in STORE.eval_log(run)], ids=lambda run: run.run_id)
+def test_averaged_error_is_that_of_the_weights(
+    run: RunSpec, cifar10_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`resnet eval` finds the published error with averaged statistics of batch normalisation."""
+    command = ["eval", run.net.name, "--weights", str(STORE.folder(run)), "--data-dir", str(cifar10_dir)]
+    command += ["--device", "cpu", "--bn-statistics", "averaged", "--format", "json"]
+
+    assert 0 == _exit_code(command)
+    published = STORE.eval_log(run)[AVERAGED].iloc[-1]
+    assert json.loads(capsys.readouterr().out)["top1_error"] == pytest.approx(published, abs=OTHER_ROUNDING)
 
 
 @pytest.fixture(scope="module")
