@@ -327,6 +327,28 @@ def test_responses_are_the_papers_times_a_factor() -> None:
     assert [True] * 6 + [False] * 3 == (added < inside).tolist()
 
 
+def test_responses_of_plain_56_and_without_decay() -> None:
+    """docs/paper-scale.md has what plain-56 and benchmarks/norm_decay.py measured."""
+    section = (DOCS / "paper-scale.md").read_text().partition("## Figure 7\n")[2].partition("\n## ")[0]
+    paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]["plain-56"]
+    (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
+    ours = PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
+    factors, least = paper / ours, ours.idxmin()
+    told = f"between {factors.min():.1f} and {factors.max():.1f}, and largest where our layers respond least "
+    told += f"({ours[least]:.2f} at layer {least}, where the paper has {paper[least]:.2f})"
+    measured = pd.read_csv(ROOT / "results/published/norm-decay.csv").set_index(["decays_norms", "iteration"])
+    rows = [
+        f"| {number:,} | {with_decay.mean_response:.3f} | {without.mean_response:.3f} | "
+        f"{with_decay.train_error:.2f} | {without.train_error:.2f} |"
+        for (number, with_decay), (_, without) in zip(
+            measured.loc[True].iterrows(), measured.loc[False].iterrows(), strict=True
+        )
+    ]
+
+    assert told in " ".join(section.split())
+    assert "\n".join(rows) in section
+
+
 def test_plain_56_is_as_told() -> None:
     """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
     section = (DOCS / "paper-scale.md").read_text().partition("## Plain-56")[2].partition("\n## ")[0]

@@ -113,13 +113,17 @@ def test_weights_classify_cifar10(
 def test_averaged_error_is_that_of_the_weights(
     run: RunSpec, cifar10_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`resnet eval` finds the published error with averaged statistics of batch normalisation."""
+    """`resnet eval` finds the published error with averaged statistics of batch normalisation.
+
+    To within 0.2: in bf16 the averages are sensitive to the number of threads. Plain-56 has 14.87 with one and 14.98,
+    as published, with two.
+    """
     command = ["eval", run.net.name, "--weights", str(STORE.folder(run)), "--data-dir", str(cifar10_dir)]
     command += ["--device", "cpu", "--bn-statistics", "averaged", "--format", "json"]
 
     assert 0 == _exit_code(command)
     published = STORE.eval_log(run)[AVERAGED].iloc[-1]
-    assert json.loads(capsys.readouterr().out)["top1_error"] == pytest.approx(published, abs=OTHER_ROUNDING)
+    assert json.loads(capsys.readouterr().out)["top1_error"] == pytest.approx(published, abs=2 * OTHER_ROUNDING)
 
 
 @pytest.fixture(scope="module")

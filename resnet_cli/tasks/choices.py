@@ -35,7 +35,12 @@ CHOICES = (
         "probably small: BN removes the factor; with fan-out the first layer starts 2.3 times smaller (ImageNet: 4.6)",
         "both",
     ),
-    Choice("weight decay on BN and biases", "on every parameter, Caffe's default", "small", "both"),
+    Choice(
+        "weight decay on BN and biases",
+        "on every parameter, Caffe's default",
+        "on errors not measured; responses are half of Figure 7's, which decay on BN may explain (docs/paper-scale.md)",
+        "both",
+    ),
     Choice(
         "how momentum and learning rate combine",
         "as in PyTorch: the rate multiplies the whole velocity; in Caffe the velocity contains earlier rates for some "
