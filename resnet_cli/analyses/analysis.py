@@ -29,6 +29,7 @@ class Analysis:
         tasks: Names of the tasks whose tables have its numbers; empty: all tasks.
         note: Explains the numbers below the table.
         value: The column that panels of layers show; None if it has no such column.
+        read_off: The paper's figure whose values are in `experiments/curves/`; empty if there is none.
         part: What each row of that column is about: a layer, a block, or a noise level.
         along: The column on the x axis of those panels: the number of the layer, or the ratios of `noise`.
         axis: The label of the value's axis.
@@ -41,6 +42,7 @@ class Analysis:
     numbers: tuple[Metric, ...]
     note: str
     value: str | None = None
+    read_off: str = ""
     part: str = "layer"
     along: str = "layer"
     axis: str = ""

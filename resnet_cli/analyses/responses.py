@@ -27,6 +27,7 @@ class Responses(Analysis):
     numbers = (Metric("mean_response", "mean response", unit="", digits=3),)
     note = "mean response: mean of the layers' standard deviations, after BN and before addition or ReLU."
     value = "std"
+    read_off = "fig7"
     axis = "standard deviation"
     definition = (
         "Standard deviation of each 3x3 layer's response, after BN and before addition or ReLU, over the images of the "

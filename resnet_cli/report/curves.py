@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from resnet_cli.analyses import analysis_of
 from resnet_cli.experiment import experiments_folder
 from resnet_cli.report.summarize import averaging_window
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from resnet_cli.spec import Net
 
 POINTS_PER_CURVE = 500
-
-# The paper's figures that were read off (experiments/curves/): learning curves by dataset, and layers by analysis.
-FIGURES = {"cifar10": "fig6", "imagenet": "fig4"}
-FIGURES_OF_ANALYSES = {"responses": "fig7"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
 
 def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> ReadOff | None:
     """The paper's error (percent) of a net, by iteration; None if the paper does not draw it, or at another scale."""
-    figure = FIGURES.get(summary.experiment.dataset)
+    figure = summary.task.read_off
     if not (figure and summary.is_paper):
         return None
     curves = _read(figure)
@@ -91,7 +88,7 @@ def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> 
 
 def paper_layers(summary: Summary, net: Net) -> ReadOff | None:
     """The paper's value of the experiment's analysis for each layer of a net, from 1; None as `paper_curve`."""
-    figure = FIGURES_OF_ANALYSES.get(summary.experiment.analysis or "")
+    figure = analysis_of(summary.experiment.analysis).read_off if summary.experiment.analysis else ""
     if not (figure and summary.is_paper):
         return None
     values = _read(figure)

@@ -82,6 +82,7 @@ class Task:
         net_type: The class of its nets' specs.
         spreads: Standard deviations over runs that the paper gives, by metric.
         depth_colours: Colours of the nets in figures, close to the paper's.
+        read_off: The paper's figure whose learning curves are in `experiments/curves/`; empty if there is none.
         pictures: What can be drawn of a finished run, by name.
         tables: The experiments with the paper's numbers for each way to test, the more complete one first.
     """
@@ -111,6 +112,7 @@ class Task:
     net_type: type[Net] = Net
     spreads: Mapping[str, float] = {}
     depth_colours: Mapping[int, str] = {}
+    read_off: str = ""
     pictures: Mapping[str, Picture] = {}
     tables: Mapping[str, tuple[str, ...]] = {}
 

@@ -28,7 +28,7 @@ def test_present(store: Store, add_run: AddRun, short: Variant) -> None:
         store.figures / "fig1-schedule-0.01.png",
     ] == written
     assert all(path.stat().st_size > 0 for path in written)
-    assert "plain-20      20  269,722  9.00  9.00   1.00  1" in capture.get()
+    assert "plain-20      20  269,722   9.69  9.00  9.00   1.00  1   −0.69" in capture.get()  # noqa: RUF001
     assert "not run: Degradation: plain-20 has lower test error than plain-56" in capture.get()
 
 

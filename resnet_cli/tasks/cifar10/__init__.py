@@ -52,6 +52,7 @@ class Cifar10(Classification):
         110: "#000000",
         1202: "#CC79A7",
     }
+    read_off = "fig6"
     tables = {"1-crop": ("table6",)}
 
     def parse(self, name: str) -> Net:

@@ -50,6 +50,7 @@ class ImageNet(Classification):
     training_images = 1_281_167
     test_bytes = 2 * 50_000 * 1_000
     depth_colours = {18: "#0072B2", 34: "#D55E00", 50: "#009E73", 101: "#000000", 152: "#CC79A7"}
+    read_off = "fig4"
     tables = {"10-crop": ("table3", "table2"), "dense": ("table4",)}
 
     def parse(self, name: str) -> Net:
