@@ -19,7 +19,6 @@ from torch import nn
 from resnet_cli.analyses.responses import responses
 from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.errors import BadInputError
-from resnet_cli.evaluate.evaluate import AVERAGED_IMAGES, with_averaged_statistics
 from resnet_cli.experiment import load_experiment
 from resnet_cli.identity import RunSpec, Variant
 from resnet_cli.tasks import open_dataset
@@ -64,16 +63,13 @@ def train(options: argparse.Namespace, *, decays: bool) -> None:
         _, errors = step.update(stream, number, run.protocol.learning_rate)
         wrong += float(errors)
         if number % options.every == 0:
-            batch = run.protocol.batch_size
-            averaged = with_averaged_statistics(
-                net, (stream.batch(each)[0] for each in range(1, AVERAGED_IMAGES // batch + 1)), device, precision
-            )
+            averaged = run.task.averaged(net, dataset, precision)
             row = {
                 "net": run.net.name,
                 "decays_norms": decays,
                 "iteration": number,
                 "mean_response": responses(averaged, dataset, lambda _: None)["std"].mean(),
-                "train_error": 100 * wrong / (batch * options.every),
+                "train_error": 100 * wrong / (run.protocol.batch_size * options.every),
                 "test_error": run.task.test(averaged, dataset, precision).metrics["test_error"],
             }
             wrong = 0.0

@@ -51,6 +51,11 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
+def section_of_paper_scale(heading: str) -> str:
+    """The section of docs/paper-scale.md whose heading begins so."""
+    return (DOCS / "paper-scale.md").read_text().partition(f"\n## {heading}")[2].partition("\n## ")[0]
+
+
 def paper_curve(net: str, shown: str, iterations: pd.Series[int]) -> np.ndarray:
     """The paper's error at these updates, interpolated between its tests."""
     curves = pd.read_csv(CURVES / "fig6.csv", comment="#").set_index(["net", "shown"]).loc[(net, shown)]
@@ -236,7 +241,7 @@ def test_hours_are_those_of_the_runs(net: str) -> None:
 
 def test_statistics_of_batch_normalisation_are_those_measured() -> None:
     """docs/paper-scale.md has the rows of bn-statistics.csv, and what is said of them."""
-    section = (DOCS / "paper-scale.md").read_text().partition("## Nets of 20 layers while")[2].partition("\n## ")[0]
+    section = section_of_paper_scale("Nets of 20 layers while")
     measured = pd.read_csv(ROOT / "results/published/bn-statistics.csv")
     before, end = measured[measured["iteration"] < FIRST_DROP], measured[measured["iteration"] == LAST]
     errors = ["running", "averaged_over_10", "averaged_over_100"]
@@ -272,9 +277,7 @@ def test_statistics_of_batch_normalisation_are_those_measured() -> None:
 
 def test_the_papers_curves_are_as_told() -> None:
     """docs/paper-scale.md says where the paper's curves end and drop, and what their lowest points are."""
-    section = " ".join(
-        (DOCS / "paper-scale.md").read_text().partition("## The paper's curves")[2].partition("\n## ")[0].split()
-    )
+    section = " ".join(section_of_paper_scale("The paper's curves").split())
     tests = {
         figure: {
             net: curve.set_index("iteration")["error"]
@@ -302,9 +305,7 @@ def test_the_papers_curves_are_as_told() -> None:
 
 def test_responses_are_the_papers_times_a_factor() -> None:
     """docs/paper-scale.md says how the paper's responses differ from those of the published runs."""
-    section = " ".join(
-        (DOCS / "paper-scale.md").read_text().partition("## Figure 7\n")[2].partition("\n## ")[0].split()
-    )
+    section = " ".join(section_of_paper_scale("Figure 7").split())
     read_off = pd.read_csv(CURVES / "fig7.csv", comment="#")
     paper = {name: each["std"].to_numpy() for name, each in read_off.groupby("net")}
     runs = [run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.depth == 20]
@@ -329,7 +330,7 @@ def test_responses_are_the_papers_times_a_factor() -> None:
 
 def test_responses_of_plain_56_and_without_decay() -> None:
     """docs/paper-scale.md has what plain-56 and benchmarks/norm_decay.py measured."""
-    section = (DOCS / "paper-scale.md").read_text().partition("## Figure 7\n")[2].partition("\n## ")[0]
+    section = section_of_paper_scale("Figure 7")
     paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]["plain-56"]
     (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
     ours = PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
@@ -355,7 +356,7 @@ def test_responses_of_plain_56_and_without_decay() -> None:
 
 def test_plain_56_is_as_told() -> None:
     """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
-    section = (DOCS / "paper-scale.md").read_text().partition("## Plain-56")[2].partition("\n## ")[0]
+    section = section_of_paper_scale("Plain-56")
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
     (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
     both = PUBLISHED.eval_log(run).dropna().set_index("iteration")
@@ -386,7 +387,7 @@ def test_plain_56_is_as_told() -> None:
 
 def test_number_of_images_is_by_trial() -> None:
     """docs/paper-scale.md has the rows of bn-statistics-images.csv; as many are averaged over as agree with 12,800."""
-    section = (ROOT / "docs/paper-scale.md").read_text().partition("## Tested both ways")[2].partition("\n## ")[0]
+    section = section_of_paper_scale("Tested both ways")
     measured = pd.read_csv(ROOT / "results/published/bn-statistics-images.csv")
     averaged = [name for name in measured.columns if name.startswith("averaged_over_")]
     images = {AVERAGED_BATCH * int(name.rpartition("_")[2]): measured[name] for name in averaged}

@@ -79,21 +79,24 @@ def learning_curves(summary: Summary, net: Net) -> LearningCurves | None:
 def paper_curve(summary: Summary, net: Net, shown: Literal["train", "test"]) -> ReadOff | None:
     """The paper's error (percent) of a net, by iteration; None if the paper does not draw it, or at another scale."""
     figure = summary.task.read_off
-    if not (figure and summary.is_paper):
-        return None
-    curves = _read(figure)
-    of_net = curves[(curves["net"] == net.name) & (curves["shown"] == shown)]
-    return ReadOff(figure, of_net.set_index("iteration")["error"]) if len(of_net) else None
+    curves = _read_off(summary, figure, net)
+    curves = curves[curves["shown"] == shown] if len(curves) else curves
+    return ReadOff(figure, curves.set_index("iteration")["error"]) if len(curves) else None
 
 
 def paper_layers(summary: Summary, net: Net) -> ReadOff | None:
     """The paper's value of the experiment's analysis for each layer of a net, from 1; None as `paper_curve`."""
     figure = analysis_of(summary.experiment.analysis).read_off if summary.experiment.analysis else ""
+    layers = _read_off(summary, figure, net)
+    return ReadOff(figure, layers.set_index("layer")["std"]) if len(layers) else None
+
+
+def _read_off(summary: Summary, figure: str, net: Net) -> pd.DataFrame:
+    """A net's rows of a figure's file; none without a figure, or at another scale than the paper's."""
     if not (figure and summary.is_paper):
-        return None
-    values = _read(figure)
-    of_net = values[values["net"] == net.name]
-    return ReadOff(figure, of_net.set_index("layer")["std"]) if len(of_net) else None
+        return pd.DataFrame()
+    points = _read(figure)
+    return points[points["net"] == net.name]
 
 
 @cache

@@ -140,15 +140,13 @@ def _draw_curves(axes: Axes, plot: Plot) -> None:
     unit, label = _unit(plot.iterations)
     axes.set_xlabel(f"{plot.x_label}{label}")
     axes.set_xlim(0, 1.01 * plot.iterations / unit)  # room for the last point's marker
-    for line in plot.lines:
-        x, marker, style = line.points.index.to_numpy() / unit, "." if line.needs_markers else "", STYLES[line.shown]
-        name = f"{line.name} {line.shown}"
+    for line in (*plot.lines, *plot.paper_lines):
+        x, marker = line.points.index.to_numpy() / unit, "." if line.needs_markers else ""
+        style = STYLES["paper" if line.is_paper else line.shown]
+        name = line.label if line.is_paper else f"{line.name} {line.shown}"
         axes.plot(x, line.points["mean"].to_numpy(), color=line.colour, marker=marker, label=name, **style)
         if line.n > 1:
             axes.fill_between(x, line.points["low"], line.points["high"], color=line.colour, alpha=0.2, linewidth=0)
-    for line in plot.paper_lines:
-        x = line.points.index.to_numpy() / unit
-        axes.plot(x, line.points["mean"].to_numpy(), color=line.colour, label=line.label, **STYLES["paper"])
 
 
 def _label_ends(axes: Axes, plot: Plot) -> None:

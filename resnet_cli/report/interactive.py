@@ -79,11 +79,13 @@ def _style(line: Line) -> dict[str, Any]:
 def _add_curves(figure: go.Figure, plot: Plot) -> None:
     """Adds learning curves: training dashed, test bold, the paper's dotted, a band over runs; one group per net."""
     last = {line.name: line for line in plot.lines}
-    for line in plot.lines:
+    for line in (*plot.lines, *plot.paper_lines):
         x = [int(iteration) for iteration in line.points.index]
-        mean, low, high = (_rounded(line.points[column]) for column in ("mean", "low", "high"))
-        several = f" (mean of {line.n} runs)<br>lowest %{{customdata[0]:.2f}}, highest %{{customdata[1]:.2f}}"
+        several, ranges = "", None
         if line.n > 1:
+            low, high = (_rounded(line.points[column]) for column in ("low", "high"))
+            several = f" (mean of {line.n} runs)<br>lowest %{{customdata[0]:.2f}}, highest %{{customdata[1]:.2f}}"
+            ranges = list(zip(low, high, strict=True))
             figure.add_scatter(
                 x=x + x[::-1],
                 y=high + low[::-1],
@@ -99,29 +101,16 @@ def _add_curves(figure: go.Figure, plot: Plot) -> None:
             )
         figure.add_scatter(
             x=x,
-            y=mean,
-            customdata=list(zip(low, high, strict=True)) if line.n > 1 else None,
+            y=_rounded(line.points["mean"]),
+            customdata=ranges,
             mode="lines+markers" if line.needs_markers else "lines",
             line=_style(line),
             legendgroup=line.name,
             showlegend=line is last[line.name],
-            name=f"{line.name}{' (unfinished)' if line.is_unfinished else ''}",
-            meta=line.shown,
-            hovertemplate=f"<b>{line.name}</b>, {line.shown}<br>iteration %{{x:,}}<br>%{{y:.2f}}{plot.unit}"
-            f"{several if line.n > 1 else ''}<extra></extra>",
-        )
-    for line in plot.paper_lines:
-        figure.add_scatter(
-            x=[int(iteration) for iteration in line.points.index],
-            y=_rounded(line.points["mean"]),
-            mode="lines",
-            line=_style(line),
-            legendgroup=line.name,
-            showlegend=False,
-            name=line.label,
+            name=f"{line.label}{' (unfinished)' if line.is_unfinished else ''}",
             meta=line.shown,
             hovertemplate=f"<b>{line.label}</b>, {line.shown}<br>iteration %{{x:,}}<br>%{{y:.2f}}{plot.unit}"
-            "<extra></extra>",
+            f"{several}<extra></extra>",
         )
     figure.update_xaxes(range=[0, 1.01 * plot.iterations], tickformat="~s")
 
