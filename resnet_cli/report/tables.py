@@ -31,6 +31,7 @@ from resnet_cli.report.cells import (
 )
 from resnet_cli.report.latex import latex
 from resnet_cli.report.summarize import REACH, window_in_words
+from resnet_cli.report.terminal import UNBROKEN
 from resnet_cli.runs.plan import runs_needed
 from resnet_cli.streams import printable
 from resnet_cli.tasks.classification import Classification
@@ -147,8 +148,7 @@ def _grid(part: pd.DataFrame, others: Iterable[str]) -> Grid:
 
 
 def _in_two_lines(header: str) -> str:
-    header = header.replace(f"{MINUS} ", f"{MINUS}\n").replace(" top", "\ntop").replace("'s ", "'s\n")
-    return header.replace(RUNNING, "run-\nning")
+    return header.replace(f" {MINUS} ", f"{UNBROKEN}{MINUS}\n").replace(" top", "\ntop").replace("'s ", "'s\n")
 
 
 def as_json(table: ResultTable) -> dict[str, Any]:

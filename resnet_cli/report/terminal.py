@@ -29,7 +29,7 @@ class Grid:
     """Rows under headers. Where they do not fit side by side, each row is a paragraph of its own.
 
     Attributes:
-        headers: One per column.
+        headers: One per column; in a narrow terminal their lines are broken at spaces, but not at `UNBROKEN`.
         rows: Texts, one per column; a cell may have several lines.
         left: Left-aligned columns; the others are numbers, right-aligned.
         prose: Columns whose cells may be broken between words.
@@ -91,7 +91,7 @@ class Grid:
         )
         for place, width in widths.items():
             side = "left" if place in self.left else "right"
-            table.add_column(Text(headers[place]), justify=side, width=width)  # type: ignore[arg-type]
+            table.add_column(Text(headers[place].replace(UNBROKEN, " ")), justify=side, width=width)  # type: ignore[arg-type]
         for row in rows:
             table.add_row(*(Text(row[place]) for place in widths))
         return table

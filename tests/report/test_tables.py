@@ -451,4 +451,4 @@ def test_averaged_statistics(store: Store, add_run: AddRun, short: Variant) -> N
     )
     assert "(resnet-32: running statistics)" in first
     assert "running: the same with running statistics; the verdicts use these." == second
-    assert re.search("^ResNet +20 +269,722 +8.75  9.25±0.71  8.50 ", printed(table, 80), re.MULTILINE)
+    assert re.search("^ResNet +20 +269,722 +8.75 9.25±0.71    8.50 ", printed(table, 80), re.MULTILINE)

@@ -45,6 +45,20 @@ def test_side_by_side_where_there_is_room() -> None:
     assert any("plain-20-from-8 s0" in line and "40,551,040" in line and "8.75±0.21" in line for line in shown)
 
 
+def test_headers_are_broken_at_spaces_only() -> None:
+    """A header has as many lines as it needs, and none is broken at a space that holds words together."""
+    rows = [["resnet-20", "-0.58"], ["resnet-1202", "+0.10"]]
+    wide, narrow, held = (
+        [line.split() for line in lines(Grid(["net", header], rows), width)]
+        for header, width in (("ours - paper", 25), ("ours - paper", 24), ("ours\xa0- paper", 24))
+    )
+
+    assert [["net", "ours", "-", "paper"]] == wide[:1]
+    assert [["ours"], ["-"], ["net", "paper"]] == narrow[:3]
+    assert [["ours", "-"], ["net", "paper"]] == held[:2]
+    assert "\xa0" not in "".join(lines(Grid(["net", "ours\xa0- paper"], rows), 24))
+
+
 def test_columns_that_may_go() -> None:
     """They go, the first first, where the others then fit; no more of them than needed; else none does."""
     headers, rows = ["net", "state", "images/s", "left"], [["resnet-20 s0", "running", "1,234", "45 min"]]
