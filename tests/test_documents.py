@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from resnet_cli.data.stream import PADDING
 from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES
 from resnet_cli.experiment import experiment_names, experiments_folder, load_experiment
 from resnet_cli.identity import Variant
+from resnet_cli.report.cells import NOT_RUN
 from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
@@ -27,6 +29,9 @@ from resnet_cli.report.terminal import as_text
 from resnet_cli.spec import Plateau, Warmup
 from resnet_cli.spec.protocol import FEWEST_UPDATES_OF_A_WINDOW
 from resnet_cli.storage.store import Store
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -56,7 +61,7 @@ def section_of_paper_scale(heading: str) -> str:
     return (DOCS / "paper-scale.md").read_text().partition(f"\n## {heading}")[2].partition("\n## ")[0]
 
 
-def paper_curve(net: str, shown: str, iterations: pd.Series[int]) -> np.ndarray:
+def paper_curve(net: str, shown: str, iterations: ArrayLike) -> np.ndarray:
     """The paper's error at these updates, interpolated between its tests."""
     curves = pd.read_csv(CURVES / "fig6.csv", comment="#").set_index(["net", "shown"]).loc[(net, shown)]
     return np.interp(iterations, curves["iteration"], curves["error"])
@@ -329,7 +334,7 @@ def test_responses_are_the_papers_times_a_factor() -> None:
 
 
 def test_responses_of_plain_56_and_without_decay() -> None:
-    """docs/paper-scale.md has what plain-56 and benchmarks/norm_decay.py measured."""
+    """docs/paper-scale.md has what plain-56 and benchmarks/first_updates.py measured."""
     section = section_of_paper_scale("Figure 7")
     paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]["plain-56"]
     (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
@@ -337,7 +342,10 @@ def test_responses_of_plain_56_and_without_decay() -> None:
     factors = paper / ours
     told = f"it varies from {factors.min():.1f} to {factors.max():.1f}. It is about 6 at layers 26 to 28, where our "
     told += f"responses are smallest ({ours.min():.2f} to {ours.loc[26:28].max():.2f})"
-    measured = pd.read_csv(ROOT / "results/published/norm-decay.csv").set_index(["decays_norms", "iteration"])
+    measured = pd.read_csv(ROOT / "results/published/first-updates.csv")
+    measured = measured[(measured["net"] == "resnet-20") & (measured["rate"] == 0.1)].set_index(
+        ["decays_norms", "iteration"]
+    )
     rows = [
         f"| {number:,} | {with_decay.mean_response:.3f} | {without.mean_response:.3f} | "
         f"{with_decay.train_error:.2f} | {without.train_error:.2f} |"
@@ -352,6 +360,49 @@ def test_responses_of_plain_56_and_without_decay() -> None:
     with_decay, without = (measured.loc[each, "mean_response"].iloc[-1] for each in (True, False))
     assert f"is {with_decay:.3f} with decay, and still falling, and {without:.3f} without" in " ".join(section.split())
     assert f"The ratio is {without / with_decay:.2f};" in section
+
+
+def test_first_updates_are_as_told() -> None:
+    """docs/paper-scale.md has what benchmarks/first_updates.py measured of ResNet-56, and the paper's errors."""
+    section = section_of_paper_scale("ResNet-56's first updates")
+    measured = pd.read_csv(ROOT / "results/published/first-updates.csv").set_index(
+        ["net", "precision", "rate", "decays_norms", "iteration"]
+    )
+    measured = measured.sort_index()
+    settings = [("bf16", 0.1, True), ("fp32", 0.1, True), ("bf16", 0.1, False), ("bf16", 0.05, True)]
+    trained = [measured.loc[("resnet-56", *each), "train_error"] for each in settings]
+    rows = []
+    for number in range(500, 4001, 500):
+        cells = [f"{each[number]:.2f}" if number in each.index else NOT_RUN for each in trained]
+        paper = f"{paper_curve('resnet-56', 'train', [number])[0]:.2f}" if number in (3_000, 4_000) else NOT_RUN
+        rows.append(f"| {number:,} | {' | '.join([*cells, paper])} |")
+
+    def of(net: str, rate: float, shown: str, number: int) -> str:
+        return f"{measured.loc[(net, 'bf16', rate, True, number), f'{shown}_error']:.2f}"
+
+    def papers(net: str, shown: str, number: int) -> str:
+        return f"{paper_curve(net, shown, [number])[0]:.2f}"
+
+    (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "resnet-20")
+    of_the_run = PUBLISHED.train_log(run).set_index("iteration")["train_error"].loc[5_501:6_000].mean()
+    told = " ".join(section.split())
+
+    assert "\n".join(rows) in section
+    assert f"is {trained[0][3_000] - trained[1][3_000]:.1f} lower after 3,000 updates" in told
+    assert (trained[2] > trained[0][trained[2].index]).all()
+    assert (
+        f"averaged statistics is {of('resnet-56', 0.05, 'test', 4_000)}; the paper's is "
+        f"{papers('resnet-56', 'test', 4_000)}, and ours at rate 0.1 is {of('resnet-56', 0.1, 'test', 4_000)}."
+    ) in told
+    assert (
+        f"is {of('resnet-20', 0.05, 'train', 6_000)} at rate 0.05 and {of_the_run:.2f} at rate 0.1; "
+        f"the paper's at update 6,000 is {papers('resnet-20', 'train', 6_000)}."
+    ) in told
+    for rate, numbers in ((0.05, range(3_000, 6_001, 1_000)), (0.1, [3_000])):
+        ours = measured.loc[("resnet-20", "bf16", rate, True)].loc[list(numbers), "test_error"]
+        above = ours - paper_curve("resnet-20", "test", numbers)
+        points = " to ".join(dict.fromkeys(f"{each:.1f}" for each in (above.min(), above.max())))
+        assert re.search(rf"rate {rate:g} (is|it is) {re.escape(points)} points above", told), (rate, points)
 
 
 def test_plain_56_is_as_told() -> None:

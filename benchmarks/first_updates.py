@@ -1,10 +1,11 @@
-"""The layers' responses in training, with and without weight decay on batch normalisation.
+"""A net's first updates on CIFAR-10, with the paper's settings or with others.
 
-    python benchmarks/norm_decay.py [NET] [--updates 4000] [--every 1000] [--data-dir DIR] [--out FILE]
+    python benchmarks/first_updates.py [NET] [--updates 4000] [--every 500] [--rate 0.1] [--precision bf16]
+        [--no-norm-decay] [--data-dir DIR] [--out FILE]
 
-Trains NET on CIFAR-10 at rate 0.1 twice, with the same batches: with decay on every parameter, as runs do, and on all
-but the scales and shifts of batch normalisation. After so many updates it prints the mean response of Figure 7, the
-mean training error since the line before, and the test error with averaged statistics.
+Trains NET at a constant rate. With --no-norm-decay the scales and shifts of batch normalisation have no weight decay.
+Every so many updates it prints the mean response of Figure 7, the mean training error since the line before, and the
+test error with averaged statistics. All settings train with the same batches from the same start.
 """
 
 from __future__ import annotations
@@ -33,21 +34,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("net", nargs="?", default="resnet-20")
     parser.add_argument("--updates", type=int, default=4000)
-    parser.add_argument("--every", type=int, default=1000)
+    parser.add_argument("--every", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--no-norm-decay", dest="decays_norms", action="store_false")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     try:
-        for decays in (True, False):
-            train(options, decays=decays)
+        train(options)
     except (BadInputError, OSError, ValueError) as error:
         parser.error(str(error))
 
 
-def train(options: argparse.Namespace, *, decays: bool) -> None:
-    """One of the two trainings."""
+def train(options: argparse.Namespace) -> None:
+    """Trains one net with these options."""
     experiment, variant = load_experiment("table6"), Variant(precision=options.precision)
     run = RunSpec.of(experiment.task.parse(options.net), variant, experiment.protocol, seed=0)
     device, precision = choose_device(options.device), variant.precision
@@ -56,28 +58,30 @@ def train(options: argparse.Namespace, *, decays: bool) -> None:
     stream = run.task.stream(dataset, run)
     net = run.task.build(run.net, variant, run.seed, len(dataset.classes)).to(device)
     step = FastStep(net, run.protocol, precision, device)
-    if not decays:
+    if not options.decays_norms:
         spare_norms(step)
     wrong = 0.0
     for number in range(1, options.updates + 1):
-        _, errors = step.update(stream, number, run.protocol.learning_rate)
+        _, errors = step.update(stream, number, options.rate)
         wrong += float(errors)
         if number % options.every == 0:
             averaged = run.task.averaged(net, dataset, precision)
             row = {
                 "net": run.net.name,
-                "decays_norms": decays,
+                "precision": precision,
+                "rate": options.rate,
+                "decays_norms": options.decays_norms,
                 "iteration": number,
-                "mean_response": responses(averaged, dataset, lambda _: None)["std"].mean(),
-                "train_error": 100 * wrong / (run.protocol.batch_size * options.every),
-                "test_error": run.task.test(averaged, dataset, precision).metrics["test_error"],
+                "mean_response": f"{responses(averaged, dataset, lambda _: None)['std'].mean():.3f}",
+                "train_error": f"{100 * wrong / (run.protocol.batch_size * options.every):.2f}",
+                "test_error": f"{run.task.test(averaged, dataset, precision).metrics['test_error']:.2f}",
             }
             wrong = 0.0
             measured = pd.DataFrame([row])
-            print(measured.to_string(index=False, header=False, float_format="{:.3f}".format), flush=True)
+            print(measured.to_string(index=False, header=False), flush=True)
             if options.out:
                 new = not options.out.exists()
-                measured.to_csv(options.out, mode="a", header=new, index=False, float_format="%.3f")
+                measured.to_csv(options.out, mode="a", header=new, index=False)
 
 
 def spare_norms(step: EagerStep) -> None:
