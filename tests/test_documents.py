@@ -33,6 +33,8 @@ from resnet_cli.storage.store import Store
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from resnet_cli.identity import RunSpec
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCS = ROOT / "docs"
@@ -59,6 +61,12 @@ def commands() -> dict[str, set[str]]:
 def section_of_paper_scale(heading: str) -> str:
     """The section of docs/paper-scale.md whose heading begins so."""
     return (DOCS / "paper-scale.md").read_text().partition(f"\n## {heading}")[2].partition("\n## ")[0]
+
+
+def runs_at_paper_scale(net: str) -> list[RunSpec]:
+    """A net's published runs with the paper's whole schedule, by seed."""
+    runs = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == net)
+    return sorted(runs, key=lambda run: run.seed)
 
 
 def paper_curve(net: str, shown: str, iterations: ArrayLike) -> np.ndarray:
@@ -236,8 +244,7 @@ def test_paper_scale_is_what_is_published(name: str) -> None:
 @pytest.mark.parametrize("net", sorted({run.net.name for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE}))
 def test_hours_are_those_of_the_runs(net: str) -> None:
     """README and docs/paper-scale.md say how long each run at the paper's scale took, training and testing."""
-    runs = [run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == net]
-    took = [PUBLISHED.status(run) for run in sorted(runs, key=lambda run: run.seed)]
+    took = [PUBLISHED.status(run) for run in runs_at_paper_scale(net)]
     hours = " and ".join(f"{(each.train_seconds + each.evaluate_seconds) / 3600:.1f}" for each in took) + " hours"
 
     assert re.search(rf"^\| {net} .*\| {hours} \|$", README, re.MULTILINE | re.IGNORECASE), hours
@@ -337,7 +344,7 @@ def test_responses_of_plain_56_and_without_decay() -> None:
     """docs/paper-scale.md has what plain-56 and benchmarks/first_updates.py measured."""
     section = section_of_paper_scale("Figure 7")
     paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]["plain-56"]
-    (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
+    (run,) = runs_at_paper_scale("plain-56")
     ours = PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
     factors = paper / ours
     told = f"it varies from {factors.min():.1f} to {factors.max():.1f}. It is about 6 at layers 26 to 28, where our "
@@ -365,10 +372,8 @@ def test_responses_of_plain_56_and_without_decay() -> None:
 def test_first_updates_are_as_told() -> None:
     """docs/paper-scale.md has what benchmarks/first_updates.py measured of ResNet-56, and the paper's errors."""
     section = section_of_paper_scale("ResNet-56's first updates")
-    measured = pd.read_csv(ROOT / "results/published/first-updates.csv").set_index(
-        ["net", "precision", "rate", "decays_norms", "iteration"]
-    )
-    measured = measured.sort_index()
+    levels = ["net", "precision", "rate", "decays_norms", "iteration"]
+    measured = pd.read_csv(ROOT / "results/published/first-updates.csv").set_index(levels).sort_index()
     settings = [("bf16", 0.1, True), ("fp32", 0.1, True), ("bf16", 0.1, False), ("bf16", 0.05, True)]
     trained = [measured.loc[("resnet-56", *each), "train_error"] for each in settings]
     rows = []
@@ -383,7 +388,7 @@ def test_first_updates_are_as_told() -> None:
     def papers(net: str, shown: str, number: int) -> str:
         return f"{paper_curve(net, shown, [number])[0]:.2f}"
 
-    (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "resnet-20")
+    (run,) = runs_at_paper_scale("resnet-20")
     of_the_run = PUBLISHED.train_log(run).set_index("iteration")["train_error"].loc[5_501:6_000].mean()
     told = " ".join(section.split())
 
@@ -409,7 +414,7 @@ def test_plain_56_is_as_told() -> None:
     """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
     section = section_of_paper_scale("Plain-56")
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
-    (run,) = (run for run in PUBLISHED.runs() if run.variant == AT_PAPER_SCALE and run.net.name == "plain-56")
+    (run,) = runs_at_paper_scale("plain-56")
     both = PUBLISHED.eval_log(run).dropna().set_index("iteration")
     trained = PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean()[both.index]
     beside = pd.DataFrame(
