@@ -340,15 +340,37 @@ def test_responses_are_the_papers_times_a_factor() -> None:
     assert [True] * 6 + [False] * 3 == (added < inside).tolist()
 
 
-def test_responses_of_plain_56_and_without_decay() -> None:
-    """docs/paper-scale.md has what plain-56 and benchmarks/first_updates.py measured."""
+def test_responses_of_56_layers_are_as_told() -> None:
+    """docs/paper-scale.md compares both nets of 56 layers with each other, with 20 layers and with the paper's."""
+    told = " ".join(section_of_paper_scale("Figure 7").split())
+    paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]
+    nets = ["plain-56", "resnet-20", "resnet-56"]
+    ours = pd.concat(
+        {
+            net: PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
+            for net in nets
+            for run in runs_at_paper_scale(net)
+        }
+    )
+    plain, residual = (paper[net] / ours[net] for net in ("plain-56", "resnet-56"))
+    smaller = [sum(each["resnet-56"] < each["plain-56"]) for each in (ours, paper)]
+    sorted_smaller = [sum(np.sort(each["resnet-56"]) < np.sort(each["plain-56"])) for each in (ours, paper)]
+    means = [f"from {each['resnet-20'].mean():.3f} to {each['resnet-56'].mean():.3f}" for each in (ours, paper)]
+
+    assert f"the residual nets' mean falls {means[0]}, and the paper's {means[1]}." in told
+    assert f"in {smaller[0]} of 55 layers, in the paper in {smaller[1]}, too; when sorted, at " in told
+    assert f"at {sorted_smaller[0]} of 55 places and at {sorted_smaller[1]}." in told
+    assert (
+        f"it varies from {plain.min():.1f} to {plain.max():.1f} in plain-56 and from {residual.min():.1f} to "
+        f"{residual.max():.1f} in ResNet-56. In plain-56 it is about 6 at layers 26 to 28, where our responses are "
+        f"smallest ({ours['plain-56'].min():.2f} to {ours['plain-56'].loc[26:28].max():.2f})"
+    ) in told
+    assert plain[plain.round() == 6].index.tolist() == [26, 27, 28]
+
+
+def test_responses_without_decay_are_as_told() -> None:
+    """docs/paper-scale.md has what benchmarks/first_updates.py measured of ResNet-20."""
     section = section_of_paper_scale("Figure 7")
-    paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]["plain-56"]
-    (run,) = runs_at_paper_scale("plain-56")
-    ours = PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
-    factors = paper / ours
-    told = f"it varies from {factors.min():.1f} to {factors.max():.1f}. It is about 6 at layers 26 to 28, where our "
-    told += f"responses are smallest ({ours.min():.2f} to {ours.loc[26:28].max():.2f})"
     measured = pd.read_csv(ROOT / "results/published/first-updates.csv")
     measured = measured[(measured["net"] == "resnet-20") & (measured["rate"] == 0.1)].set_index(
         ["decays_norms", "iteration"]
@@ -361,8 +383,6 @@ def test_responses_of_plain_56_and_without_decay() -> None:
         )
     ]
 
-    assert told in " ".join(section.split())
-    assert factors[factors.round() == 6].index.tolist() == [26, 27, 28]
     assert "\n".join(rows) in section
     with_decay, without = (measured.loc[each, "mean_response"].iloc[-1] for each in (True, False))
     assert f"is {with_decay:.3f} with decay, and still falling, and {without:.3f} without" in " ".join(section.split())
@@ -410,35 +430,86 @@ def test_first_updates_are_as_told() -> None:
         assert re.search(rf"rate {rate:g} (is|it is) {re.escape(points)} points above", told), (rate, points)
 
 
-def test_plain_56_is_as_told() -> None:
-    """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
-    section = section_of_paper_scale("Plain-56")
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
-    (run,) = runs_at_paper_scale("plain-56")
+def beside_the_paper(net: str) -> pd.DataFrame:
+    """What a net's only run at the paper's scale measured at each of its tests both ways, and the paper's curves."""
+    (run,) = runs_at_paper_scale(net)
     both = PUBLISHED.eval_log(run).dropna().set_index("iteration")
     trained = PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean()[both.index]
-    beside = pd.DataFrame(
+    return pd.DataFrame(
         {
             "running": both["test_error"],
             "averaged": both["averaged_test_error"],
-            "paper": paper_curve("plain-56", "test", both.index),
+            "paper": paper_curve(net, "test", both.index),
             "train": trained,
-            "paper's train": paper_curve("plain-56", "train", both.index),
+            "paper's train": paper_curve(net, "train", both.index),
         }
     )
+
+
+def check_rows(section: str, beside: pd.DataFrame) -> None:
+    """A section's table has what was measured at the updates that it names."""
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
+
+    assert rows
+    for updates, *cells in rows:
+        assert [f"{each:.2f}" for each in beside.loc[int(updates.replace(",", ""))]] == cells
+
+
+def test_plain_56_is_as_told() -> None:
+    """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
+    section = section_of_paper_scale("Plain-56")
+    beside = beside_the_paper("plain-56")
     told = " ".join(section.split())
     shown = beside[beside.index >= 22_000]  # before, the paper's curve is cut off
     test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
     early = shown.index <= FIRST_DROP
 
-    assert [f"{number:,}" for number in shown.index if f"| {number:,} |" in section] == [row[0] for row in rows]
-    for updates, *cells in rows:
-        assert [f"{each:.2f}" for each in beside.loc[int(updates.replace(",", ""))]] == cells
-    assert 39.57 == both["test_error"][23_438] == shown["running"].max()
+    check_rows(section, shown)
+    assert 39.57 == shown["running"].max() == shown["running"][23_438]
     assert f"by {test[early].min():.1f} to {test[early].max():.1f} points while the rate is 0.1" in told
     assert f"by {test[~early].min():.1f} to {test[~early].max():.1f} points afterwards" in told
     assert f"error is {train[early].min():.1f} to {train[early].max():.1f} points above the paper's" in told
     assert f"from update 44,532 on it is at most {train.loc[44_532:].abs().max():.1f} points, with either sign" in told
+
+
+def test_resnet_56_is_as_told() -> None:
+    """docs/paper-scale.md has what ResNet-56, the paper's and others' measured, and how far they are apart."""
+    section = section_of_paper_scale("ResNet-56: ")
+    beside = beside_the_paper("resnet-56")
+    told = " ".join(section.split())
+    shown = beside[beside.index >= 9_000]  # before, the paper's curve falls by points between two of its tests
+    test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
+    early = shown.index <= FIRST_DROP
+    others = [float(each) for each in re.findall(r"[678]\.\d\d", told.partition("lowest errors were")[2])[:6]]
+    (run,) = runs_at_paper_scale("resnet-56")
+    lowest = PUBLISHED.eval_log(run)["test_error"].min()
+
+    check_rows(section, shown)
+    assert f"the training error is {train[early].min():.1f} to {train[early].max():.1f} points above" in told
+    assert f"averaged test error {test[early].min():.1f} to {test[early].max():.1f} points" in told
+    assert f"from update 49,219 on it is at most {train.loc[49_219:].max():.1f} points above" in told
+    assert f"the test error stays {test[~early].min():.1f} to {test[~early].max():.1f} points above" in told
+    assert f"a mean of {np.mean(others):.2f} and a standard deviation of {np.std(others, ddof=1):.2f}" in told
+    assert beside["running"].iloc[-1] == lowest
+    assert min(others) < lowest < max(others)
+
+
+def test_gradients_in_bf16_are_as_told() -> None:
+    """docs/paper-scale.md has the rows of bf16-gradients.csv."""
+    section = section_of_paper_scale("ResNet-56: ")
+    measured = pd.read_csv(ROOT / "results/published/bf16-gradients.csv")
+    rows = [
+        f"  | {run.partition('-cifar10')[0]}, seed {run[-1]} | {cosine:.3f} | {noise:.1f} | {remains:.3f} |"
+        for run, cosine, noise, remains in measured.itertuples(index=False)
+    ]
+
+    told = " ".join(section.split())
+    noise = measured["noise_percent"]
+
+    assert len(rows) == 4
+    assert "\n".join(rows) in section
+    assert f"Rounding adds {noise.min():.1f} to {noise.max():.1f}% to the variance" in told
+    assert f"the difference is at most {100 * measured['remains'].max():.1f}% of the gradient's length" in told
 
 
 def test_number_of_images_is_by_trial() -> None:
