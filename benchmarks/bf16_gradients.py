@@ -18,22 +18,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from bn_statistics import GOES_ON_AT, final_net, run_on_cifar10
 
 from resnet_cli.device.torch_device import choose_device, prepare
 from resnet_cli.errors import BadInputError
-from resnet_cli.identity import RunSpec
-from resnet_cli.storage import run_folder
 from resnet_cli.tasks import open_dataset
 from resnet_cli.train.graph_step import FastStep
 from resnet_cli.train.step import EagerStep
-from resnet_cli.weights.trained import trained_net
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_cli.data import Stream
-
-GOES_ON_AT = 20_000  # the update of the run whose batches are taken, as if the net were there
 
 
 def main() -> None:
@@ -58,12 +54,12 @@ def main() -> None:
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, str]:
     """A row: the run, and how its gradients in both precisions compare."""
-    run = RunSpec.model_validate_json((folder / run_folder.SPEC).read_bytes())
+    run = run_on_cifar10(folder)
     device = choose_device(options.device)
     prepare(device, "bf16")
     dataset = open_dataset(run.variant, options.data_dir).to(device)
     stream = run.task.stream(dataset, run)
-    net = trained_net(run, folder).to(device)
+    net = final_net(run, folder)[0].to(device)
     exact = EagerStep(deepcopy(net), run.protocol, "fp32", device)
     rounded = FastStep(net, run.protocol, "bf16", device)
     for number in range(options.go_on):

@@ -59,9 +59,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> None:
     """Does what the options say."""
-    run = RunSpec.model_validate_json((options.run / run_folder.SPEC).read_bytes())
-    if run.variant.dataset != "cifar10":
-        raise BadInputError(f"{options.run}: not a run on CIFAR-10")
+    run = run_on_cifar10(options.run)
     device, precision = choose_device(options.device), run.variant.precision
     prepare(device, precision)
     dataset = open_dataset(run.variant, options.data_dir).to(device)
@@ -81,6 +79,14 @@ def measure(options: argparse.Namespace) -> None:
         if options.out:
             new = not options.out.exists()
             measured.to_csv(options.out, mode="a", header=new, index=False, float_format="%.2f")
+
+
+def run_on_cifar10(folder: Path) -> RunSpec:
+    """The run of this folder."""
+    run = RunSpec.model_validate_json((folder / run_folder.SPEC).read_bytes())
+    if run.variant.dataset != "cifar10":
+        raise BadInputError(f"{folder}: not a run on CIFAR-10")
+    return run
 
 
 def nets(options: argparse.Namespace, run: RunSpec, dataset: Data) -> Iterator[tuple[nn.Module, int]]:

@@ -350,7 +350,7 @@ def test_responses_of_56_layers_are_as_told() -> None:
         {
             net: PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
             for net in nets
-            for run in runs_at_paper_scale(net)
+            for (run,) in [runs_at_paper_scale(net)]
         }
     )
     plain, residual = (paper[net] / ours[net] for net in ("plain-56", "resnet-56"))
@@ -448,10 +448,11 @@ def beside_the_paper(net: str) -> pd.DataFrame:
 
 
 def check_rows(section: str, beside: pd.DataFrame) -> None:
-    """A section's table has what was measured at the updates that it names."""
+    """A section's table has what was measured at the updates that it names, which are in order."""
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
 
     assert rows
+    assert [f"{number:,}" for number in beside.index if f"| {number:,} |" in section] == [row[0] for row in rows]
     for updates, *cells in rows:
         assert [f"{each:.2f}" for each in beside.loc[int(updates.replace(",", ""))]] == cells
 
@@ -503,7 +504,6 @@ def test_gradients_in_bf16_are_as_told() -> None:
         f"  | {run.partition('-cifar10')[0]}, seed {run[-1]} | {cosine:.3f} | {noise:.1f} | {remains:.3f} |"
         for run, cosine, noise, remains in measured.itertuples(index=False)
     ]
-
     told = " ".join(section.split())
     noise = measured["noise_percent"]
 
