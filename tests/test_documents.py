@@ -16,6 +16,7 @@ from paper_tasks import CIFAR10
 
 from resnet_cli.analyses import analysis_of
 from resnet_cli.claims.judge import judge
+from resnet_cli.claims.significance import SignTest
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES
@@ -494,6 +495,31 @@ def test_resnet_56_is_as_told() -> None:
     assert f"a mean of {np.mean(others):.2f} and a standard deviation of {np.std(others, ddof=1):.2f}" in told
     assert beside["running"].iloc[-1] == lowest
     assert min(others) < lowest < max(others)
+
+
+@pytest.mark.parametrize(
+    ("better", "other", "told"),
+    [
+        ("plain-20", "plain-56", "{} test images are right with plain-20 (seed 0) only, {} with plain-56 only ({})"),
+        ("resnet-56", "plain-56", "{} test images are right with ResNet-56 only, {} with plain-56 only ({})"),
+        ("resnet-56", "resnet-20", "Against ResNet-20 these are {} and {} ({})"),
+        ("resnet-20", "plain-20", "{} test images are right with ResNet-20 only, {} with plain-20 of seed 0 only ({})"),
+        ("resnet-20", "plain-20 1", "{} against {} with seed 1 ({})"),
+    ],
+)
+def test_sign_tests_are_worked_out_anew(better: str, other: str, told: str) -> None:
+    """docs/paper-scale.md has how many test images only one of two nets gets right, and the sign test's p."""
+    wrong = []
+    for net, _, seed in (each.partition(" ") for each in (better, other)):
+        answers = PUBLISHED.predictions(runs_at_paper_scale(net)[int(seed or 0)])
+        assert answers is not None
+        logits, labels = answers
+        wrong.append(logits.argmax(axis=1) != labels)
+    test = SignTest.of(better, other, *wrong)
+    p = "p < 0.000000001" if test.p < 1e-9 else f"p = {np.format_float_positional(test.p, 2, fractional=False)}"
+    page = " ".join((DOCS / "paper-scale.md").read_text().split()).replace("sign test, one-sided ", "")
+
+    assert told.format(test.only_left, test.only_right, p) in page
 
 
 def test_gradients_in_bf16_are_as_told() -> None:
