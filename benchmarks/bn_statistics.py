@@ -108,7 +108,7 @@ def nets(options: argparse.Namespace, run: RunSpec, dataset: Data) -> Iterator[t
 def final_net(run: RunSpec, folder: Path) -> tuple[nn.Module, int]:
     """A finished run's net, and after how many updates it is."""
     if run_folder.read_status(folder).state != "done":
-        raise BadInputError(f"{folder}: not finished; name copies of its checkpoint")
+        raise BadInputError(f"{folder}: not finished")
     return trained_net(run, folder), run.protocol.iterations
 
 
