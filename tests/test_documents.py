@@ -475,6 +475,28 @@ def test_plain_56_is_as_told() -> None:
     assert f"from update 44,532 on it is at most {train.loc[44_532:].abs().max():.1f} points, with either sign" in told
 
 
+def test_resnet_32_is_as_told() -> None:
+    """docs/paper-scale.md has what ResNet-32 and the paper's measured, and how the difference changes with depth."""
+    section = section_of_paper_scale("ResNet-32: ")
+    beside = beside_the_paper("resnet-32")
+    told = " ".join(section.split())
+    shown = beside[beside.index >= 7_000]  # before, the paper's curve falls by points between two of its tests
+    test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
+    early = shown.index <= FIRST_DROP
+    (run,) = runs_at_paper_scale("resnet-32")
+    lowest = PUBLISHED.eval_log(run)["test_error"].min()
+    table = render(make_table(summarize(PUBLISHED, load_experiment("fig6"), AT_PAPER_SCALE)), "md")
+    by = dict(re.findall(r"^\| (\S+) .* \|\s+(\S+\d) \|$", table, re.MULTILINE))
+
+    check_rows(section, shown)
+    assert f"its lowest with running ones is {lowest:.2f}." in told
+    assert f"between {-test[early].min():.1f} points below and {test[early].max():.1f} points above" in told
+    assert f"After the drop it is {test[~early].min():.1f} to {test[~early].max():.1f} points above" in told
+    assert f"the training error at most {train[~early].abs().max():.1f} points from the paper's" in told
+    assert f"differ by {by['resnet-20']}, {by['resnet-32']} and {by['resnet-56']}, our plain nets" in told
+    assert f"layers by {by['plain-20']} and {by['plain-56']}." in told
+
+
 def test_resnet_56_is_as_told() -> None:
     """docs/paper-scale.md has what ResNet-56, the paper's and others' measured, and how far they are apart."""
     section = section_of_paper_scale("ResNet-56: ")
@@ -503,6 +525,8 @@ def test_resnet_56_is_as_told() -> None:
         ("plain-20", "plain-56", "{} test images are right with plain-20 (seed 0) only, {} with plain-56 only ({})"),
         ("resnet-56", "plain-56", "{} test images are right with ResNet-56 only, {} with plain-56 only ({})"),
         ("resnet-56", "resnet-20", "Against ResNet-20 these are {} and {} ({})"),
+        ("resnet-32", "resnet-20", "{} test images are right with ResNet-32 only, {} with ResNet-20 only ({})"),
+        ("resnet-32", "resnet-56", "Against ResNet-56 these are {} and {} ({})"),
         ("resnet-20", "plain-20", "{} test images are right with ResNet-20 only, {} with plain-20 of seed 0 only ({})"),
         ("resnet-20", "plain-20 1", "{} against {} with seed 1 ({})"),
     ],

@@ -38,9 +38,9 @@ ENSEMBLES = sorted((STORE.root / "ensembles").glob("*/ensemble.json"))
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run_id)
 
 
-def test_nets_of_20_and_56_layers_are_there() -> None:
+def test_nets_of_20_to_56_layers_are_there() -> None:
     """With their weights, which are small."""
-    assert {"plain-20", "plain-56", "resnet-20", "resnet-56"} <= {
+    assert {"plain-20", "plain-56", "resnet-20", "resnet-32", "resnet-56"} <= {
         run.net.name for run in RUNS if (STORE.folder(run) / WEIGHTS).exists()
     }
 
