@@ -448,6 +448,12 @@ def beside_the_paper(net: str) -> pd.DataFrame:
     )
 
 
+def from_the_papers(beside: pd.DataFrame) -> tuple[pd.Series, pd.Series, np.ndarray]:
+    """How far averaged test and training errors are from the paper's, and which tests are before the first drop."""
+    test, train = beside["averaged"] - beside["paper"], beside["train"] - beside["paper's train"]
+    return test, train, beside.index <= FIRST_DROP
+
+
 def check_rows(section: str, beside: pd.DataFrame) -> None:
     """A section's table has what was measured at the updates that it names, which are in order."""
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
@@ -464,8 +470,7 @@ def test_plain_56_is_as_told() -> None:
     beside = beside_the_paper("plain-56")
     told = " ".join(section.split())
     shown = beside[beside.index >= 22_000]  # before, the paper's curve is cut off
-    test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
-    early = shown.index <= FIRST_DROP
+    test, train, early = from_the_papers(shown)
 
     check_rows(section, shown)
     assert 39.57 == shown["running"].max() == shown["running"][23_438]
@@ -481,8 +486,7 @@ def test_resnet_32_is_as_told() -> None:
     beside = beside_the_paper("resnet-32")
     told = " ".join(section.split())
     shown = beside[beside.index >= 7_000]  # before, the paper's curve falls by points between two of its tests
-    test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
-    early = shown.index <= FIRST_DROP
+    test, train, early = from_the_papers(shown)
     (run,) = runs_at_paper_scale("resnet-32")
     lowest = PUBLISHED.eval_log(run)["test_error"].min()
 
@@ -541,8 +545,7 @@ def test_resnet_56_is_as_told() -> None:
     beside = beside_the_paper("resnet-56")
     told = " ".join(section.split())
     shown = beside[beside.index >= 9_000]  # before, the paper's curve falls by points between two of its tests
-    test, train = shown["averaged"] - shown["paper"], shown["train"] - shown["paper's train"]
-    early = shown.index <= FIRST_DROP
+    test, train, early = from_the_papers(shown)
     others = [float(each) for each in re.findall(r"[678]\.\d\d", told.partition("lowest errors were")[2])[:6]]
     (run,) = runs_at_paper_scale("resnet-56")
     lowest = PUBLISHED.eval_log(run)["test_error"].min()
