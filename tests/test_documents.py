@@ -16,13 +16,13 @@ from paper_tasks import CIFAR10
 
 from resnet_cli.analyses import analysis_of
 from resnet_cli.claims.judge import judge
-from resnet_cli.claims.significance import SignTest
 from resnet_cli.cli.app import app
 from resnet_cli.data.stream import PADDING
 from resnet_cli.evaluate.evaluate import AVERAGED_BATCH, AVERAGED_IMAGES
 from resnet_cli.experiment import experiment_names, experiments_folder, load_experiment
 from resnet_cli.identity import Variant
-from resnet_cli.report.cells import MINUS, NOT_RUN
+from resnet_cli.report.cells import NOT_RUN, signed
+from resnet_cli.report.paired import make_pair
 from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
@@ -432,12 +432,12 @@ def test_first_updates_are_as_told() -> None:
         assert re.search(rf"rate {rate:g} (is|it is) {re.escape(points)} points above", told), (rate, points)
 
 
-def beside_the_paper(net: str) -> pd.DataFrame:
-    """What a net's only run at the paper's scale measured at each of its tests both ways, and the paper's curves."""
+def beside_the_paper(net: str, since: int) -> pd.DataFrame:
+    """What a net's only run measured at its tests both ways from this update on, and the paper's curves there."""
     (run,) = runs_at_paper_scale(net)
     both = PUBLISHED.eval_log(run).dropna().set_index("iteration")
     trained = PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean()[both.index]
-    return pd.DataFrame(
+    beside = pd.DataFrame(
         {
             "running": both["test_error"],
             "averaged": both["averaged_test_error"],
@@ -446,6 +446,13 @@ def beside_the_paper(net: str) -> pd.DataFrame:
             "paper's train": paper_curve(net, "train", both.index),
         }
     )
+    return beside[beside.index >= since]
+
+
+def lowest_error(net: str) -> float:
+    """Of all tests of a net's only run at the paper's scale, with running statistics."""
+    (run,) = runs_at_paper_scale(net)
+    return float(PUBLISHED.eval_log(run)["test_error"].min())
 
 
 def from_the_papers(beside: pd.DataFrame) -> tuple[pd.Series, pd.Series, np.ndarray]:
@@ -467,9 +474,8 @@ def check_rows(section: str, beside: pd.DataFrame) -> None:
 def test_plain_56_is_as_told() -> None:
     """docs/paper-scale.md has what plain-56 and the paper's measured, and how far they are apart."""
     section = section_of_paper_scale("Plain-56")
-    beside = beside_the_paper("plain-56")
     told = " ".join(section.split())
-    shown = beside[beside.index >= 22_000]  # before, the paper's curve is cut off
+    shown = beside_the_paper("plain-56", since=22_000)  # before, the paper's curve is cut off
     test, train, early = from_the_papers(shown)
 
     check_rows(section, shown)
@@ -483,12 +489,12 @@ def test_plain_56_is_as_told() -> None:
 def test_resnet_32_is_as_told() -> None:
     """docs/paper-scale.md has what ResNet-32 and the paper's measured, and how far they are apart."""
     section = section_of_paper_scale("ResNet-32: ")
-    beside = beside_the_paper("resnet-32")
     told = " ".join(section.split())
-    shown = beside[beside.index >= 7_000]  # before, the paper's curve falls by points between two of its tests
+    shown = beside_the_paper(
+        "resnet-32", since=7_000
+    )  # before, the paper's curve falls by points between two of its tests
     test, train, early = from_the_papers(shown)
-    (run,) = runs_at_paper_scale("resnet-32")
-    lowest = PUBLISHED.eval_log(run)["test_error"].min()
+    lowest = lowest_error("resnet-32")
 
     check_rows(section, shown)
     assert f"its lowest with running ones is {lowest:.2f}." in told
@@ -534,21 +540,16 @@ def test_the_difference_grows_with_depth() -> None:
         assert f"{name} ({others('plain-20', column)} and {others('plain-56', column)})" in told
 
 
-def signed(difference: float) -> str:
-    """As a table shows a difference, with a sign unless it is zero."""
-    return f"{difference:+.2f}".replace("-", MINUS) if round(difference, 2) else "0.00"
-
-
 def test_resnet_56_is_as_told() -> None:
     """docs/paper-scale.md has what ResNet-56, the paper's and others' measured, and how far they are apart."""
     section = section_of_paper_scale("ResNet-56: ")
-    beside = beside_the_paper("resnet-56")
     told = " ".join(section.split())
-    shown = beside[beside.index >= 9_000]  # before, the paper's curve falls by points between two of its tests
+    shown = beside_the_paper(
+        "resnet-56", since=9_000
+    )  # before, the paper's curve falls by points between two of its tests
     test, train, early = from_the_papers(shown)
     others = [float(each) for each in re.findall(r"[678]\.\d\d", told.partition("lowest errors were")[2])[:6]]
-    (run,) = runs_at_paper_scale("resnet-56")
-    lowest = PUBLISHED.eval_log(run)["test_error"].min()
+    lowest = lowest_error("resnet-56")
 
     check_rows(section, shown)
     assert f"the training error is {train[early].min():.1f} to {train[early].max():.1f} points above" in told
@@ -556,7 +557,7 @@ def test_resnet_56_is_as_told() -> None:
     assert f"from update 49,219 on it is at most {train.loc[49_219:].max():.1f} points above" in told
     assert f"the test error stays {test[~early].min():.1f} to {test[~early].max():.1f} points above" in told
     assert f"a mean of {np.mean(others):.2f} and a standard deviation of {np.std(others, ddof=1):.2f}" in told
-    assert beside["running"].iloc[-1] == lowest
+    assert shown["running"].iloc[-1] == lowest
     assert min(others) < lowest < max(others)
 
 
@@ -599,13 +600,9 @@ def test_resnet_56_is_as_told() -> None:
 )
 def test_sign_tests_are_worked_out_anew(better: str, other: str, seed: int, told: str) -> None:
     """docs/paper-scale.md has how many test images only one of two nets gets right, and the sign test's p."""
-    wrong = []
-    for run in (runs_at_paper_scale(better)[0], runs_at_paper_scale(other)[seed]):
-        answers = PUBLISHED.predictions(run)
-        assert answers is not None
-        logits, labels = answers
-        wrong.append(logits.argmax(axis=1) != labels)
-    test = SignTest.of(better, other, *wrong)
+    left, right = runs_at_paper_scale(better)[0], runs_at_paper_scale(other)[seed]
+    test = make_pair(PUBLISHED, (left.net, right.net), {left.net: [left], right.net: [right]}, left.task.views[0]).test
+    assert test is not None
     p = test.p * (2 if "two-sided" in told else 1)
     in_words = "p < 0.000000001" if p < 1e-9 else f"p = {np.format_float_positional(p, 2, fractional=False)}"
     page = " ".join((DOCS / "paper-scale.md").read_text().split())
