@@ -490,9 +490,8 @@ def test_resnet_32_is_as_told() -> None:
     """docs/paper-scale.md has what ResNet-32 and the paper's measured, and how far they are apart."""
     section = section_of_paper_scale("ResNet-32: ")
     told = " ".join(section.split())
-    shown = beside_the_paper(
-        "resnet-32", since=7_000
-    )  # before, the paper's curve falls by points between two of its tests
+    # Before, the paper's curve falls by points between two of its tests.
+    shown = beside_the_paper("resnet-32", since=7_000)
     test, train, early = from_the_papers(shown)
     lowest = lowest_error("resnet-32")
 
@@ -544,9 +543,8 @@ def test_resnet_56_is_as_told() -> None:
     """docs/paper-scale.md has what ResNet-56, the paper's and others' measured, and how far they are apart."""
     section = section_of_paper_scale("ResNet-56: ")
     told = " ".join(section.split())
-    shown = beside_the_paper(
-        "resnet-56", since=9_000
-    )  # before, the paper's curve falls by points between two of its tests
+    # Before, the paper's curve falls by points between two of its tests.
+    shown = beside_the_paper("resnet-56", since=9_000)
     test, train, early = from_the_papers(shown)
     others = [float(each) for each in re.findall(r"[678]\.\d\d", told.partition("lowest errors were")[2])[:6]]
     lowest = lowest_error("resnet-56")
