@@ -566,9 +566,10 @@ def below_and_above(differences: pd.Series) -> str:
 
 
 def p_of_growth(growth: float, *nets: tuple[float, int, int]) -> float:
-    """That chance makes the differences from the paper's single runs grow so much (Welch's t, two-sided).
+    """How likely chance alone makes the difference from the paper's single run grow so much from one net to another.
 
-    Of each net: the standard deviation of others' runs, how many these are, and how many runs of ours are averaged.
+    Welch's t, two-sided. Of each net: the standard deviation of others' runs, how many these are, and how many of ours
+    are averaged.
     """
     variances = np.array([std**2 * (1 + 1 / ours) for std, _, ours in nets])
     freedom = variances.sum() ** 2 / sum(variances**2 / [others - 1 for _, others, _ in nets])
