@@ -123,14 +123,14 @@ def run(
             follow_first(settings())
         return
     check_measured(minutes, asked.schedule, launcher, ranks.count, tiny=asked.tiny, estimate=estimate)
-    cluster = options.cluster(launcher, slurm, jobs, ranks.count, asked.precision)
     experiment = load_experiment(name, options.parse_depths(depths))
+    given = given_weights(experiment, weights, convention, launcher)
+    cluster = options.cluster(launcher, slurm, jobs, ranks.count, asked.precision)
     asked = replace(asked, dataset=None if dataset == "auto" else dataset)
     variant = wanted_variant(experiment, asked if experiment.runs else Asked(), device, progress)
     if dataset == "auto" and experiment.runs and not asked.tiny and asked.dataset_root is None:
         found = _auto_dataset(experiment.task, folder, progress, may_download=not dry_run)
         variant = variant.model_copy(update={"dataset": found})
-    given = given_weights(experiment, weights, convention, launcher)
     variant = over_ranks(experiment, given.variant(variant), ranks.count, sync_bn=sync_bn)
     store = Store.open(results_dir)
     forecast = Forecast(experiment, variant, only, seeds, minutes, estimate, store, settings, progress)
