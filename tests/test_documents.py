@@ -24,6 +24,7 @@ from resnet_cli.experiment import experiment_names, experiments_folder, load_exp
 from resnet_cli.identity import Variant
 from resnet_cli.report.cells import NOT_RUN, signed
 from resnet_cli.report.paired import make_pair
+from resnet_cli.report.panels import layer_values
 from resnet_cli.report.shown import variant_to_show
 from resnet_cli.report.summarize import summarize
 from resnet_cli.report.tables import make_table, render, rich_table
@@ -332,12 +333,12 @@ def test_responses_are_the_papers_times_a_factor() -> None:
     plain, residual = paper["plain-20"], paper["resnet-20"]
     added, inside = residual[2::2], residual[1::2]
 
-    plains, residuals = (
-        [PUBLISHED.analysis(run, analysis_of("responses"))["std"].mean() for run in runs if run.net.family == family]
-        for family in ("plain", "resnet")
+    (at_20_layers,) = (
+        each.p
+        for each in judge(summarize(PUBLISHED, load_experiment("fig7"), AT_PAPER_SCALE))
+        if each.claim.text.startswith("20 layers: ")
     )
-    p = stats.ttest_ind(residuals, plains, equal_var=False, alternative="less").pvalue
-    assert f"rests on two runs of each net (p = {p:.3f})" in section
+    assert f"rests on two runs of each net (p = {at_20_layers:.3f})" in section
     assert 4 == len(factors)
     assert (
         f"the factor is {told['plain-20-cifar10-f89d9df1-s0']} and {told['plain-20-cifar10-f89d9df1-s1']} in plain-20 "
@@ -355,17 +356,9 @@ def test_responses_of_56_layers_are_as_told() -> None:
     told = " ".join(section_of_paper_scale("Figure 7").split())
     paper = pd.read_csv(CURVES / "fig7.csv", comment="#").set_index(["net", "layer"])["std"]
     nets = ["plain-56", "resnet-20", "resnet-56"]
-    ours = pd.concat(
-        {
-            net: pd.concat(
-                PUBLISHED.analysis(run, analysis_of("responses")).set_index("layer")["std"]
-                for run in runs_at_paper_scale(net)
-            )
-            .groupby(level=0)
-            .mean()
-            for net in nets
-        }
-    )
+    summary = summarize(PUBLISHED, load_experiment("fig7"), AT_PAPER_SCALE)
+    layers = {net.name: layer_values(PUBLISHED, summary, net) for net in summary.planned}
+    ours = pd.concat({net: table["end"] for net in nets if (table := layers[net]) is not None})
     plain, residual = (paper[net] / ours[net] for net in ("plain-56", "resnet-56"))
     smaller = [sum(each["resnet-56"] < each["plain-56"]) for each in (ours, paper)]
     sorted_smaller = [sum(np.sort(each["resnet-56"]) < np.sort(each["plain-56"])) for each in (ours, paper)]
@@ -446,11 +439,16 @@ def test_first_updates_are_as_told() -> None:
         assert re.search(rf"rate {rate:g} (is|it is) {re.escape(points)} points above", told), (rate, points)
 
 
+def trailing_train_error(run: RunSpec) -> pd.Series:
+    """A run's training error, mean over the last 391 updates, by update from 391 on."""
+    return PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean().dropna()
+
+
 def beside_the_paper(net: str, since: int, seed: int = 0) -> pd.DataFrame:
     """What a net's run measured at its tests both ways from this update on, and the paper's curves there."""
     run = runs_at_paper_scale(net)[seed]
     both = PUBLISHED.eval_log(run).dropna().set_index("iteration")
-    trained = PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean()[both.index]
+    trained = trailing_train_error(run)[both.index]
     beside = pd.DataFrame(
         {
             "running": both["test_error"],
@@ -525,11 +523,7 @@ def test_residual_nets_of_20_layers_learn_faster() -> None:
     """docs/paper-scale.md says when training errors first fall below 50% and 20%, and that residual nets' are lower."""
     told = " ".join(section_of_paper_scale("What shortcuts do at 20 layers").split())
     plain, residual = (
-        [
-            PUBLISHED.train_log(run).set_index("iteration")["train_error"].rolling(391).mean().dropna()
-            for run in runs_at_paper_scale(net)
-        ]
-        for net in ("plain-20", "resnet-20")
+        [trailing_train_error(run) for run in runs_at_paper_scale(net)] for net in ("plain-20", "resnet-20")
     )
 
     assert all((one < other).all() for one in residual for other in plain)
@@ -600,19 +594,14 @@ def test_the_difference_grows_with_depth() -> None:
     assert plain.format(signed(ours["plain-20"]), signed(ours["plain-56"])) in told
     growth = [f"{ours[f'{family}-56'] - ours[f'{family}-20']:.2f}" for family in ("resnet", "plain")]
     assert f"it grows by {' and '.join(growth)}." in told
-    nabla0001s = [
-        p_of_growth(
-            float(grown),
-            *(
-                (float(by_net[net][2].split(" ± ")[1]), 5, frame.loc[net, "n"])
-                for net in (f"{family}-20", f"{family}-56")
-            ),
-        )
-        for family, grown in zip(("resnet", "plain"), growth, strict=True)
-    ]
-    assert f"looked at after the fact: p = {nabla0001s[0]:.1g} and {nabla0001s[1]:.1g})" in told
-    spread = float(by_net["resnet-20"][2].split(" ± ")[1])
-    with_six_runs = p_of_growth(float(growth[0]), (spread, 5, frame.loc["resnet-20", "n"]), (0.54, 6, 1))
+    spread = {
+        net: (float(by_net[net][2].split(" ± ")[1]), 5, frame.loc[net, "n"])
+        for net in ("resnet-20", "resnet-56", "plain-20", "plain-56")
+    }
+    p_residual = p_of_growth(float(growth[0]), spread["resnet-20"], spread["resnet-56"])
+    p_plain = p_of_growth(float(growth[1]), spread["plain-20"], spread["plain-56"])
+    assert f"looked at after the fact: p = {p_residual:.1g} and {p_plain:.1g})" in told
+    with_six_runs = p_of_growth(float(growth[0]), spread["resnet-20"], (0.54, 6, 1))
     assert f"the first may be chance (p = {with_six_runs:.1g})" in told
     assert f"nabla0001's by {others('resnet-20', 2)} and {others('resnet-56', 2)}." in told
     for name, column in (("fish145's show it", 3), ("a-martyn's", 1), ("nabla0001's", 2)):
@@ -673,7 +662,7 @@ def test_resnet_56_is_as_told() -> None:
             "resnet-20",
             "plain-20",
             (0, 0),
-            "{} test images are right with ResNet-20 only, {} with plain-20 only, both of seed 0 (sign test, {})",
+            "{} test images are right with ResNet-20 only, {} with plain-20 only, both of seed 0 (one-sided {})",
         ),
         ("resnet-20", "plain-20", (0, 1), "{} against {} with plain-20 of seed 1 ({})"),
         ("resnet-20", "plain-20", (1, 0), "With ResNet-20 of seed 1 these are {} against {} ({})"),
